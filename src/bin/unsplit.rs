@@ -1,0 +1,3 @@
+//! The `unsplit` command.
+
+fn main() {}

@@ -1,0 +1,4 @@
+//! Parallel reading, comparing and hashing of two disks, in bounded memory.
+
+pub mod compare;
+pub mod content;

@@ -1,0 +1,3 @@
+//! DRBD replicas as the world offers them.
+
+pub mod image;

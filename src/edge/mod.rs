@@ -1,0 +1,6 @@
+//! The outside world behind the ports.
+
+pub mod blockdev;
+pub mod clock;
+pub mod drbd;
+pub mod state_dir;

@@ -1,0 +1,10 @@
+//! Bytes or text to model and back. No I/O: callers hand in bytes. Parsers never panic and never allocate
+//! by an unchecked length; each has a fuzz target.
+
+pub mod drbdmeta;
+pub mod gpt;
+pub mod journal;
+pub mod lvm2;
+pub mod mbr;
+pub mod policy;
+pub mod qcow2;

@@ -1,0 +1,8 @@
+//! Pure decisions: no I/O, no clock, no threads, no environment.
+
+pub mod aftermath;
+pub mod audit;
+pub mod lineage;
+pub mod planner;
+pub mod policy;
+pub mod units;

@@ -1,0 +1,106 @@
+//! What differs, and who changed it.
+
+use super::extent::{Extent, ExtentSet};
+use super::id::Digest;
+use super::seen::Why;
+use super::side::{Pair, Side};
+use serde::{Deserialize, Serialize};
+
+/// What was compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Only what either side marked.
+    Candidates,
+    /// The whole volume.
+    Everything,
+}
+
+/// Who marked a block as changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// Marked on side A only.
+    OnlyA,
+    /// Marked on side B only.
+    OnlyB,
+    /// Marked on both: a conflict if the contents differ.
+    Both,
+    /// Marked on neither: nothing may differ here, unless there is no common base.
+    Unmarked,
+}
+
+impl Class {
+    /// All classes, in the order of reports.
+    pub const ALL: [Class; 4] = [Class::OnlyA, Class::OnlyB, Class::Both, Class::Unmarked];
+
+    /// The class of blocks that only this side marked.
+    #[must_use]
+    pub fn only(side: Side) -> Class {
+        match side {
+            Side::A => Class::OnlyA,
+            Side::B => Class::OnlyB,
+        }
+    }
+}
+
+/// A range that could not be read, and why. Never treated as equal, zero or empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    /// Whose disk.
+    pub side: Side,
+    /// Where.
+    pub extent: Extent,
+    /// What the read said.
+    pub why: Why,
+}
+
+/// The divergence of two replicas. A mark is a claim, the content is the fact: both are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delta {
+    /// Bytes of replicated data that both sides have.
+    pub size: u64,
+    /// What was compared.
+    pub scope: Scope,
+    /// What each side marked as changed, clipped to `size`.
+    pub marked: Pair<ExtentSet>,
+    /// Whether the marks explain every difference (the lineages have a common base).
+    pub marks_complete: bool,
+    /// What really differs, in whole 4 KiB blocks (the last may be shorter).
+    pub differs: ExtentSet,
+    /// Digest of each side's bytes in `differs`, in order (see `digest::content`).
+    pub content: Pair<Digest>,
+    /// What could not be read, ascending.
+    pub unreadable: Vec<Unreadable>,
+    /// Bytes compared on each side.
+    pub compared: u64,
+}
+
+impl Delta {
+    /// The blocks of a class, by mark, whether or not their contents differ.
+    #[must_use]
+    pub fn marked_as(&self, class: Class) -> ExtentSet {
+        let Pair { a, b } = &self.marked;
+        match class {
+            Class::OnlyA => a.subtract(b),
+            Class::OnlyB => b.subtract(a),
+            Class::Both => a.intersect(b),
+            Class::Unmarked => ExtentSet::whole(self.size).subtract(&a.union(b)),
+        }
+    }
+
+    /// The blocks of a class whose contents differ.
+    #[must_use]
+    pub fn differs_as(&self, class: Class) -> ExtentSet {
+        self.marked_as(class).intersect(&self.differs)
+    }
+
+    /// Marked blocks of a class that turned out equal by content. Empty for [`Class::Unmarked`].
+    #[must_use]
+    pub fn equal_as(&self, class: Class) -> ExtentSet {
+        match class {
+            Class::Unmarked => ExtentSet::empty(),
+            _ => self.marked_as(class).subtract(&self.differs),
+        }
+    }
+}

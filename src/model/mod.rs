@@ -1,0 +1,17 @@
+//! Plain data, shared by every room. No I/O, no clock, no decisions.
+
+pub mod delta;
+pub mod drbd;
+pub mod evidence;
+pub mod extent;
+pub mod id;
+pub mod lineage;
+pub mod plan;
+pub mod policy;
+pub mod record;
+pub mod salvage;
+pub mod seen;
+pub mod side;
+pub mod size;
+pub mod unit;
+pub mod verdict;

@@ -1,0 +1,169 @@
+//! Plans: what will happen, with no choices left, bound to the evidence they were drawn from.
+
+use super::drbd::Superblock;
+use super::evidence::Source;
+use super::extent::ExtentSet;
+use super::id::{Digest, IncidentId, NodeName, ResourceName};
+use super::side::{Pair, Side};
+use super::verdict::Trace;
+use serde::{Deserialize, Serialize};
+
+/// What one side looked like when the plan was drawn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SideBasis {
+    /// Where it was.
+    pub source: Source,
+    /// Digest of the superblock's 4 KiB.
+    pub superblock: Digest,
+    /// Digest of activity log and bitmap area.
+    pub area: Digest,
+    /// Digest of the side's bytes in the extents to be overwritten.
+    pub content: Digest,
+}
+
+/// How one side's DRBD metadata is changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetadataChange {
+    /// The superblock while the data is being overwritten: Inconsistent. Victim only.
+    pub during: Option<Superblock>,
+    /// The superblock afterwards.
+    pub after: Superblock,
+    /// Bitmap slots that are cleared.
+    pub clear_slots: Vec<u32>,
+    /// Bitmap slots (of other peers) in which the overwritten extents are marked. Victim only.
+    pub mark_slots: Vec<u32>,
+    /// Whether the activity log is reset to its initial, empty state.
+    pub reset_log: bool,
+}
+
+/// What a plan is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Purpose {
+    /// Make the victim equal to the survivor.
+    Heal,
+    /// Put back what an earlier incident's healing overwrote.
+    Undo {
+        /// That incident.
+        incident: IncidentId,
+    },
+}
+
+/// One step. Steps are done in order; each is idempotent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "step")]
+pub enum Step {
+    /// Claim both sides for ourselves and prove that nobody else writes.
+    Quiesce,
+    /// Compare fresh evidence with the plan's basis.
+    CheckBasis,
+    /// Copy the victim's extents and both sides' metadata to the salvage, and read the copy back.
+    Preserve {
+        /// Bytes of data that will be kept.
+        bytes: u64,
+    },
+    /// Note in the victim's superblock that its data is being overwritten.
+    MarkInconsistent {
+        /// The victim.
+        side: Side,
+    },
+    /// Overwrite the plan's extents on the victim: with the survivor's content, or from the salvage for an undo.
+    Overwrite {
+        /// The victim.
+        side: Side,
+        /// Bytes that will be written.
+        bytes: u64,
+    },
+    /// Write bitmap, activity log and superblock as they shall be afterwards.
+    SettleMetadata {
+        /// Whose.
+        side: Side,
+    },
+    /// Undo: write the kept metadata blocks back.
+    RestoreMetadata {
+        /// Whose.
+        side: Side,
+    },
+    /// Observe both sides again: the relation must be what the plan promises.
+    VerifyRelation,
+    /// Compare contents again.
+    VerifyContent {
+        /// The whole volume, rather than the extents that differed.
+        full: bool,
+    },
+    /// Close the incident.
+    Record,
+}
+
+impl Step {
+    /// A word for journal and progress.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Step::Quiesce => "quiesce",
+            Step::CheckBasis => "check-basis",
+            Step::Preserve { .. } => "preserve",
+            Step::MarkInconsistent { .. } => "mark-inconsistent",
+            Step::Overwrite { .. } => "overwrite",
+            Step::SettleMetadata { .. } => "settle-metadata",
+            Step::RestoreMetadata { .. } => "restore-metadata",
+            Step::VerifyRelation => "verify-relation",
+            Step::VerifyContent { .. } => "verify-content",
+            Step::Record => "record",
+        }
+    }
+}
+
+/// What one unit would lose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitLoss {
+    /// The unit's name.
+    pub unit: String,
+    /// Bytes that differ and were written by the victim only.
+    pub victim_only: u64,
+    /// Bytes that differ and were written by both.
+    pub both: u64,
+    /// Bytes that differ and were written by the survivor only: the victim is brought up to date, nothing is lost.
+    pub survivor_only: u64,
+    /// Bytes that differ and that nobody marked.
+    pub unmarked: u64,
+}
+
+/// A plan, not yet audited. Only sealed plans run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Version of this schema: 1.
+    pub version: u32,
+    /// Heal or undo.
+    pub purpose: Purpose,
+    /// What the pair is called.
+    pub resource: ResourceName,
+    /// The sides' names.
+    pub names: Pair<NodeName>,
+    /// Whose data is kept.
+    pub survivor: Side,
+    /// Evidence the plan was drawn from.
+    pub basis: Pair<SideBasis>,
+    /// Bytes of replicated data.
+    pub size: u64,
+    /// What will be overwritten on the victim.
+    pub overwrite: ExtentSet,
+    /// How each side's metadata changes.
+    pub metadata: Pair<MetadataChange>,
+    /// Whether the victim's content is kept first.
+    pub salvage: bool,
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// What will be lost from the survivor's point of view, per unit, in the survivor's layout.
+    pub losses: Vec<UnitLoss>,
+    /// Why.
+    pub trace: Trace,
+}
+
+impl Plan {
+    /// Whose data is overwritten.
+    #[must_use]
+    pub fn victim(&self) -> Side {
+        self.survivor.other()
+    }
+}

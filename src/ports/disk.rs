@@ -1,0 +1,85 @@
+//! A random-access block store of fixed size: a device, a snapshot, an image file.
+
+use crate::model::extent::Extent;
+use std::io;
+
+/// Why a read or write of a disk failed. Nothing is known about the bytes that were asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskFault {
+    /// The device or file system said no.
+    #[error("{disk}: {act} of {len} bytes at byte {offset} failed", len = extent.len, offset = extent.start)]
+    Io {
+        /// The disk's name.
+        disk: String,
+        /// `read`, `write` or `flush`.
+        act: &'static str,
+        /// Where.
+        extent: Extent,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file ended early: it shrank, or is shorter than its size said.
+    #[error("{disk}: only {got} of {len} bytes at byte {offset} are there: it became shorter while in use", len = extent.len, offset = extent.start)]
+    Short {
+        /// The disk's name.
+        disk: String,
+        /// Where.
+        extent: Extent,
+        /// How many bytes came.
+        got: u64,
+    },
+    /// The range is not inside the disk: a defect of the caller.
+    #[error("{disk}: {len} bytes at byte {offset} are outside its {size} bytes", len = extent.len, offset = extent.start)]
+    Outside {
+        /// The disk's name.
+        disk: String,
+        /// Where.
+        extent: Extent,
+        /// The disk's size.
+        size: u64,
+    },
+}
+
+/// What a stretch of a sparse file is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stretch {
+    /// May hold data up to this byte (exclusive).
+    Data(u64),
+    /// A hole, reading as zeros, up to this byte (exclusive).
+    Hole(u64),
+}
+
+/// Reading.
+pub trait Disk: Send + Sync {
+    /// For messages: the path.
+    fn name(&self) -> &str;
+    /// Size in bytes, fixed when opened.
+    fn size(&self) -> u64;
+    /// Fills the whole buffer from `offset`.
+    ///
+    /// # Errors
+    /// [`DiskFault`]; the buffer's content is then undefined.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskFault>;
+    /// What stands at `offset` (below the size), if the disk can tell cheaply. Default: data to the end.
+    fn stretch(&self, offset: u64) -> Stretch {
+        let _ = offset;
+        Stretch::Data(self.size())
+    }
+}
+
+/// Writing, too.
+pub trait DiskMut: Disk {
+    /// Writes the whole buffer at `offset`. Durable only after [`DiskMut::flush`].
+    ///
+    /// # Errors
+    /// [`DiskFault`]; any part of the range may then have been written.
+    fn write_at(&self, offset: u64, buffer: &[u8]) -> Result<(), DiskFault>;
+    /// Makes every earlier write durable.
+    ///
+    /// # Errors
+    /// [`DiskFault`]; nothing is then known about earlier writes.
+    fn flush(&self) -> Result<(), DiskFault>;
+    /// This disk, for reading.
+    fn as_disk(&self) -> &dyn Disk;
+}

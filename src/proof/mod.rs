@@ -1,0 +1,1 @@
+//! Values that only a check can create. Holding one is the proof; there is no other way to make one.

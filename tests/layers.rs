@@ -1,0 +1,101 @@
+//! The house's rule: a room uses the rooms below it and none above, and the pure rooms touch no outside.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// From the top down, as in docs/ARCHITECTURE.md.
+const ROOMS: [&str; 9] = ["cli", "edge", "engine", "digest", "ports", "proof", "format", "judge", "model"];
+
+/// Names of the outside that `model`, `judge`, `format` and `proof` must not mention.
+const OUTSIDE: [&str; 9] = [
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::thread",
+    "std::time",
+    "std::env",
+    "tracing",
+    "rayon",
+    "tokio",
+];
+
+fn rust_files(dir: &Path, out: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, out);
+        } else if path.extension().is_some_and(|ext| ext == "rs") {
+            out.push(path);
+        }
+    }
+}
+
+fn files_of(room: &str) -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room), &mut files);
+    files
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            // Tests inside a file may use what they like.
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+            (path, code)
+        })
+        .collect()
+}
+
+#[test]
+fn arrows_point_down_only() {
+    let mut wrong = Vec::new();
+    for (level, room) in ROOMS.iter().enumerate() {
+        for (path, code) in files_of(room) {
+            for above in &ROOMS[..level] {
+                if code.contains(&format!("crate::{above}::")) || code.contains(&format!("crate::{above};")) {
+                    wrong.push(format!("{} uses crate::{above}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "rooms used from below:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_room_is_listed() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for entry in fs::read_dir(src).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if entry.path().is_dir() && name != "bin" {
+            assert!(ROOMS.contains(&name.as_str()), "src/{name} is not a room of the house");
+        }
+    }
+}
+
+#[test]
+fn pure_rooms_name_nothing_outside() {
+    let mut wrong = Vec::new();
+    for room in ["model", "judge", "format", "proof"] {
+        for (path, code) in files_of(room) {
+            for word in OUTSIDE {
+                if code.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(word)) {
+                    wrong.push(format!("{} names {word}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "the pure rooms reach outside:\n{}", wrong.join("\n"));
+}
+
+/// The auditor must not share code with the planner: it may know the model only.
+#[test]
+fn the_auditor_stands_alone() {
+    let audit = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/judge/audit.rs")).unwrap();
+    let code = audit.split("#[cfg(test)]").next().unwrap();
+    for line in code.lines().filter(|line| line.contains("crate::")) {
+        assert!(
+            line.contains("crate::model::") || line.trim_start().starts_with("//"),
+            "audit.rs uses more than the model: {line}"
+        );
+    }
+    assert!(!code.contains("super::planner"), "audit.rs uses the planner");
+}
