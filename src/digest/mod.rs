@@ -1,4 +1,7 @@
 //! Parallel reading, comparing and hashing of two disks, in bounded memory.
 
+pub mod aligned;
+mod batch;
 pub mod compare;
 pub mod content;
+pub mod delta;

@@ -1,1 +1,401 @@
-//! (in the making)
+//! Regular files and block devices as disks.
+
+use super::claim::{ClaimError, Claimed};
+use crate::digest::aligned::Aligned;
+use crate::model::extent::Extent;
+use crate::ports::disk::{Disk, DiskFault, DiskMut, Stretch};
+use rustix::fs::OFlags;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Largest buffer, in bytes, for requests that direct I/O does not take as they are.
+const BOUNCE: u64 = 1 << 20;
+
+/// What a disk is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Reading. Never disturbs who uses it.
+    ReadOnly,
+    /// Reading and writing, without a claim: see [`BlockFile::claim`].
+    ReadWrite,
+    /// Reading and writing, claimed for as long as the disk is open.
+    Exclusive,
+}
+
+impl Mode {
+    fn words(self) -> &'static str {
+        match self {
+            Mode::ReadOnly => "reading",
+            Mode::ReadWrite | Mode::Exclusive => "writing",
+        }
+    }
+}
+
+/// Why a path could not be opened as a disk.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Nothing has that name.
+    #[error("{path}: there is no such file or device")]
+    Missing {
+        /// The path.
+        path: String,
+    },
+    /// It is a directory.
+    #[error("{path}: is a directory; name an image file or a block device")]
+    Directory {
+        /// The path.
+        path: String,
+    },
+    /// It is something else that holds no blocks.
+    #[error("{path}: is a {what}; name an image file or a block device")]
+    NotStorage {
+        /// The path.
+        path: String,
+        /// What it is, in words.
+        what: &'static str,
+    },
+    /// The system does not allow it.
+    #[error("{path}: may not be opened for {what}; it may be read-only, or you are not root")]
+    Denied {
+        /// The path.
+        path: String,
+        /// What it was opened for.
+        what: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// It has no bytes.
+    #[error("{path}: is empty (0 bytes); a device without medium or an image that was never written?")]
+    Empty {
+        /// The path.
+        path: String,
+    },
+    /// Somebody else uses it.
+    #[error("{path}: cannot be claimed for writing")]
+    Busy {
+        /// The path.
+        path: String,
+        /// Who.
+        #[source]
+        source: ClaimError,
+    },
+    /// The path is not UTF-8, so that it could not be named in reports and in salvages.
+    #[error("{path}: the path is not UTF-8; give it another name, or a link with one")]
+    NotText {
+        /// The path, as far as it can be shown.
+        path: String,
+    },
+    /// Anything else.
+    #[error("{path}: {act} failed")]
+    Io {
+        /// The path.
+        path: String,
+        /// What was tried.
+        act: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What a path leads to: equal for two paths to the same file (hard and symbolic links) or to the same
+/// device (`/dev/dm-3` and `/dev/vg/lv`). A loop device and its backing file are two identities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Identity {
+    /// A regular file: device and inode number of its file system.
+    File {
+        /// `st_dev`.
+        dev: u64,
+        /// `st_ino`.
+        ino: u64,
+    },
+    /// A block device: its number, major and minor as in `st_rdev`.
+    Device {
+        /// `st_rdev`.
+        rdev: u64,
+    },
+}
+
+impl Identity {
+    /// The identity of a file or block device; nothing for anything else.
+    #[must_use]
+    pub fn of(metadata: &Metadata) -> Option<Identity> {
+        let kind = metadata.file_type();
+        if kind.is_file() {
+            Some(Identity::File { dev: metadata.dev(), ino: metadata.ino() })
+        } else if kind.is_block_device() {
+            Some(Identity::Device { rdev: metadata.rdev() })
+        } else {
+            None
+        }
+    }
+}
+
+/// A regular file or block device of fixed size.
+///
+/// Devices are read and written with `O_DIRECT`, always: the page cache of a backing device does not see
+/// what DRBD writes below it, so a cached read could be stale. Files go through the page cache.
+#[derive(Debug)]
+pub struct BlockFile {
+    file: File,
+    name: String,
+    size: u64,
+    identity: Identity,
+    /// Smallest unit of direct I/O in bytes; 1 for files.
+    sector: u64,
+    /// Held while a device write is widened to whole sectors, so that two such writes cannot undo each other.
+    widening: Mutex<()>,
+    claimed: Option<Claimed>,
+}
+
+impl BlockFile {
+    /// Opens an image file or a block device. The size is taken now and stays.
+    ///
+    /// # Errors
+    /// [`OpenError`], which says what to do.
+    pub fn open(path: &Path, mode: Mode) -> Result<BlockFile, OpenError> {
+        let shown = path.display().to_string();
+        let io_error = |act| {
+            let path = shown.clone();
+            move |source| OpenError::Io { path, act, source }
+        };
+        let absolute: PathBuf = std::path::absolute(path).map_err(io_error("finding its full path"))?;
+        let name = match absolute.to_str() {
+            Some(name) => name.to_owned(),
+            None => return Err(OpenError::NotText { path: shown }),
+        };
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => OpenError::Missing { path: name.clone() },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                OpenError::Denied { path: name.clone(), what: mode.words(), source }
+            }
+            _ => OpenError::Io { path: name.clone(), act: "opening it", source },
+        };
+        // Looked at before opening, because opening a pipe waits and opening some devices acts.
+        let before = std::fs::metadata(&absolute).map_err(failed)?;
+        let expected = storage(&before, &name)?;
+        let direct =
+            if matches!(expected, Identity::Device { .. }) { OFlags::DIRECT } else { OFlags::empty() };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(mode != Mode::ReadOnly)
+            .custom_flags((direct | OFlags::NOCTTY | OFlags::NONBLOCK).bits().cast_signed())
+            .open(&absolute)
+            .map_err(failed)?;
+        let metadata = file.metadata().map_err(io_error("looking at it"))?;
+        let identity = storage(&metadata, &name)?;
+        if identity != expected {
+            return Err(io_error("opening it")(io::Error::other("it was replaced meanwhile; try again")));
+        }
+        let (size, sector) = match identity {
+            Identity::File { .. } => (metadata.len(), 1),
+            Identity::Device { .. } => {
+                let size = (&file).seek(SeekFrom::End(0)).map_err(io_error("finding its size"))?;
+                let sector = rustix::fs::ioctl_blksszget(&file)
+                    .map_err(|error| io_error("finding its sector size")(error.into()))?;
+                (size, u64::from(sector).max(1))
+            }
+        };
+        if size == 0 {
+            return Err(OpenError::Empty { path: name });
+        }
+        let mut disk =
+            BlockFile { file, name, size, identity, sector, widening: Mutex::new(()), claimed: None };
+        if mode == Mode::Exclusive {
+            match disk.claim() {
+                Ok(claimed) => disk.claimed = Some(claimed),
+                Err(source) => return Err(OpenError::Busy { path: disk.name, source }),
+            }
+        }
+        Ok(disk)
+    }
+
+    /// What this is, whatever path led to it.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Whether this is a block device.
+    #[must_use]
+    pub fn is_device(&self) -> bool {
+        matches!(self.identity, Identity::Device { .. })
+    }
+
+    /// Whether it was opened as [`Mode::Exclusive`].
+    #[must_use]
+    pub fn is_claimed(&self) -> bool {
+        self.claimed.is_some()
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    fn inside(&self, offset: u64, len: usize) -> Result<Extent, DiskFault> {
+        let extent = Extent { start: offset, len: len as u64 };
+        match offset.checked_add(extent.len) {
+            Some(end) if end <= self.size => Ok(extent),
+            _ => Err(DiskFault::Outside { disk: self.name.clone(), extent, size: self.size }),
+        }
+    }
+
+    fn fault(&self, act: &'static str, extent: Extent, source: io::Error) -> DiskFault {
+        DiskFault::Io { disk: self.name.clone(), act, extent, source }
+    }
+
+    /// Whether a request can go to the system as it is.
+    fn fits(&self, offset: u64, buffer: &[u8]) -> bool {
+        let address = buffer.as_ptr().addr() as u64;
+        [offset, buffer.len() as u64, address].iter().all(|number| number.is_multiple_of(self.sector))
+    }
+
+    fn read_exact(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskFault> {
+        let extent = Extent { start: offset, len: buffer.len() as u64 };
+        let mut done = 0;
+        while done < buffer.len() {
+            match self.file.read_at(&mut buffer[done..], offset + done as u64) {
+                Ok(0) => {
+                    return Err(DiskFault::Short { disk: self.name.clone(), extent, got: done as u64 });
+                }
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.fault("read", extent, error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn write_all(&self, offset: u64, buffer: &[u8]) -> Result<(), DiskFault> {
+        let extent = Extent { start: offset, len: buffer.len() as u64 };
+        self.file.write_all_at(buffer, offset).map_err(|error| self.fault("write", extent, error))
+    }
+
+    /// The whole sectors around the part of `extent` from `at` on, at most [`BOUNCE`] bytes, and the part
+    /// of `extent` that they hold.
+    fn widened(&self, extent: Extent, at: u64) -> (Extent, Extent) {
+        let start = at / self.sector * self.sector;
+        let end = extent.end().next_multiple_of(self.sector).min(self.size).min(start + BOUNCE);
+        (Extent::between(start, end), Extent::between(at, extent.end().min(end)))
+    }
+}
+
+/// The identity of what can be a disk.
+fn storage(metadata: &Metadata, name: &str) -> Result<Identity, OpenError> {
+    let path = || name.to_owned();
+    let kind = metadata.file_type();
+    Identity::of(metadata).ok_or_else(|| match () {
+        () if kind.is_dir() => OpenError::Directory { path: path() },
+        () if kind.is_char_device() => OpenError::NotStorage { path: path(), what: "character device" },
+        () if kind.is_fifo() => OpenError::NotStorage { path: path(), what: "pipe" },
+        () if kind.is_socket() => OpenError::NotStorage { path: path(), what: "socket" },
+        () => OpenError::NotStorage { path: path(), what: "thing without blocks" },
+    })
+}
+
+/// Where `inner` lies in a buffer that holds `outer`; both at most [`BOUNCE`] bytes.
+#[allow(clippy::cast_possible_truncation)]
+fn within(outer: Extent, inner: Extent) -> std::ops::Range<usize> {
+    (inner.start - outer.start) as usize..(inner.end() - outer.start) as usize
+}
+
+impl Disk for BlockFile {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskFault> {
+        let extent = self.inside(offset, buffer.len())?;
+        if self.fits(offset, buffer) {
+            return self.read_exact(offset, buffer);
+        }
+        let whole = |extent: Extent| within(extent, extent);
+        let mut bounce = Aligned::new(whole(self.widened(extent, offset).0).end);
+        let mut at = offset;
+        while at < extent.end() {
+            let (outer, inner) = self.widened(extent, at);
+            let sectors = &mut bounce.as_mut_slice()[whole(outer)];
+            self.read_exact(outer.start, sectors)?;
+            buffer[within(extent_from(offset, inner), inner)].copy_from_slice(&sectors[within(outer, inner)]);
+            at = inner.end();
+        }
+        Ok(())
+    }
+
+    fn stretch(&self, offset: u64) -> Stretch {
+        use rustix::fs::SeekFrom as Seek;
+        let unknown = Stretch::Data(self.size);
+        if self.is_device() {
+            return unknown;
+        }
+        match rustix::fs::seek(&self.file, Seek::Data(offset)) {
+            Ok(data) if data > offset => Stretch::Hole(data.min(self.size)),
+            Ok(_) => match rustix::fs::seek(&self.file, Seek::Hole(offset)) {
+                Ok(hole) if hole > offset => Stretch::Data(hole.min(self.size)),
+                _ => unknown,
+            },
+            // No data from here on: a hole to the end, unless the end has moved to before it. Then the
+            // bytes are gone, not zero, and reading must find out.
+            Err(rustix::io::Errno::NXIO)
+                if self.file.metadata().is_ok_and(|metadata| metadata.len() >= self.size) =>
+            {
+                Stretch::Hole(self.size)
+            }
+            Err(_) => unknown,
+        }
+    }
+}
+
+/// An extent that starts at the request's first byte and holds `inner`.
+fn extent_from(offset: u64, inner: Extent) -> Extent {
+    Extent::between(offset, inner.end())
+}
+
+impl DiskMut for BlockFile {
+    fn write_at(&self, offset: u64, buffer: &[u8]) -> Result<(), DiskFault> {
+        let extent = self.inside(offset, buffer.len())?;
+        if !self.is_device() {
+            // A write behind the end of a file that shrank would grow it again, with a hole of zeros.
+            let now = self.file.metadata().map_err(|error| self.fault("write", extent, error))?.len();
+            if now < extent.end() {
+                let got = now.saturating_sub(offset);
+                return Err(DiskFault::Short { disk: self.name.clone(), extent, got });
+            }
+        }
+        if self.fits(offset, buffer) {
+            return self.write_all(offset, buffer);
+        }
+        let _alone = self.widening.lock().unwrap_or_else(PoisonError::into_inner);
+        let whole = |extent: Extent| within(extent, extent);
+        let mut bounce = Aligned::new(whole(self.widened(extent, offset).0).end);
+        let mut at = offset;
+        while at < extent.end() {
+            let (outer, inner) = self.widened(extent, at);
+            let sectors = &mut bounce.as_mut_slice()[whole(outer)];
+            if outer != inner {
+                self.read_exact(outer.start, sectors)?;
+            }
+            sectors[within(outer, inner)].copy_from_slice(&buffer[within(extent_from(offset, inner), inner)]);
+            self.write_all(outer.start, sectors)?;
+            at = inner.end();
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), DiskFault> {
+        let all = Extent { start: 0, len: self.size };
+        self.file.sync_data().map_err(|error| self.fault("flush", all, error))
+    }
+
+    fn as_disk(&self) -> &dyn Disk {
+        self
+    }
+}

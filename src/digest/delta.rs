@@ -1,0 +1,50 @@
+//! The divergence of two disks: what their marks claim and what their contents say.
+
+use super::compare::{CompareError, CompareOptions, Compared, compare};
+use super::content::content_digests;
+use crate::model::delta::{Delta, Scope};
+use crate::model::extent::ExtentSet;
+use crate::model::side::Pair;
+use crate::ports::disk::Disk;
+use crate::ports::progress::Progress;
+
+/// What is to be found out.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// Bytes of replicated data that both sides have.
+    pub size: u64,
+    /// What each side marked as changed; clipped to `size`.
+    pub marked: Pair<ExtentSet>,
+    /// Whether the marks explain every difference.
+    pub marks_complete: bool,
+    /// What to compare: the union of the marks, or everything.
+    pub scope: Scope,
+}
+
+/// Compares two disks and digests what differs. Blocks that cannot be read on a side are listed in
+/// `unreadable` and are in neither `differs` nor the digests.
+///
+/// # Errors
+/// [`CompareError`]: the size does not fit the disks, a differing block could not be read again, or the
+/// disks changed meanwhile.
+pub fn delta(
+    a: &dyn Disk,
+    b: &dyn Disk,
+    question: Question,
+    threads: usize,
+    progress: &dyn Progress,
+) -> Result<Delta, CompareError> {
+    let Question { size, marked, marks_complete, scope } = question;
+    let marked = marked.map(|marks| marks.clip(size));
+    let extents = match scope {
+        Scope::Candidates => marked.a.union(&marked.b),
+        Scope::Everything => ExtentSet::whole(size),
+    };
+    let options = CompareOptions { threads, size: Some(size), ..CompareOptions::default() };
+    let Compared { differs, unreadable, compared } = compare(a, b, &extents, &options, progress)?;
+    let content = content_digests(a, b, &differs, threads, progress).map_err(CompareError::Content)?;
+    if !differs.is_empty() && content.a == content.b {
+        return Err(CompareError::Moving { bytes: differs.bytes() });
+    }
+    Ok(Delta { size, scope, marked, marks_complete, differs, content, unreadable, compared })
+}
