@@ -53,7 +53,8 @@ pub enum LogState {
     Clean,
     /// The node was Primary when the evidence was taken: hot extents count as written.
     Hot,
-    /// The log is switched off and the node was Primary: everything counts as written.
+    /// The node was Primary and the log proves nothing, because it is switched off or a transaction is lost that no later
+    /// one repeats: everything counts as written.
     Disabled,
 }
 
@@ -64,7 +65,8 @@ pub struct Marks {
     pub slot: Option<u32>,
     /// Bits set in that slot, inside the effective size.
     pub bits: u64,
-    /// What the set bits cover, clipped to the effective size.
+    /// What the set bits cover, clipped to the effective size. Everything when the superblock says that a full sync is due:
+    /// the kernel then sets every bit at the next attach.
     pub bitmap: ExtentSet,
     /// State of the activity log.
     pub log: LogState,

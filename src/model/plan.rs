@@ -32,6 +32,9 @@ pub struct MetadataChange {
     pub clear_slots: Vec<u32>,
     /// Bitmap slots (of other peers) in which the overwritten extents are marked. Victim only.
     pub mark_slots: Vec<u32>,
+    /// Bitmap slots (of other peers) in which everything is marked that the activity log may hide, before the log is
+    /// reset: hot extents, or the whole volume when the log proves nothing. Empty when the log is clean.
+    pub mark_hot_slots: Vec<u32>,
     /// Whether the activity log is reset to its initial, empty state.
     pub reset_log: bool,
 }

@@ -4,3 +4,5 @@
 //! error codes. This crate restates those facts as constants; everything that *interprets* them lives in
 //! the `unsplit` crate.
 #![no_std]
+
+pub mod metadata;

@@ -1,0 +1,149 @@
+//! The few acts on the metadata. Each is idempotent and durable when it returns.
+//!
+//! The order that survives a power cut anywhere: bitmap, then log, then superblock. What the log hides is marked before
+//! the log is reset, and the superblock tells the new story only when everything under it is true.
+
+use super::{ImageReplica, ObserveError};
+use crate::format::drbdmeta::bitmap::{Edit, Marking};
+use crate::format::drbdmeta::superblock::encode_into;
+use crate::format::drbdmeta::{BLOCK, activity_log};
+use crate::model::drbd::Superblock;
+use crate::model::evidence::LogState;
+use crate::model::extent::{Extent, ExtentSet};
+use crate::model::plan::MetadataChange;
+use crate::ports::disk::DiskFault;
+
+impl ImageReplica {
+    /// The 4 KiB blocks of the metadata disk that settling `change` can alter: superblock, activity log blocks that are
+    /// not initial already, and the bitmap blocks the edit alters.
+    ///
+    /// # Errors
+    /// [`ObserveError`] when the present metadata cannot be read.
+    pub fn changed_blocks(
+        &self,
+        change: &MetadataChange,
+        overwritten: &ExtentSet,
+    ) -> Result<ExtentSet, ObserveError> {
+        let mut blocks = vec![Extent { start: self.geometry.superblock_at, len: BLOCK as u64 }];
+        if change.reset_log {
+            let log = self.geometry.log;
+            let (now, then) = (self.read_metadata(log)?, activity_log::initial(&self.superblock));
+            blocks.extend(altered(&now, &then, log.start));
+        }
+        let edit = self.edit(change, overwritten)?;
+        let start = self.geometry.bitmap.start;
+        if !edit.is_empty() {
+            self.each_bitmap_chunk(|at, chunk| {
+                let before = chunk.to_vec();
+                if edit.apply(at, chunk)? {
+                    blocks.extend(altered(&before, chunk, start + at));
+                }
+                Ok(())
+            })?;
+        }
+        Ok(blocks.into_iter().collect())
+    }
+
+    /// The edit that `change` means, including what the log hides now.
+    fn edit(&self, change: &MetadataChange, overwritten: &ExtentSet) -> Result<Edit, ObserveError> {
+        let mut mark = vec![Marking { slots: change.mark_slots.clone(), extents: overwritten.clone() }];
+        if !change.mark_hot_slots.is_empty() {
+            let hidden = self.hidden_now(&self.reread()?)?;
+            let extents = match hidden.log {
+                LogState::Clean => ExtentSet::empty(),
+                LogState::Hot => hidden.hot,
+                LogState::Disabled => ExtentSet::whole(self.size()),
+            };
+            mark.push(Marking { slots: change.mark_hot_slots.clone(), extents });
+        }
+        Ok(Edit::new(self.geometry.layout, &change.clear_slots, mark)?)
+    }
+
+    /// Everything of `change` but `during`: bitmap (with what the log hides), log, superblock, in the order that survives
+    /// a power cut.
+    ///
+    /// # Errors
+    /// [`ObserveError`]; any part may then have been done. Doing it again finishes it.
+    pub fn settle(&self, change: &MetadataChange, overwritten: &ExtentSet) -> Result<(), ObserveError> {
+        self.settle_bitmap(change, overwritten)?;
+        if change.reset_log {
+            self.reset_log()?;
+        }
+        Ok(self.write_superblock(&change.after)?)
+    }
+
+    /// The bitmap part of `change`, with what the log hides. Must come before [`ImageReplica::reset_log`].
+    ///
+    /// # Errors
+    /// [`ObserveError`]; any part may then have been written.
+    pub fn settle_bitmap(
+        &self,
+        change: &MetadataChange,
+        overwritten: &ExtentSet,
+    ) -> Result<(), ObserveError> {
+        self.apply(&self.edit(change, overwritten)?)
+    }
+
+    /// Clears some slots, then marks extents in others.
+    ///
+    /// # Errors
+    /// [`ObserveError`]; any part may then have been written.
+    pub fn edit_bitmap(
+        &self,
+        clear_slots: &[u32],
+        mark_slots: &[u32],
+        extents: &ExtentSet,
+    ) -> Result<(), ObserveError> {
+        let mark = vec![Marking { slots: mark_slots.to_vec(), extents: extents.clone() }];
+        self.apply(&Edit::new(self.geometry.layout, clear_slots, mark)?)
+    }
+
+    fn apply(&self, edit: &Edit) -> Result<(), ObserveError> {
+        let start = self.geometry.bitmap.start;
+        if !edit.is_empty() {
+            self.each_bitmap_chunk(|at, chunk| {
+                let before = chunk.to_vec();
+                if edit.apply(at, chunk)? {
+                    let runs: ExtentSet = altered(&before, chunk, at).collect();
+                    for run in runs.iter() {
+                        let from = usize::try_from(run.start - at).unwrap_or(0);
+                        let to = usize::try_from(run.end() - at).unwrap_or(0);
+                        self.metadata.write_at(start + run.start, &chunk[from..to])?;
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(self.metadata.flush()?)
+    }
+
+    /// Makes the activity log empty.
+    ///
+    /// # Errors
+    /// [`DiskFault`]; any part may then have been written.
+    pub fn reset_log(&self) -> Result<(), DiskFault> {
+        self.metadata.write_at(self.geometry.log.start, &activity_log::initial(&self.superblock))?;
+        self.metadata.flush()
+    }
+
+    /// Writes the superblock over the present one; bytes that the model does not know stay as they are.
+    ///
+    /// # Errors
+    /// [`DiskFault`]; the block may then be old or new (it is one 4 KiB write).
+    pub fn write_superblock(&self, superblock: &Superblock) -> Result<(), DiskFault> {
+        let at = self.geometry.superblock_at;
+        let mut block = [0; BLOCK];
+        self.metadata.read_at(at, &mut block)?;
+        encode_into(superblock, &mut block);
+        self.metadata.write_at(at, &block)?;
+        self.metadata.flush()
+    }
+}
+
+/// The 4 KiB blocks in which two stretches of bytes differ; `start` is where they begin.
+fn altered(before: &[u8], after: &[u8], start: u64) -> impl Iterator<Item = Extent> {
+    let pairs = before.chunks(BLOCK).zip(after.chunks(BLOCK)).zip((start..).step_by(BLOCK));
+    pairs
+        .filter(|((before, after), _)| before != after)
+        .map(|((block, _), start)| Extent { start, len: block.len() as u64 })
+}
