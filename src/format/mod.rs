@@ -5,6 +5,7 @@ pub mod drbdmeta;
 pub mod gpt;
 pub mod journal;
 pub mod lvm2;
+pub mod manifest;
 pub mod mbr;
 pub mod policy;
 pub mod qcow2;

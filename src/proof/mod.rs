@@ -1,1 +1,5 @@
 //! Values that only a check can create. Holding one is the proof; there is no other way to make one.
+
+pub mod preserved;
+
+pub use preserved::{NotPreserved, OperatorSaidNoSalvage, Preserved, ReadPart, ReadPiece, Wanted};
