@@ -10,6 +10,11 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
+
+/// How often, and how long apart, a disk in use is looked at again.
+const LOOKS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Why a disk could not be claimed. It was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +58,7 @@ pub struct Claimed {
 }
 
 impl BlockFile {
-    /// Claims the disk for writing, without waiting.
+    /// Claims the disk for writing; waits no longer than a moment.
     ///
     /// Block devices are opened with `O_EXCL`, which the kernel refuses while a file system, DRBD, device
     /// mapper, md or swap uses the device or one of its partitions. Files must not back a loop device.
@@ -64,6 +69,19 @@ impl BlockFile {
     /// # Errors
     /// [`ClaimError`], also when it is this process that has claimed it already.
     pub fn claim(&self) -> Result<Claimed, ClaimError> {
+        // Udev's probes hold a device for milliseconds, and so does, with all descriptors of this process,
+        // a child that another thread has just forked. Only who stays is in the way.
+        let mut look = 1;
+        loop {
+            match self.try_claim() {
+                Err(ClaimError::InUse { .. }) if look < LOOKS => std::thread::sleep(PAUSE),
+                end => return end,
+            }
+            look += 1;
+        }
+    }
+
+    fn try_claim(&self) -> Result<Claimed, ClaimError> {
         let path = || self.name().to_owned();
         let failed = |act: &'static str| move |source| ClaimError::Io { path: path(), act, source };
         let in_use = || ClaimError::InUse { path: path(), by: holders::of(self.identity()) };
