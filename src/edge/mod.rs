@@ -3,4 +3,5 @@
 pub mod blockdev;
 pub mod clock;
 pub mod drbd;
+pub mod layout;
 pub mod state_dir;

@@ -8,3 +8,4 @@ pub mod lvm2;
 pub mod mbr;
 pub mod policy;
 pub mod qcow2;
+pub mod signature;
