@@ -5,5 +5,6 @@ pub mod claim;
 pub mod clock;
 pub mod drbd;
 mod holders;
+pub mod layout;
 pub mod state_dir;
 pub mod terminal;

@@ -9,3 +9,4 @@ pub mod manifest;
 pub mod mbr;
 pub mod policy;
 pub mod qcow2;
+pub mod signature;

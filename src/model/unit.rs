@@ -30,6 +30,9 @@ pub struct Unit {
     pub identity: String,
     /// Where its bytes stand on the volume: pairs of (start inside the unit, extent on the volume), ascending by the first.
     pub map: Vec<(u64, Extent)>,
+    /// A hint for people: the signature at the unit's start (`ext4`, `LUKS`), or whose internal part it is. Never decides anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
 }
 
 impl Unit {

@@ -1,0 +1,6 @@
+//! Layouts of real and of hostile tables, through the reader that the command line uses.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(unreachable_pub, dead_code)]
+
+mod disk;
+mod lvm;
