@@ -1,1 +1,300 @@
-//! (in the making)
+//! The state directory: a real folder behind the [`Store`] port, with one writer at a time.
+
+mod files;
+
+use crate::ports::store::{Store, StoreFault};
+use files::OpenFiles;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Name of the lock in the state directory. Not reachable through [`Store`].
+pub const LOCK: &str = "lock";
+/// Folders and files belong to their owner alone: the salvages hold the victim's data.
+const DIR_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+/// Longest path below the state directory, in bytes: far below PATH_MAX.
+const MAX_PATH: usize = 1024;
+
+/// Why a state directory could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum StateDirError {
+    /// It is not there, and opening it for reading does not create it.
+    #[error("there is no state directory {}", path.display())]
+    NotThere {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The path is not a folder.
+    #[error("{} is not a folder", path.display())]
+    NotAFolder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Another process works in it.
+    #[error(
+        "the state directory {} is in use by {}: wait until it is done",
+        path.display(), holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+    )]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+        /// The holder's process id, if it has written it down.
+        holder: Option<u32>,
+    },
+    /// The system said no.
+    #[error("{act} {} failed", path.display())]
+    Io {
+        /// What was tried, in words.
+        act: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A state directory. While one is open for writing, no other process can open it so.
+#[derive(Debug)]
+pub struct StateDir {
+    root: PathBuf,
+    files: OpenFiles,
+    /// Holds the lock as long as it lives; `None` when open for reading only.
+    lock: Option<File>,
+}
+
+impl StateDir {
+    /// Opens the folder for writing, creating it (mode 0700) if needed, and takes its lock.
+    ///
+    /// # Errors
+    /// [`StateDirError`]; `Locked` names the process that holds it.
+    pub fn open(path: &Path) -> Result<StateDir, StateDirError> {
+        let root = std::path::absolute(path).map_err(io_error("resolve the path", path))?;
+        if !root.exists() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(DIR_MODE)
+                .create(&root)
+                .map_err(io_error("create the state directory", &root))?;
+            if let Some(parent) = root.parent() {
+                File::open(parent).and_then(|dir| dir.sync_all()).map_err(io_error("sync", parent))?;
+            }
+        }
+        let root = resolved(&root)?;
+        let lock = take_lock(&root)?;
+        Ok(StateDir { root, files: OpenFiles::new(true), lock: Some(lock) })
+    }
+
+    /// Opens the folder for reading, without the lock. Whatever would change it fails.
+    ///
+    /// # Errors
+    /// [`StateDirError`]; `NotThere` when the folder does not exist: then there are no incidents.
+    pub fn open_read_only(path: &Path) -> Result<StateDir, StateDirError> {
+        let root = resolved(path)?;
+        Ok(StateDir { root, files: OpenFiles::new(false), lock: None })
+    }
+
+    /// The folder, without symbolic links.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// The full path of a relative one that is safe to follow.
+    fn full(&self, act: &'static str, path: &str) -> Result<PathBuf, StoreFault> {
+        if path == LOCK || !is_safe(path) {
+            let why = "not a relative path of plain names";
+            return Err(fault(act, &self.root.join(path), io::Error::new(io::ErrorKind::InvalidInput, why)));
+        }
+        Ok(self.root.join(path))
+    }
+
+    /// Like `full`, for what changes something.
+    fn writable(&self, act: &'static str, path: &str) -> Result<PathBuf, StoreFault> {
+        let full = self.full(act, path)?;
+        if self.lock.is_none() {
+            let why = "the state directory is open for reading only";
+            return Err(fault(act, &full, io::Error::new(io::ErrorKind::ReadOnlyFilesystem, why)));
+        }
+        Ok(full)
+    }
+
+    /// Like `full`, where `""` is the state directory itself.
+    fn folder(&self, act: &'static str, dir: &str) -> Result<PathBuf, StoreFault> {
+        if dir.is_empty() { Ok(self.root.clone()) } else { self.full(act, dir) }
+    }
+}
+
+/// Whether a path is relative, of plain names, and short.
+fn is_safe(path: &str) -> bool {
+    path.len() <= MAX_PATH
+        && !path.contains('\0')
+        && path.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+}
+
+fn fault(act: &'static str, path: &Path, source: io::Error) -> StoreFault {
+    StoreFault { act, path: path.display().to_string(), source }
+}
+
+fn io_error<'a>(act: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> StateDirError + 'a {
+    move |source| StateDirError::Io { act, path: path.to_owned(), source }
+}
+
+fn resolved(path: &Path) -> Result<PathBuf, StateDirError> {
+    let root = match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(StateDirError::NotThere { path: path.to_owned() });
+        }
+        other => other.map_err(io_error("resolve the path", path))?,
+    };
+    let is_dir = fs::metadata(&root).map_err(io_error("look at", &root))?.is_dir();
+    if is_dir { Ok(root) } else { Err(StateDirError::NotAFolder { path: root }) }
+}
+
+/// Takes the lock and writes our process id into it. The file stays for good: removing it would let two
+/// processes lock two files of the same name.
+fn take_lock(root: &Path) -> Result<File, StateDirError> {
+    let path = root.join(LOCK);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(FILE_MODE)
+        .custom_flags(files::NO_FOLLOW)
+        .open(&path)
+        .map_err(io_error("open", &path))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut text = String::new();
+            // For the message only: a holder that has not written its id yet is still a holder.
+            let holder = match file.take(32).read_to_string(&mut text) {
+                Ok(_) => text.trim().parse().ok(),
+                Err(_) => None,
+            };
+            return Err(StateDirError::Locked { path: root.to_owned(), holder });
+        }
+        Err(errno) => return Err(io_error("lock", &path)(errno.into())),
+    }
+    file.set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(io_error("write our process id to", &path))?;
+    Ok(file)
+}
+
+impl Store for StateDir {
+    fn locate(&self, path: &str) -> String {
+        let full = if path.is_empty() { self.root.clone() } else { self.root.join(path) };
+        full.display().to_string()
+    }
+
+    fn create_dir(&self, dir: &str) -> Result<(), StoreFault> {
+        let act = "create the folder";
+        let full = self.writable(act, dir)?;
+        DirBuilder::new().recursive(true).mode(DIR_MODE).create(&full).map_err(|e| fault(act, &full, e))
+    }
+
+    fn create(&self, path: &str) -> Result<(), StoreFault> {
+        let act = "create";
+        let full = self.writable(act, path)?;
+        self.files.create(&full, FILE_MODE).map_err(|e| fault(act, &full, e))
+    }
+
+    fn len(&self, path: &str) -> Result<Option<u64>, StoreFault> {
+        let act = "look at";
+        let full = self.full(act, path)?;
+        match fs::symlink_metadata(&full) {
+            Ok(found) if found.is_file() => Ok(Some(found.len())),
+            Ok(_) => Err(fault(act, &full, files::not_a_file())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(fault(act, &full, error)),
+        }
+    }
+
+    fn read_at(&self, path: &str, offset: u64, buffer: &mut [u8]) -> Result<(), StoreFault> {
+        let act = "read";
+        let full = self.full(act, path)?;
+        let read = |file: &File| file.read_exact_at(buffer, offset);
+        self.files.with(&full, read).map_err(|e| fault(act, &full, e))
+    }
+
+    fn write_at(&self, path: &str, offset: u64, buffer: &[u8]) -> Result<(), StoreFault> {
+        let act = "write to";
+        let full = self.writable(act, path)?;
+        let write = |file: &File| file.write_all_at(buffer, offset);
+        self.files.with(&full, write).map_err(|e| fault(act, &full, e))
+    }
+
+    fn set_len(&self, path: &str, len: u64) -> Result<(), StoreFault> {
+        let act = "set the length of";
+        let full = self.writable(act, path)?;
+        self.files.with(&full, |file| file.set_len(len)).map_err(|e| fault(act, &full, e))
+    }
+
+    fn sync(&self, path: &str) -> Result<(), StoreFault> {
+        let act = "sync";
+        let full = self.writable(act, path)?;
+        self.files.with(&full, File::sync_all).map_err(|e| fault(act, &full, e))
+    }
+
+    fn sync_dir(&self, dir: &str) -> Result<(), StoreFault> {
+        let act = "sync the folder";
+        let full = self.folder(act, dir)?;
+        File::open(&full).and_then(|file| file.sync_all()).map_err(|e| fault(act, &full, e))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), StoreFault> {
+        let act = "rename";
+        let old = self.writable(act, from)?;
+        let new = self.writable(act, to)?;
+        self.files.forget_below(&old);
+        self.files.forget_below(&new);
+        fs::rename(&old, &new).map_err(|source| StoreFault {
+            act,
+            path: format!("{} to {}", old.display(), new.display()),
+            source,
+        })
+    }
+
+    fn remove(&self, path: &str) -> Result<(), StoreFault> {
+        let act = "remove";
+        let full = self.writable(act, path)?;
+        self.files.forget_below(&full);
+        match fs::remove_file(&full) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(|e| fault(act, &full, e)),
+        }
+    }
+
+    fn list(&self, dir: &str) -> Result<Vec<String>, StoreFault> {
+        let act = "list the folder";
+        let full = self.folder(act, dir)?;
+        let entries = match fs::read_dir(&full) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(|e| fault(act, &full, e))?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(|e| fault(act, &full, e))?.file_name();
+            // A name that is no text is none of ours, and no path of ours can reach it.
+            if let Ok(name) = name.into_string()
+                && !(dir.is_empty() && name == LOCK)
+            {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn free_space(&self) -> Result<u64, StoreFault> {
+        let stat = rustix::fs::statvfs(&self.root)
+            .map_err(|errno| fault("ask for the free space of", &self.root, errno.into()))?;
+        // What an unprivileged user may still take: the reserve for root is not ours to spend.
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}

@@ -1,1 +1,247 @@
-//! (in the making)
+//! The journal: what the engine is about to do, and how it ended, durable before anything follows.
+//!
+//! Order of writes, and why each stands where it does:
+//!
+//! 1. A new journal is written as `journal.new`, synced, renamed, and the folder synced: a file called
+//!    `journal` always has its header, so an empty one is damage and not a beginning.
+//! 2. An append writes one line at the end and syncs it. Only then is the record believed: here, and by
+//!    the caller, who acts on it.
+//! 3. A torn last line found when opening is copied to `journal.torn-SEQ` and synced, name included,
+//!    before the journal is cut. The cut is synced before the next append, which records it.
+//!
+//! After the first failure of a write or sync nothing is known about the journal's end. The journal then
+//! refuses everything (`Latched`); only opening it again finds out.
+
+mod cursor;
+mod load;
+
+pub use cursor::{Cursor, Declared, NotReady, Performed, Permit, Ready, Recorded, Stopped};
+
+use crate::format::journal::{self as framing, EncodeError, Link, MAX_JOURNAL, Tail};
+use crate::judge::incident::{IllegalTransition, Incident, Incidents};
+use crate::model::id::IncidentId;
+use crate::model::record::{Event, Record};
+use crate::ports::clock::Clock;
+use crate::ports::store::{Store, StoreFault};
+use std::sync::Arc;
+
+/// Name of the journal in the state directory.
+pub const FILE: &str = "journal";
+
+/// What first went wrong with a journal's file.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The file could not be written or synced.
+    #[error("the journal could not be written")]
+    Store(#[source] StoreFault),
+    /// The file is not as long as this writer left it.
+    #[error("{path} has {found} bytes where this writer left {expected}: somebody else writes it")]
+    OtherWriter {
+        /// The file.
+        path: String,
+        /// Bytes it should have.
+        expected: u64,
+        /// Bytes it has.
+        found: u64,
+    },
+}
+
+/// Why a journal could not be opened, read or appended to.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The file could not be read or created. Nothing is known about its records: it is not empty.
+    #[error("the journal cannot be read or created; until it can, nothing is known about earlier incidents")]
+    Unavailable(#[source] StoreFault),
+    /// There is no journal, but there was one: what it left behind is still here.
+    #[error(
+        "{path} is missing, but {witness} is there: a journal was here and was removed; restore it, or move \
+         the state directory away once all its incidents are known to be over"
+    )]
+    Missing {
+        /// Where it should be.
+        path: String,
+        /// What it left behind.
+        witness: String,
+    },
+    /// The file is damaged in a way no crash explains.
+    #[error("{path} is damaged")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// Where and how.
+        #[source]
+        source: framing::Damage,
+    },
+    /// The file is intact, but tells a story that cannot have happened.
+    #[error("{path}, line {line}: the record contradicts the ones before it; nothing was changed")]
+    Contradiction {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: u64,
+        /// Both events.
+        #[source]
+        source: IllegalTransition,
+    },
+    /// The record may not be appended here. Nothing was written.
+    #[error("the record cannot be appended; nothing was written")]
+    Illegal(#[source] IllegalTransition),
+    /// The record has no acceptable form. Nothing was written.
+    #[error("the record cannot be written down; nothing was written")]
+    Unwritable(#[source] EncodeError),
+    /// The journal is as long as it may be. Nothing was written.
+    #[error(
+        "{path} has reached {MAX_JOURNAL} bytes; move the state directory away when its incidents are over"
+    )]
+    Full {
+        /// The file.
+        path: String,
+    },
+    /// Writing failed now: whether the record is there is unknown.
+    #[error(transparent)]
+    Failed(Arc<Cause>),
+    /// Writing failed before: the journal takes no more records until it is opened again.
+    #[error("the journal stopped at its first failure and takes no more records; run the command again")]
+    Latched {
+        /// The first failure.
+        #[source]
+        first: Arc<Cause>,
+    },
+    /// The incident does not wait for a step.
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+}
+
+/// The records of a journal, read without touching it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Story {
+    /// All records, first one first.
+    pub records: Vec<Record>,
+    /// The incidents they tell of.
+    pub incidents: Incidents,
+    /// How the file ends. A torn tail is no damage: a writer may be at work.
+    pub tail: Tail,
+}
+
+/// The journal of one state directory, open for writing. The state directory's lock keeps others away.
+pub struct Journal {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    records: Vec<Record>,
+    incidents: Incidents,
+    link: Link,
+    /// Bytes of the file up to the end of the last record.
+    len: u64,
+    broken: Option<Arc<Cause>>,
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal")
+            .field("path", &self.store.locate(FILE))
+            .field("records", &self.records.len())
+            .field("len", &self.len)
+            .field("broken", &self.broken)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// Opens the journal, or creates it if there never was one. A torn tail is kept aside, cut off, and
+    /// the cut recorded.
+    ///
+    /// # Errors
+    /// [`JournalError`]; a journal that cannot be read or understood is never taken for an empty one.
+    pub fn open(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Journal, JournalError> {
+        let loaded = match load::load(store.as_ref())? {
+            Some(loaded) => loaded,
+            None => load::create(store.as_ref())?,
+        };
+        let mut journal = Journal {
+            store,
+            clock,
+            records: loaded.story.records,
+            incidents: loaded.story.incidents,
+            link: loaded.link,
+            len: loaded.len,
+            broken: None,
+        };
+        if let Some(torn) = loaded.torn {
+            let bytes = torn.len() as u64;
+            let kept_as = load::cut(journal.store.as_ref(), &torn, journal.len, journal.link.seq)?;
+            journal.append(None, Event::TornTailCut { bytes, kept_as })?;
+        }
+        Ok(journal)
+    }
+
+    /// Reads the journal without changing anything; `None` if there never was one.
+    ///
+    /// # Errors
+    /// As for [`Journal::open`].
+    pub fn read(store: &dyn Store) -> Result<Option<Story>, JournalError> {
+        Ok(load::load(store)?.map(|loaded| loaded.story))
+    }
+
+    /// Appends one record and makes it durable.
+    ///
+    /// # Errors
+    /// `Illegal`, `Unwritable`, `Full`: nothing was written, the journal goes on. `Failed`: the record may
+    /// or may not be there; from then on everything is `Latched`.
+    pub fn append(&mut self, incident: Option<IncidentId>, event: Event) -> Result<Record, JournalError> {
+        if let Some(first) = &self.broken {
+            return Err(JournalError::Latched { first: Arc::clone(first) });
+        }
+        let seq = self.link.seq.saturating_add(1);
+        let record = Record { seq, at: self.clock.now(), incident, event };
+        self.incidents.check(&record).map_err(JournalError::Illegal)?;
+        let (line, link) = framing::encode(&record, &self.link).map_err(JournalError::Unwritable)?;
+        let len = self.len.saturating_add(line.len() as u64);
+        if len > MAX_JOURNAL {
+            return Err(JournalError::Full { path: self.store.locate(FILE) });
+        }
+        self.write(&line).map_err(|cause| {
+            let cause = Arc::new(cause);
+            self.broken = Some(Arc::clone(&cause));
+            JournalError::Failed(cause)
+        })?;
+        self.incidents.apply(&record).map_err(JournalError::Illegal)?;
+        self.len = len;
+        self.link = link;
+        self.records.push(record.clone());
+        Ok(record)
+    }
+
+    fn write(&self, line: &[u8]) -> Result<(), Cause> {
+        // A second writer should be impossible (lock); if there is one, do not write over its records.
+        let found = self.store.len(FILE).map_err(Cause::Store)?.unwrap_or(0);
+        if found != self.len {
+            return Err(Cause::OtherWriter { path: self.store.locate(FILE), expected: self.len, found });
+        }
+        self.store.write_at(FILE, self.len, line).map_err(Cause::Store)?;
+        self.store.sync(FILE).map_err(Cause::Store)
+    }
+
+    /// All records, first one first.
+    #[must_use]
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// All incidents, in the order they were opened.
+    #[must_use]
+    pub fn incidents(&self) -> &[Incident] {
+        self.incidents.as_slice()
+    }
+
+    /// The incident of that name.
+    #[must_use]
+    pub fn incident(&self, id: &IncidentId) -> Option<&Incident> {
+        self.incidents.get(id)
+    }
+
+    /// Where the journal is, for messages.
+    #[must_use]
+    pub fn path(&self) -> String {
+        self.store.locate(FILE)
+    }
+}

@@ -2,6 +2,7 @@
 
 pub mod aftermath;
 pub mod audit;
+pub mod incident;
 pub mod lineage;
 pub mod planner;
 pub mod policy;

@@ -1,0 +1,129 @@
+//! Reading, creating and mending the journal's file.
+
+use super::{FILE, JournalError, Story};
+use crate::format::journal::{self as framing, Damage, Flaw, Link, MAX_JOURNAL, Tail};
+use crate::judge::incident::Incidents;
+use crate::ports::store::{Store, StoreFault};
+use std::io;
+
+/// Where a new journal is prepared.
+const NEW: &str = "journal.new";
+/// What a kept torn tail's name begins with.
+const TORN: &str = "journal.torn-";
+/// Bytes asked for at once.
+const CHUNK: usize = 1 << 20;
+/// Different torn tails that are kept for one place in the journal before giving up.
+const MAX_KEPT: u32 = 1000;
+
+/// A journal's file as read.
+pub(super) struct Loaded {
+    pub(super) story: Story,
+    pub(super) link: Link,
+    /// Bytes up to the end of the last record.
+    pub(super) len: u64,
+    /// The torn bytes after them.
+    pub(super) torn: Option<Vec<u8>>,
+}
+
+/// Reads the journal; `None` if there never was one.
+pub(super) fn load(store: &dyn Store) -> Result<Option<Loaded>, JournalError> {
+    let Some(len) = store.len(FILE).map_err(JournalError::Unavailable)? else {
+        return never_there(store).map(|()| None);
+    };
+    if len > MAX_JOURNAL {
+        let source = Damage { line: 1, offset: 0, flaw: Flaw::TooLarge { len } };
+        return Err(JournalError::Damaged { path: store.locate(FILE), source });
+    }
+    let mut bytes = read_all(store, FILE, len).map_err(JournalError::Unavailable)?;
+    let replay = framing::parse(&bytes)
+        .map_err(|source| JournalError::Damaged { path: store.locate(FILE), source })?;
+
+    let mut incidents = Incidents::default();
+    for (line, record) in (2u64..).zip(&replay.records) {
+        incidents.apply(record).map_err(|source| JournalError::Contradiction {
+            path: store.locate(FILE),
+            line,
+            source,
+        })?;
+    }
+    let torn = match replay.tail {
+        Tail::Clean => None,
+        Tail::Torn { from, .. } => usize::try_from(from).ok().map(|from| bytes.split_off(from)),
+    };
+    let story = Story { records: replay.records, incidents, tail: replay.tail };
+    Ok(Some(Loaded { story, link: replay.link, len: bytes.len() as u64, torn }))
+}
+
+/// No journal is fine only if nothing says that there was one.
+fn never_there(store: &dyn Store) -> Result<(), JournalError> {
+    let names = store.list("").map_err(JournalError::Unavailable)?;
+    match names.iter().find(|name| name.starts_with(TORN)) {
+        None => Ok(()),
+        Some(name) => Err(JournalError::Missing { path: store.locate(FILE), witness: store.locate(name) }),
+    }
+}
+
+fn read_all(store: &dyn Store, path: &str, len: u64) -> Result<Vec<u8>, StoreFault> {
+    let too_large = |_| StoreFault {
+        act: "read",
+        path: store.locate(path),
+        source: io::Error::from(io::ErrorKind::FileTooLarge),
+    };
+    let mut bytes = vec![0; usize::try_from(len).map_err(too_large)?];
+    let mut offset = 0;
+    for chunk in bytes.chunks_mut(CHUNK) {
+        store.read_at(path, offset, chunk)?;
+        offset += chunk.len() as u64;
+    }
+    Ok(bytes)
+}
+
+/// Creates an empty journal. It appears under its name only when it is whole.
+pub(super) fn create(store: &dyn Store) -> Result<Loaded, JournalError> {
+    let header = framing::header();
+    let write = || {
+        store.create(NEW)?;
+        store.write_at(NEW, 0, &header)?;
+        store.sync(NEW)?;
+        store.rename(NEW, FILE)?;
+        store.sync_dir("")
+    };
+    write().map_err(JournalError::Unavailable)?;
+    let story = Story { records: Vec::new(), incidents: Incidents::default(), tail: Tail::Clean };
+    Ok(Loaded { story, link: Link::start(), len: header.len() as u64, torn: None })
+}
+
+/// Keeps the torn bytes in a file of their own, then cuts the journal to `len`. Returns the file's name.
+pub(super) fn cut(store: &dyn Store, torn: &[u8], len: u64, last: u64) -> Result<String, JournalError> {
+    let keep = || {
+        let name = keep(store, torn, last.saturating_add(1))?;
+        store.set_len(FILE, len)?;
+        store.sync(FILE)?;
+        Ok(name)
+    };
+    keep().map_err(JournalError::Unavailable)
+}
+
+fn keep(store: &dyn Store, torn: &[u8], seq: u64) -> Result<String, StoreFault> {
+    for attempt in 1..=MAX_KEPT {
+        let name = if attempt == 1 { format!("{TORN}{seq}") } else { format!("{TORN}{seq}.{attempt}") };
+        // A crash between keeping and cutting leaves a copy of this very tail; anything else is another
+        // tail, or a copy cut short, and is never written over.
+        match store.len(&name)? {
+            None => {
+                store.create(&name)?;
+                store.write_at(&name, 0, torn)?;
+            }
+            Some(len) if len == torn.len() as u64 && read_all(store, &name, len)? == torn => {}
+            Some(_) => continue,
+        }
+        store.sync(&name)?;
+        store.sync_dir("")?;
+        return Ok(name);
+    }
+    Err(StoreFault {
+        act: "find a free name for",
+        path: store.locate(&format!("{TORN}{seq}")),
+        source: io::Error::from(io::ErrorKind::AlreadyExists),
+    })
+}

@@ -1,0 +1,1 @@
+//! The story of an incident: every pair of state and event.
