@@ -56,10 +56,17 @@ fn our_fresh_metadata_is_byte_for_byte_drbdmetas() {
                 let (ours, theirs) =
                     (Image::empty(version, place, size), Image::created(version, place, size, &args));
                 write_fresh(&ours, &wanted(version, place, size, peers, stripes), false);
-                let (ours, theirs) =
-                    (std::fs::read(&ours.path).unwrap(), std::fs::read(&theirs.path).unwrap());
-                let first = ours.iter().zip(&theirs).position(|(a, b)| a != b);
-                assert_eq!(first, None, "{version} {place} {args:?}");
+                // Everything either of them wrote stands within 2 MiB of the superblock.
+                let at = ours.replica(16 << 20).geometry().superblock_at;
+                let from = at.saturating_sub(2 << 20);
+                let bytes = [ours, theirs].map(|image| {
+                    let disk = image.disk();
+                    let len = (at + (2 << 20)).min(disk.size()) - from;
+                    let mut bytes = vec![0; usize::try_from(len).unwrap()];
+                    disk.read_at(from, &mut bytes).unwrap();
+                    bytes
+                });
+                assert!(bytes[0] == bytes[1], "{version} {place} {args:?}");
             }
         }
     }
