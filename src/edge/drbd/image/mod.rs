@@ -132,8 +132,8 @@ pub enum ObserveError {
     },
     /// The activity log is needed and unreadable.
     #[error(
-        "{disk}: the node was Primary, and which blocks it may have written last is not known. Compare everything (`--full`) \
-         after `drbdmeta ... invalidate`, or copy this side again"
+        "{disk}: the node was Primary, and its activity log, which says where it may have written last, is unreadable. \
+         Restore the metadata from a dump, or copy this side again"
     )]
     Log {
         /// The disk.
