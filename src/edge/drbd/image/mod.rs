@@ -188,7 +188,7 @@ impl ImageReplica {
             }
             (None, Some(place)) => return Err(ObserveError::NoMetadataDisk { place }),
             (Some(metadata), place) => {
-                let found = find::external(metadata.as_disk(), data.size(), place)?;
+                let found = find::external(metadata.as_disk(), data.as_disk(), place)?;
                 (metadata, found)
             }
         };
@@ -267,7 +267,7 @@ impl ImageReplica {
     }
 
     fn refused(&self, here: locate::Candidate, why: NotHere) -> ObserveError {
-        find::refused(self.metadata.as_disk(), here, why, self.data.size())
+        find::refused(self.metadata.as_disk(), here, why, self.data.as_disk())
     }
 
     /// Reads an extent of the metadata disk that is known to be small: one block or the activity log.
