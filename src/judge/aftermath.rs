@@ -168,3 +168,6 @@ fn push_history(superblock: &mut Superblock, uuid: GenerationUuid) {
         shift_history(superblock, uuid);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,18 +40,18 @@ fn try_candidate(
 }
 
 /// Turns a refusal into words about the disk.
-pub(super) fn refused(disk: &dyn Disk, here: Candidate, why: NotHere, data_size: u64) -> ObserveError {
+pub(super) fn refused(disk: &dyn Disk, here: Candidate, why: NotHere, data: &dyn Disk) -> ObserveError {
     let (disk, at) = (disk.name().to_owned(), here.superblock_at);
+    let usable = data.size() / sys::SECTOR_BYTES * sys::SECTOR_BYTES;
     match why {
         NotHere::Superblock(source) if source.is_absence() => {
             ObserveError::NotFound { disk, tried: tried(&[here]) }
         }
         NotHere::Superblock(source) => ObserveError::Corrupt { disk, at, source },
         NotHere::Geometry { why: GeometryError::Overfull { effective, capacity, .. }, .. }
-            if here.place != MetadataPlace::Internal
-                && capacity >= data_size / sys::SECTOR_BYTES * sys::SECTOR_BYTES =>
+            if here.place != MetadataPlace::Internal && capacity >= usable =>
         {
-            ObserveError::Truncated { disk: format!("data of {disk}"), size: data_size, effective }
+            ObserveError::Truncated { disk: data.name().to_owned(), size: data.size(), effective }
         }
         NotHere::Geometry { why, .. } => ObserveError::Misfit { disk, at, place: here.place, source: why },
     }
@@ -77,7 +77,7 @@ pub(super) fn internal(disk: &dyn Disk) -> Result<Found, ObserveError> {
         Err(why) => why,
     };
     if !why.is_absence() {
-        return Err(refused(disk, here, why, size));
+        return Err(refused(disk, here, why, disk));
     }
     if let Some(found) = elsewhere(disk)? {
         let old_size = found + BLOCK as u64;
@@ -89,13 +89,13 @@ pub(super) fn internal(disk: &dyn Disk) -> Result<Found, ObserveError> {
             return Err(ObserveError::Destroyed { disk: disk.name().to_owned(), at: here.superblock_at });
         }
     }
-    Err(refused(disk, here, why, size))
+    Err(refused(disk, here, why, disk))
 }
 
 /// Metadata on a disk of its own.
 pub(super) fn external(
     disk: &dyn Disk,
-    data_size: u64,
+    data: &dyn Disk,
     place: Option<MetadataPlace>,
 ) -> Result<Found, ObserveError> {
     let size = disk.size();
@@ -108,7 +108,7 @@ pub(super) fn external(
     }
     let (mut found, mut worst): (Vec<Found>, Option<(Candidate, NotHere)>) = (Vec::new(), None);
     for here in &places {
-        match try_candidate(disk, *here, data_size)? {
+        match try_candidate(disk, *here, data.size())? {
             Ok(this) if this.place == MetadataPlace::FlexibleExternal => return Ok(this),
             Ok(this) => found.push(this),
             // Sector 0 is tried twice: what it says as an index counts more than why it is not flexible.
@@ -135,10 +135,10 @@ pub(super) fn external(
         }
         // One good index beside a damaged one: which of them belongs to the data is not for us to guess.
         (Some(only), Some((here, why))) if here.superblock_at != only.geometry.superblock_at => {
-            Err(refused(disk, here, why, data_size))
+            Err(refused(disk, here, why, data))
         }
         (Some(only), _) => Ok(only),
-        (None, Some((here, why))) => Err(refused(disk, here, why, data_size)),
+        (None, Some((here, why))) => Err(refused(disk, here, why, data)),
         (None, None) => Err(ObserveError::NotFound { disk: disk.name().to_owned(), tried: tried(&places) }),
     }
 }

@@ -132,8 +132,8 @@ pub enum ObserveError {
     },
     /// The activity log is needed and unreadable.
     #[error(
-        "{disk}: the node was Primary, and which blocks it may have written last is not known. Compare everything (`--full`) \
-         after `drbdmeta ... invalidate`, or copy this side again"
+        "{disk}: the node was Primary, and its activity log, which says where it may have written last, is unreadable. \
+         Restore the metadata from a dump, or copy this side again"
     )]
     Log {
         /// The disk.
@@ -188,7 +188,7 @@ impl ImageReplica {
             }
             (None, Some(place)) => return Err(ObserveError::NoMetadataDisk { place }),
             (Some(metadata), place) => {
-                let found = find::external(metadata.as_disk(), data.size(), place)?;
+                let found = find::external(metadata.as_disk(), data.as_disk(), place)?;
                 (metadata, found)
             }
         };
@@ -267,7 +267,7 @@ impl ImageReplica {
     }
 
     fn refused(&self, here: locate::Candidate, why: NotHere) -> ObserveError {
-        find::refused(self.metadata.as_disk(), here, why, self.data.size())
+        find::refused(self.metadata.as_disk(), here, why, self.data.as_disk())
     }
 
     /// Reads an extent of the metadata disk that is known to be small: one block or the activity log.

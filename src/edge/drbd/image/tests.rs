@@ -1,1 +1,276 @@
-//! Against an in-memory disk.
+//! Against disks in memory.
+
+use super::{ImageReplica, ObserveError};
+use crate::format::drbdmeta::create::{Fresh, Wanted, create};
+use crate::judge::aftermath::after_resync;
+use crate::model::drbd::{GenerationUuid, MetadataFormat, PeerSlot, Superblock, device_flag, peer_flag};
+use crate::model::evidence::{LogState, MetadataPlace};
+use crate::model::extent::{Extent, ExtentSet};
+use crate::model::id::NodeName;
+use crate::model::seen::Stamp;
+use crate::ports::disk::{Disk, DiskFault, DiskMut};
+use std::sync::{Arc, Mutex};
+
+struct Memory {
+    name: &'static str,
+    bytes: Mutex<Vec<u8>>,
+    /// Reads that touch this byte fail.
+    bad: Option<u64>,
+}
+
+fn memory(name: &'static str, size: u64) -> Arc<Memory> {
+    let bytes = Mutex::new(vec![0; usize::try_from(size).unwrap()]);
+    Arc::new(Memory { name, bytes, bad: None })
+}
+
+fn range(offset: u64, len: usize) -> std::ops::Range<usize> {
+    let start = usize::try_from(offset).unwrap();
+    start..start + len
+}
+
+impl Disk for Memory {
+    fn name(&self) -> &str {
+        self.name
+    }
+    fn size(&self) -> u64 {
+        self.bytes.lock().unwrap().len() as u64
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskFault> {
+        let extent = Extent { start: offset, len: buffer.len() as u64 };
+        if self.bad.is_some_and(|bad| (extent.start..extent.end()).contains(&bad)) {
+            let source = std::io::Error::other("medium error");
+            return Err(DiskFault::Io { disk: self.name.to_owned(), act: "read", extent, source });
+        }
+        buffer.copy_from_slice(&self.bytes.lock().unwrap()[range(offset, buffer.len())]);
+        Ok(())
+    }
+}
+
+impl DiskMut for Memory {
+    fn write_at(&self, offset: u64, buffer: &[u8]) -> Result<(), DiskFault> {
+        self.bytes.lock().unwrap()[range(offset, buffer.len())].copy_from_slice(buffer);
+        Ok(())
+    }
+    fn flush(&self) -> Result<(), DiskFault> {
+        Ok(())
+    }
+    fn as_disk(&self) -> &dyn Disk {
+        self
+    }
+}
+
+const MIB: u64 = 1 << 20;
+
+fn put(disk: &Memory, fresh: &Fresh) {
+    disk.write_at(fresh.geometry.superblock_at, &fresh.superblock_bytes()).unwrap();
+    disk.write_at(fresh.geometry.log.start, &fresh.log_bytes()).unwrap();
+    let bitmap = vec![fresh.bitmap_byte; usize::try_from(fresh.geometry.bitmap.len).unwrap()];
+    disk.write_at(fresh.geometry.bitmap.start, &bitmap).unwrap();
+}
+
+fn internal(format: MetadataFormat, size: u64, max_peers: u32) -> Arc<Memory> {
+    let disk = memory("image", size);
+    put(&disk, &create(&Wanted { max_peers, ..Wanted::internal(format, size) }, false).unwrap());
+    disk
+}
+
+fn external(place: MetadataPlace, size: u64, data_size: u64) -> Fresh {
+    let wanted =
+        Wanted { place, metadata_size: size, data_size, ..Wanted::internal(MetadataFormat::V08, size) };
+    create(&wanted, false).unwrap()
+}
+
+fn open(disk: &Arc<Memory>) -> Result<ImageReplica, ObserveError> {
+    ImageReplica::open(disk.clone(), None, None)
+}
+
+fn resized(disk: &Memory, size: u64) -> Arc<Memory> {
+    let mut bytes = disk.bytes.lock().unwrap().clone();
+    bytes.resize(usize::try_from(size).unwrap(), 0);
+    Arc::new(Memory { name: "image", bytes: Mutex::new(bytes), bad: None })
+}
+
+#[test]
+fn the_data_ends_before_the_metadata() {
+    for format in [MetadataFormat::V08, MetadataFormat::V09] {
+        let replica = open(&internal(format, 8 * MIB + 512, 1)).unwrap();
+        assert_eq!(replica.size(), replica.geometry().bitmap.start);
+        assert_eq!(replica.data().size(), replica.size());
+        let mut one = [0; 512];
+        assert!(replica.data().read_at(replica.size() - 512, &mut one).is_ok());
+        assert!(matches!(
+            replica.data().read_at(replica.size() - 511, &mut one),
+            Err(DiskFault::Outside { .. })
+        ));
+        assert!(matches!(replica.data_mut().write_at(replica.size(), &one), Err(DiskFault::Outside { .. })));
+        assert!(matches!(replica.data().read_at(u64::MAX, &mut one), Err(DiskFault::Outside { .. })));
+    }
+}
+
+#[test]
+fn what_is_wrong_is_told_apart() {
+    let good = internal(MetadataFormat::V09, 8 * MIB, 1);
+    let at = 8 * MIB - 4096;
+    let error = |disk: Arc<Memory>| open(&disk).unwrap_err();
+
+    assert!(matches!(error(memory("image", 8 * MIB)), ObserveError::NotFound { .. }));
+    assert!(matches!(error(memory("image", 0)), ObserveError::TooSmall { .. }));
+    assert!(matches!(error(memory("image", 4095)), ObserveError::TooSmall { .. }));
+    assert!(matches!(error(memory("image", 4096)), ObserveError::NotFound { .. }));
+    for size in [8 * MIB + 4096, 9 * MIB, 20 * MIB + 512] {
+        match error(resized(&good, size)) {
+            ObserveError::Grown { found, old_size, size: now, .. } => {
+                assert_eq!((found, old_size, now), (at, 8 * MIB, size));
+            }
+            other => panic!("{other}"),
+        }
+    }
+    assert!(matches!(error(resized(&good, 7 * MIB)), ObserveError::NotFound { .. }));
+    // Less than 4 KiB more is no difference: the superblock stands in the last whole block.
+    assert!(open(&resized(&good, 8 * MIB + 3584)).is_ok());
+
+    let damaged = resized(&good, 8 * MIB);
+    damaged.write_at(at + 60, &[0; 4]).unwrap();
+    assert!(matches!(error(damaged), ObserveError::Destroyed { at: found, .. } if found == at));
+    for (offset, bytes) in [(80, 12u32), (88, 0), (88, 33), (96, 0), (68, 7), (76, 0), (64, 5), (92, 32)] {
+        let damaged = resized(&good, 8 * MIB);
+        damaged.write_at(at + offset, &bytes.to_be_bytes()).unwrap();
+        let error = error(damaged);
+        assert!(matches!(error, ObserveError::Corrupt { .. }), "byte {offset}: {error:?}");
+    }
+    let misfit = resized(&good, 8 * MIB);
+    // Plausible, but with 17 slots the bitmap would be larger.
+    misfit.write_at(at + 88, &17u32.to_be_bytes()).unwrap();
+    assert!(matches!(error(misfit), ObserveError::Misfit { .. }));
+
+    let bytes = Mutex::new(good.bytes.lock().unwrap().clone());
+    let bad = Arc::new(Memory { name: "image", bytes, bad: Some(at + 100) });
+    assert!(matches!(error(bad), ObserveError::Disk(DiskFault::Io { .. })));
+}
+
+#[test]
+fn external_metadata_is_found_without_being_told() {
+    let data = memory("data", 4 * MIB);
+    let open =
+        |metadata: &Arc<Memory>, place| ImageReplica::open(data.clone(), Some(metadata.clone()), place);
+    let flexible = memory("meta", 2 * MIB);
+    assert!(matches!(open(&flexible, None), Err(ObserveError::NotFound { .. })));
+    put(&flexible, &external(MetadataPlace::FlexibleExternal, 2 * MIB, 4 * MIB));
+    let replica = open(&flexible, None).unwrap();
+    assert_eq!((replica.source().place, replica.size()), (MetadataPlace::FlexibleExternal, 4 * MIB));
+
+    // The data shrank under it.
+    let sb = Superblock { effective_size: 4 * MIB / 512 + 8, ..replica.superblock().clone() };
+    replica.write_superblock(&sb).unwrap();
+    assert!(matches!(open(&flexible, None), Err(ObserveError::Truncated { disk, .. }) if disk == "data"));
+
+    let shared = memory("meta", 260 * MIB);
+    put(&shared, &external(MetadataPlace::IndexedExternal(1), 260 * MIB, 4 * MIB));
+    let replica = open(&shared, None).unwrap();
+    assert_eq!(replica.source().place, MetadataPlace::IndexedExternal(1));
+    assert_eq!(replica.source().superblock_at, 128 * MIB);
+    assert!(matches!(
+        open(&shared, Some(MetadataPlace::IndexedExternal(0))),
+        Err(ObserveError::NotFound { .. })
+    ));
+    put(&shared, &external(MetadataPlace::IndexedExternal(0), 260 * MIB, 4 * MIB));
+    match open(&shared, None) {
+        Err(ObserveError::SeveralIndexes { indexes, .. }) => assert_eq!(indexes, [0, 1]),
+        other => panic!("{other:?}"),
+    }
+    assert!(open(&shared, Some(MetadataPlace::IndexedExternal(0))).is_ok());
+    assert!(matches!(
+        ImageReplica::open(data.clone(), None, Some(MetadataPlace::IndexedExternal(0))),
+        Err(ObserveError::NoMetadataDisk { .. })
+    ));
+}
+
+/// Node `id` of three, in a resource whose slots are given by node id.
+fn three(replica: &ImageReplica, id: i32, slots: [i32; 3], current: u64) -> Superblock {
+    let mut sb = replica.superblock().clone();
+    sb.node_id = id;
+    sb.current = GenerationUuid(current);
+    sb.flags = device_flag::CONSISTENT | device_flag::WAS_UP_TO_DATE;
+    for (peer, slot) in sb.peers.iter_mut().zip(slots) {
+        *peer = PeerSlot {
+            bitmap_uuid: if slot < 0 { GenerationUuid::UNSET } else { GenerationUuid(0xBA5E) },
+            bitmap_dagtag: 0,
+            flags: peer_flag::NODE_EXISTS,
+            bitmap_index: slot,
+        };
+    }
+    sb
+}
+
+/// A log in which extent 1 is hot.
+fn hot_log(replica: &ImageReplica) {
+    let at = replica.geometry().log.start;
+    let mut block = vec![0; 4096];
+    block[..4].copy_from_slice(&0x69cb_65a2u32.to_be_bytes());
+    block[14..20].copy_from_slice(&[0, 1, 0, 64, 0, 0]);
+    block[36..4096].fill(0xff);
+    block[36..38].fill(0);
+    block[164..168].copy_from_slice(&1u32.to_be_bytes());
+    let crc = !crc32c::crc32c_append(!0, &block);
+    block[8..12].copy_from_slice(&crc.to_be_bytes());
+    replica.metadata_disk().write_at(at, &block).unwrap();
+}
+
+#[test]
+fn third_peers_learn_of_every_block_that_may_have_changed() {
+    let disks = [(); 2].map(|()| internal(MetadataFormat::V09, 12 * MIB, 3));
+    for (disk, id, slots) in [(&disks[0], 0, [-1, 0, 1]), (&disks[1], 1, [2, -1, 0])] {
+        let replica = open(disk).unwrap();
+        let mut sb = three(&replica, id, slots, 0xA0 + u64::try_from(id).unwrap() * 16);
+        sb.flags |= device_flag::PRIMARY_IND;
+        replica.write_superblock(&sb).unwrap();
+        hot_log(&replica);
+    }
+    let replicas = disks.each_ref().map(|disk| open(disk).unwrap());
+    let aftermath = after_resync(replicas[0].superblock(), replicas[1].superblock());
+    let overwritten: ExtentSet = [Extent { start: 0, len: 8192 }].into_iter().collect();
+    let stranger = |id| Superblock { node_id: id, ..replicas[0].superblock().clone() };
+    let seen = |i: usize, peer: i32| {
+        let found = open(&disks[i]).unwrap();
+        found.observe(NodeName::new("n").unwrap(), None, &stranger(peer), Stamp(0)).unwrap().marks
+    };
+    assert_eq!(
+        (seen(0, 1).log, seen(0, 1).hot.as_slice()),
+        (LogState::Hot, &[Extent { start: 4 * MIB, len: 4 * MIB }][..])
+    );
+    assert_eq!(seen(0, 1).bits_after_replay, 1024);
+
+    replicas[0].settle(&aftermath.survivor, &ExtentSet::empty()).unwrap();
+    replicas[1].settle(&aftermath.victim, &overwritten).unwrap();
+    // Toward each other: nothing. Toward the third: what the logs hid and, on the victim, what was overwritten.
+    for (own, peer) in [(0, 1), (1, 0)] {
+        let marks = seen(own, peer);
+        assert_eq!((marks.bits_after_replay, marks.log), (0, LogState::Clean));
+    }
+    let hidden = Extent { start: 4 * MIB, len: 4 * MIB };
+    assert_eq!(seen(0, 2).bitmap.as_slice(), [hidden]);
+    assert_eq!(seen(1, 2).bitmap.as_slice(), [Extent { start: 0, len: 8192 }, hidden]);
+    // And again, after a crash just before the journal knew: nothing more.
+    let before = disks[1].bytes.lock().unwrap().clone();
+    replicas[1].settle(&aftermath.victim, &overwritten).unwrap();
+    assert!(*disks[1].bytes.lock().unwrap() == before);
+}
+
+#[test]
+fn a_log_that_proves_nothing_marks_everything() {
+    let disk = internal(MetadataFormat::V09, 12 * MIB, 2);
+    let replica = open(&disk).unwrap();
+    let mut sb = three(&replica, 0, [-1, 0, 1], 0xA0);
+    sb.flags |= device_flag::PRIMARY_IND | device_flag::AL_DISABLED;
+    replica.write_superblock(&sb).unwrap();
+    let replica = open(&disk).unwrap();
+    let peer = Superblock { node_id: 1, ..sb.clone() };
+    let seen = replica.observe(NodeName::new("n").unwrap(), None, &peer, Stamp(0)).unwrap();
+    assert_eq!(seen.marks.log, LogState::Disabled);
+    assert_eq!(seen.marks.candidates(replica.size()), ExtentSet::whole(replica.size()));
+    let change = after_resync(&sb, &peer).survivor;
+    replica.settle(&change, &ExtentSet::empty()).unwrap();
+    let third = Superblock { node_id: 2, ..sb };
+    let seen = replica.observe(NodeName::new("n").unwrap(), None, &third, Stamp(0)).unwrap();
+    assert_eq!(seen.marks.bitmap, ExtentSet::whole(replica.size()));
+}
