@@ -5,6 +5,8 @@ pub mod drbd9;
 pub mod handshake;
 mod quirks;
 mod reconnect;
+mod reconnect9;
+pub mod strategy;
 mod view;
 
 #[cfg(test)]
@@ -80,7 +82,7 @@ fn by_drbd84(question: &Question<'_>, here: &Facts<'_>, there: &Facts<'_>) -> Co
         drbd84::Outcome::Code(code) => code.to_string(),
         drbd84::Outcome::HolderIsTarget => "-1 or 1".to_owned(),
     };
-    if theirs.outcome != mine.outcome.mirrored() {
+    if theirs.outcome != mine.outcome.mirrored() || theirs.relation != mine.relation.mirrored() {
         let show = |row: &drbd84::Row| format!("{} by rule {}", text(row), row.rule);
         return contradictory(MetadataFormat::V08, &show(mine), &show(theirs));
     }
@@ -102,7 +104,7 @@ fn by_drbd9(question: &Question<'_>, here: &Facts<'_>, there: &Facts<'_>) -> Com
         drbd9::Outcome::Is(strategy) => strategy.name(),
         _ => "source-if-both-failed or target-if-both-failed",
     };
-    if theirs.outcome != mine.outcome.mirrored() {
+    if theirs.outcome != mine.outcome.mirrored() || theirs.relation() != mine.relation().mirrored() {
         let show = |row: &drbd9::Row| format!("{} by rule={}", text(row), row.rule);
         return contradictory(MetadataFormat::V09, &show(mine), &show(theirs));
     }
@@ -113,7 +115,7 @@ fn by_drbd9(question: &Question<'_>, here: &Facts<'_>, there: &Facts<'_>) -> Com
         result: text(mine).to_owned(),
         relation: mine.relation(),
         common_base: mine.common_base(),
-        reconnect: reconnect::drbd9(question, mine),
+        reconnect: reconnect9::drbd9(question, mine),
         quirks: Vec::new(),
     }
 }

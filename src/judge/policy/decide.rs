@@ -267,14 +267,14 @@ impl Judge<'_> {
     /// What DRBD would decide of a split brain: quorum (9), the policy for the number of Primaries, `rr-conflict`.
     fn by_drbd(&mut self) -> Option<Side> {
         let sides = self.case.lineages.as_ref();
-        if self.case.comparison.format == MetadataFormat::V09 {
-            if let Some(survivor) = after_sb::sole_quorate(sides) {
-                let conclusion =
-                    format!("keep {}: DRBD 9 asks for quorum before any policy", self.name(survivor));
-                let evidence = format!("only {} has quorum", self.name(survivor));
-                self.say("quorum", evidence, conclusion);
-                return (!self.live_primary_loses(survivor.other(), false)).then_some(survivor);
-            }
+        if self.case.comparison.format == MetadataFormat::V09
+            && let Some(survivor) = after_sb::sole_quorate(sides)
+        {
+            let conclusion =
+                format!("keep {}: DRBD 9 asks for quorum before any policy", self.name(survivor));
+            let evidence = format!("only {} has quorum", self.name(survivor));
+            self.say("quorum", evidence, conclusion);
+            return (!self.live_primary_loses(survivor.other(), false)).then_some(survivor);
         }
         let weighed =
             after_sb::weigh(self.settings, sides, self.case.names.as_ref().map(|n| n.as_str()), None);
