@@ -118,6 +118,8 @@ fn drbd84_every_row_is_reached() {
         let with = Handshake { wsame: bit(4), ..Handshake::newest(MetadataFormat::V08) };
         reached.insert(both_ends84(&side(bit(0), bit(1)), &side(bit(2), bit(3)), &with));
     }
+    let fresh = lineage(MetadataFormat::V08, 4, 0, &[0, 0]);
+    reached.insert(both_ends84(&fresh, &fresh, &Handshake::newest(MetadataFormat::V08)));
     // Only two unlike, full histories are told apart from a split brain.
     let unlike = lineage(MetadataFormat::V08, A + 16, 0, &[A + 32, A + 48]);
     reached.insert(both_ends84(
