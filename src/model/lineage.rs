@@ -25,7 +25,7 @@ pub struct Lineage {
     pub crashed_primary: bool,
     /// v09: was Primary when it lost quorum.
     pub primary_lost_quorum: bool,
-    /// v09: had quorum; `None` when quorum is not configured or not known.
+    /// v09: had quorum, as noted. Also noted when quorum is off, so only a difference between the sides tells; `None` when not known.
     pub quorate: Option<bool>,
     /// Blocks (bits) this side would report as dirty.
     pub dirty_bits: u64,
