@@ -168,7 +168,8 @@ pub fn header(sector: &[u8], at: u64) -> Result<Header, GptError> {
     hasher.update(&[0; 4]);
     hasher.update(&body[20..]);
     let (stored, computed) = (half(16), hasher.finalize());
-    if stored != computed {
+    // A fuzzer cannot guess checksums; what stands behind them must be safe all the same.
+    if stored != computed && !cfg!(fuzzing) {
         return Err(GptError::HeaderChecksum { at, stored, computed });
     }
     if word(24) != at {
@@ -225,7 +226,7 @@ impl Header {
             return Err(short);
         };
         let (stored, computed) = (self.entries_checksum, crc32fast::hash(bytes));
-        if stored != computed {
+        if stored != computed && !cfg!(fuzzing) {
             return Err(GptError::EntriesChecksum { at: self.at, stored, computed });
         }
         (1..)

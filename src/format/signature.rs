@@ -61,3 +61,26 @@ fn ext(head: &[u8]) -> &'static str {
         "ext2"
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signatures_at_their_places() {
+        for (at, word, expected) in [
+            (0, &b"LUKS\xba\xbe"[..], "LUKS"),
+            (0, b"XFSB", "xfs"),
+            (3, b"NTFS    ", "ntfs"),
+            (65600, b"_BHRfS_M", "btrfs"),
+            (1080, &[0x53, 0xef], "ext2"),
+            (4086, b"SWAPSPACE2", "swap"),
+        ] {
+            let mut head = vec![0; LOOKED_AT];
+            head[at..at + word.len()].copy_from_slice(word);
+            assert_eq!(content(&head), Some(expected));
+            assert_eq!(content(&head[..at + word.len() - 1]), None, "{expected}, cut off");
+        }
+        assert_eq!(content(&[]), None);
+    }
+}

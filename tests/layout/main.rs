@@ -4,3 +4,4 @@
 
 mod disk;
 mod lvm;
+mod tools;

@@ -5,10 +5,10 @@ use super::{SECTOR, checksum, dashed, u32_at, u64_at};
 /// Sectors at the start of a device in which a label may stand.
 pub const LABEL_SECTORS: usize = 4;
 const SECTOR_BYTES: usize = SECTOR as usize;
-const MAGIC: &[u8; 8] = b"LABELONE";
-const TYPE: &[u8; 8] = b"LVM2 001";
+pub(super) const MAGIC: &[u8; 8] = b"LABELONE";
+pub(super) const TYPE: &[u8; 8] = b"LVM2 001";
 /// The checksum covers the sector from here to its end.
-const CHECKED_FROM: usize = 20;
+pub(super) const CHECKED_FROM: usize = 20;
 
 /// A part of the physical volume, in bytes from its start. A `size` of 0 means: to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +103,8 @@ fn parse(bytes: &[u8], sector: u64) -> Result<Label, LabelError> {
     let header = |what| LabelError::Header { sector, what };
     let stored = u32_at(bytes, 16).ok_or(header("it is cut off"))?;
     let computed = checksum(&[bytes.get(CHECKED_FROM..).unwrap_or_default()]);
-    if stored != computed {
+    // A fuzzer cannot guess checksums; what stands behind them must be safe all the same.
+    if stored != computed && !cfg!(fuzzing) {
         return Err(LabelError::Checksum { sector, stored, computed });
     }
     let says = u64_at(bytes, 8).ok_or(header("it is cut off"))?;

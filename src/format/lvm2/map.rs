@@ -114,7 +114,9 @@ impl Mapper<'_> {
             opaque = opaque.or(taken.opaque);
         }
         map.sort_unstable();
-        let shown = if volume.visible { volume.name.clone() } else { format!("[{}]", volume.name) };
+        // LVM keeps a snapshot hidden in the text, but lists it like any other volume.
+        let listed = volume.visible || self.is_snapshot(volume);
+        let shown = if listed { volume.name.clone() } else { format!("[{}]", volume.name) };
         let name = format!("{}/{shown}", self.group.name);
         if elsewhere > 0 && !map.is_empty() {
             self.notes.push(format!("{name}: {elsewhere} of its extents are on other physical volumes"));
@@ -129,6 +131,10 @@ impl Mapper<'_> {
         let kind =
             if opaque.is_some() || content.is_some() { UnitKind::Opaque } else { UnitKind::LogicalVolume };
         Some(Unit { name, kind, identity: volume.id.clone(), map, content })
+    }
+
+    fn is_snapshot(&self, volume: &LogicalVolume) -> bool {
+        matches!(self.users.get(volume.name.as_str()), Some((_, "snapshot", "cow_store" | "merging_store")))
     }
 
     /// For internal volumes: whose part it is.

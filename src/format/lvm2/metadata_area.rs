@@ -8,8 +8,8 @@ use crate::model::extent::Extent;
 pub const HEADER: u64 = 512;
 /// Longest text that is read. LVM's default areas hold less than 1 MiB; 16 MiB describe some 50,000 volumes.
 pub const LONGEST_TEXT: u64 = 16 << 20;
-const MAGIC: &[u8; 16] = b" LVM2 x[5A%r0N*>";
-const VERSION: u32 = 1;
+pub(super) const MAGIC: &[u8; 16] = b" LVM2 x[5A%r0N*>";
+pub(super) const VERSION: u32 = 1;
 const IGNORED: u32 = 1;
 
 /// Where the text in force stands, and its checksum.
@@ -104,7 +104,7 @@ pub fn contents(bytes: &[u8], area: Area) -> Result<Contents, MetadataAreaError>
     let word = |from: usize| u64_at(header, from).unwrap_or_default();
     let half = |from: usize| u32_at(header, from).unwrap_or_default();
     let (stored, computed) = (half(0), checksum(&[header.get(4..).unwrap_or_default()]));
-    if stored != computed {
+    if stored != computed && !cfg!(fuzzing) {
         return Err(MetadataAreaError::HeaderChecksum { at, stored, computed });
     }
     if header.get(4..20) != Some(MAGIC) || half(20) != VERSION {
@@ -144,5 +144,9 @@ pub fn contents(bytes: &[u8], area: Area) -> Result<Contents, MetadataAreaError>
 /// [`MetadataAreaError::TextChecksum`].
 pub fn check_text(bytes: &[u8], place: &TextPlace, at: u64) -> Result<(), MetadataAreaError> {
     let (stored, computed) = (place.checksum, checksum(&[bytes]));
-    if stored == computed { Ok(()) } else { Err(MetadataAreaError::TextChecksum { at, stored, computed }) }
+    if stored == computed || cfg!(fuzzing) {
+        Ok(())
+    } else {
+        Err(MetadataAreaError::TextChecksum { at, stored, computed })
+    }
 }
