@@ -7,6 +7,7 @@ mod world;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::LazyLock;
 use unsplit::engine::salvage::{
     Kept, Label, MANIFEST, PartSource, RESERVE, SalvageError, State, dir_of, file_of, list, load_manifest,
     needed_space, prove_again, reader, restore, take, verify,
@@ -63,8 +64,11 @@ fn small() -> (u64, ExtentSet) {
 }
 
 fn take_small(store: &dyn Store) -> Result<Kept, SalvageError> {
-    let (size, extents) = small();
-    let disk = MemoryDisk::new(sides(size, &extents).1);
+    static VICTIM: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let (size, extents) = small();
+        sides(size, &extents).1
+    });
+    let (disk, extents) = (MemoryDisk::new(VICTIM.clone()), small().1);
     take(store, DIR, &label(), &[data(&disk, &extents, Some(Path::new("/survivor")))], &Silent)
 }
 
@@ -197,6 +201,47 @@ fn a_volume_of_16_tib() {
     }
 }
 
+/// A disk of any size: every byte of a block is the block's number, cut.
+struct CountingDisk(u64);
+
+impl Disk for CountingDisk {
+    fn name(&self) -> &str {
+        "counting"
+    }
+    fn size(&self) -> u64 {
+        self.0
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskFault> {
+        for (at, byte) in (offset..).zip(buffer) {
+            *byte = (at / 4096 % 251) as u8;
+        }
+        Ok(())
+    }
+}
+
+/// The limits of the cluster sizes: QEMU takes the largest L1 table, and DRBD's largest volume.
+#[test]
+fn qemu_takes_the_largest_volumes() {
+    for (size, cluster) in [(8u64 << 40, 4096), ((8 << 40) + 512, 8192), (1 << 50, 65536)] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = TestStore::new(folder.path());
+        let (disk, extents) =
+            (CountingDisk(size), set(&[(8192, 4096), (size / 2, 2 << 20), (size - 512, 512)]));
+        take(&store, DIR, &label(), &[data(&disk, &extents, None)], &Silent).unwrap();
+        let overlay = store.locate(OVERLAY);
+        qemu_img(&["check", "-f", "qcow2", &overlay]);
+        if let Some(info) = qemu_img(&["info", "--output=json", "-f", "qcow2", &overlay]) {
+            assert!(info.contains(&format!("\"virtual-size\": {size}")), "{info}");
+            assert!(info.contains(&format!("\"cluster-size\": {cluster}")), "{info}");
+        }
+        let view = reader(&store, DIR, PartKind::VictimData).unwrap();
+        let (mut kept, mut there) = ([0; 512], [0; 512]);
+        view.read_at(size - 512, &mut kept).unwrap();
+        disk.read_at(size - 512, &mut there).unwrap();
+        assert_eq!(kept, there);
+    }
+}
+
 /// The other way round: our reader reads what qemu-img writes.
 #[test]
 fn the_reader_reads_what_qemu_writes() {
@@ -230,7 +275,8 @@ fn the_reader_reads_what_qemu_writes() {
     }
     for (options, word) in [("extended_l2=on", "extended L2"), ("encrypt.format=luks", "encryption")] {
         let secret = ["--object", "secret,id=s,data=x"];
-        let key = if options.starts_with("encrypt") { ",encrypt.key-secret=s" } else { "" };
+        let key =
+            if options.starts_with("encrypt") { ",encrypt.key-secret=s,encrypt.iter-time=10" } else { "" };
         let options = format!("{options}{key}");
         qemu_img(&["create", "-q", secret[0], secret[1], "-f", "qcow2", "-o", &options, paths[1], "1M"]);
         let file = fs::read(&qcow2).unwrap();
@@ -280,7 +326,7 @@ fn too_little_space_is_said_before_the_first_write() {
     let needed = needed_space(std::slice::from_ref(&part)).unwrap();
     let mut store = TestStore::new(folder.path());
     store.free = needed + RESERVE - 1;
-    let error = take(&store, DIR, &label(), &[part.clone()], &Silent).unwrap_err();
+    let error = take(&store, DIR, &label(), std::slice::from_ref(&part), &Silent).unwrap_err();
     let numbers =
         matches!(error, SalvageError::NoSpace { needed: n, free: f, .. } if n == needed && f == store.free);
     assert!(numbers, "{error}");
@@ -361,7 +407,7 @@ fn any_damage_is_found_and_named() {
         assert!(view.read_at(expected.0, &mut [0; 1]).is_err());
         flip(&path, at);
     }
-    // Header, refcount table, refcount block, L1 and L2 tables: every byte.
+    // Header, refcount table, refcount block, L1 and L2 tables.
     for at in (0..data_at).step_by(7).chain(0..256) {
         flip(&path, at);
         assert!(verify(&store, DIR, &Silent).is_err(), "byte {at} of the tables");
@@ -444,6 +490,58 @@ fn no_failing_operation_ends_well_and_a_further_take_does() {
             assert_eq!(verify(&store, DIR, &Silent).unwrap(), kept.manifest, "after {trouble:?}");
         }
     }
+}
+
+/// What a power cut cannot show in a test: nothing is promised before it lasts.
+#[test]
+fn everything_lasts_before_the_manifest_gets_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = TestStore::new(folder.path());
+    take_small(&store).unwrap();
+    let story = store.story();
+    let last = |act: &str, path: &str| {
+        let at = story.iter().rposition(|(a, p)| (*a, p.as_str()) == (act, path));
+        at.unwrap_or_else(|| panic!("no {act} {path} in {story:#?}"))
+    };
+    let unproven = "salvage/i1/manifest.json.tmp";
+    let named = last("rename", unproven);
+    let first_names = story.iter().position(|(act, path)| *act == "sync names of" && path == DIR).unwrap();
+    for file in [OVERLAY, unproven] {
+        assert!(last("create", file) < last("write", file), "{file}");
+        assert!(last("write", file) < last("sync", file), "{file} was written after it was synced");
+        assert!(last("sync", file) < named && last("create", file) < first_names, "{file}");
+    }
+    assert!(last("write", unproven) < last("read", OVERLAY) && last("read", OVERLAY) < named);
+    assert!(first_names < named);
+    for folder in [DIR, "salvage", ""] {
+        assert!(last("sync names of", folder) > named, "{folder:?}");
+    }
+    // The same when a take finds an earlier one, which may have been cut off right after the rename.
+    let store = TestStore::new(folder.path());
+    assert!(take_small(&store).unwrap().already);
+    let story = store.story();
+    for (act, path) in [
+        ("sync", OVERLAY),
+        ("sync", "salvage/i1/manifest.json"),
+        ("sync names of", DIR),
+        ("sync names of", "salvage"),
+        ("sync names of", ""),
+    ] {
+        assert!(story.iter().any(|(a, p)| (*a, p.as_str()) == (act, path)), "no {act} {path}");
+    }
+}
+
+#[test]
+fn the_rest_of_an_interrupted_take_goes_and_foreign_files_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = TestStore::new(folder.path());
+    store.create_dir(DIR).unwrap();
+    for name in ["victim-metadata.qcow2", "victim-data.qcow2", "manifest.json.tmp", "notes.txt"] {
+        fs::write(store.path(DIR).join(name), vec![1; 9 << 20]).unwrap();
+    }
+    take_small(&store).unwrap();
+    assert_eq!(store.list(DIR).unwrap(), ["manifest.json", "notes.txt", "victim-data.qcow2"]);
+    verify(&store, DIR, &Silent).unwrap();
 }
 
 #[test]

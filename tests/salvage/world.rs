@@ -31,6 +31,7 @@ pub struct TestStore {
     trouble: Trouble,
     operations: AtomicU64,
     writes: AtomicU64,
+    story: Mutex<Vec<(&'static str, String)>>,
 }
 
 impl TestStore {
@@ -40,12 +41,14 @@ impl TestStore {
 
     pub fn troubled(root: &Path, trouble: Trouble) -> Self {
         let counters = (AtomicU64::new(0), AtomicU64::new(0));
+        let story = Mutex::new(Vec::new());
         TestStore {
             root: root.to_owned(),
             free: 1 << 40,
             trouble,
             operations: counters.0,
             writes: counters.1,
+            story,
         }
     }
 
@@ -55,6 +58,11 @@ impl TestStore {
 
     pub fn writes(&self) -> u64 {
         self.writes.load(Ordering::SeqCst)
+    }
+
+    /// What was done to which path, in order.
+    pub fn story(&self) -> Vec<(&'static str, String)> {
+        self.story.lock().unwrap().clone()
     }
 
     pub fn path(&self, path: &str) -> PathBuf {
@@ -68,6 +76,7 @@ impl TestStore {
         work: impl FnOnce(PathBuf, bool) -> io::Result<T>,
     ) -> Result<T, StoreFault> {
         let now = self.operations.fetch_add(1, Ordering::SeqCst) + 1;
+        self.story.lock().unwrap().push((act, path.to_owned()));
         let fails = match self.trouble {
             Trouble::Once(at) => now == at,
             Trouble::From(at) => now >= at,
@@ -84,7 +93,7 @@ impl Store for TestStore {
         self.path(path).to_str().unwrap().to_owned()
     }
     fn create_dir(&self, dir: &str) -> Result<(), StoreFault> {
-        self.run("create", dir, |path, fails| if fails { Ok(()) } else { fs::create_dir_all(path) })
+        self.run("create folder", dir, |path, fails| if fails { Ok(()) } else { fs::create_dir_all(path) })
     }
     fn create(&self, path: &str) -> Result<(), StoreFault> {
         self.run("create", path, |path, _| File::create(path).map(drop))
@@ -126,7 +135,7 @@ impl Store for TestStore {
         self.run("sync", path, |path, _| File::open(path).map(drop))
     }
     fn sync_dir(&self, dir: &str) -> Result<(), StoreFault> {
-        self.run("sync", dir, |path, _| File::open(path).map(drop))
+        self.run("sync names of", dir, |path, _| File::open(path).map(drop))
     }
     fn rename(&self, from: &str, to: &str) -> Result<(), StoreFault> {
         // A failing rename may or may not have happened; here it has.
