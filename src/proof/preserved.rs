@@ -310,7 +310,7 @@ mod tests {
             |pieces| pieces[1] = ReadPiece::of(8192, &[9; 4096]),
             |pieces| pieces[1] = ReadPiece::of(8704, &[2; 4096]),
             |pieces| pieces.swap(0, 1),
-            |pieces| drop(pieces.pop()),
+            |pieces| pieces.truncate(1),
             |pieces| pieces.push(ReadPiece::of(12288, &[2; 4096])),
         ];
         for change in changes {

@@ -102,7 +102,8 @@ impl<'a> StoredPart<'a> {
                 return Ok(());
             }
             self.bytes.read_at(at, &mut is[..filled])?;
-            if let Some(first) = is[..filled].iter().zip(&should).position(|(is, should)| is != should) {
+            if is[..filled] != should[..filled] {
+                let first = is.iter().zip(&should).take_while(|(is, should)| is == should).count();
                 let what =
                     format!("its tables differ from what was written, first at byte {}", at + first as u64);
                 return Err(SalvageError::File { file: self.file.clone(), what });

@@ -44,9 +44,9 @@ pub fn restore(
         let mut buffer = vec![0; BATCH];
         for batch in batches(&kept, &pieces_of(&kept)) {
             batch.fill(&mut buffer, |segment, bytes| {
-                let pieces = part.pieces[segment.pieces.clone()].iter();
+                let mut pieces = part.pieces[segment.pieces.clone()].iter();
                 // A segment of the kept set itself is one piece.
-                pieces.map(|piece| stored.read_piece(piece, bytes).map(drop)).collect::<Result<(), _>>()
+                pieces.try_for_each(|piece| stored.read_piece(piece, bytes).map(drop))
             })?;
             let mut rest = &buffer[..batch.bytes];
             let runs: ExtentSet = batch.segments.iter().map(|segment| segment.guest).collect();

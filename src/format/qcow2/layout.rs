@@ -73,7 +73,7 @@ impl Layout {
     /// # Errors
     /// [`LayoutFault`].
     pub fn new(virtual_size: u64, extents: &ExtentSet, backing: Option<&str>) -> Result<Layout, LayoutFault> {
-        if virtual_size % SECTOR != 0 {
+        if !virtual_size.is_multiple_of(SECTOR) {
             return Err(LayoutFault::OddSize(virtual_size));
         }
         if virtual_size > MAX_VIRTUAL_SIZE {

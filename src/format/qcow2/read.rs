@@ -155,7 +155,7 @@ impl<B: Bytes> Image<B> {
         }
         let cluster = 1u64 << cluster_bits;
         if version == 3 {
-            if header_len < HEADER_V3 || header_len % 8 != 0 || header_len as u64 > cluster {
+            if header_len < HEADER_V3 || !header_len.is_multiple_of(8) || header_len as u64 > cluster {
                 return Err(Header("the header's length is wrong"));
             }
             let features = u64_at(&fixed, 72).ok_or_else(short)?;
@@ -176,7 +176,7 @@ impl<B: Bytes> Image<B> {
             return Err(Header("the L1 table's size does not fit the volume's size"));
         }
         let l1_end = l1_offset.checked_add(l1_entries * 8);
-        if l1_offset % cluster != 0 || l1_end.is_none_or(|end| end > size) {
+        if !l1_offset.is_multiple_of(cluster) || l1_end.is_none_or(|end| end > size) {
             return Err(Header("the L1 table is not inside the file"));
         }
         let first_cluster = fetch(&bytes, 0, size.min(cluster))?;
@@ -344,7 +344,11 @@ impl<B: Bytes> Image<B> {
         let inside = offset.checked_add(self.cluster()).is_some_and(|end| end <= self.bytes.size());
         if entry == 0 {
             Ok(None)
-        } else if entry & !(OFFSET | COPIED) == 0 && offset != 0 && offset % self.cluster() == 0 && inside {
+        } else if entry & !(OFFSET | COPIED) == 0
+            && offset != 0
+            && offset.is_multiple_of(self.cluster())
+            && inside
+        {
             Ok(Some(offset))
         } else {
             Err(Qcow2Fault::Entry { table: "L1", guest, entry })
@@ -358,7 +362,10 @@ impl<B: Bytes> Image<B> {
         }
         let flags = if self.version >= 3 { COPIED | ZERO } else { COPIED };
         let offset = entry & OFFSET;
-        if entry & !(OFFSET | flags) != 0 || offset % self.cluster() != 0 || offset >= self.bytes.size() {
+        if entry & !(OFFSET | flags) != 0
+            || !offset.is_multiple_of(self.cluster())
+            || offset >= self.bytes.size()
+        {
             return Err(Qcow2Fault::Entry { table: "L2", guest, entry });
         }
         Ok(if entry & ZERO != 0 && self.version >= 3 {
