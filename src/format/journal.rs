@@ -161,6 +161,9 @@ pub enum Flaw {
         /// The first line after it that is, or begins like, a record.
         follower: u64,
     },
+    /// A whole record whose end of line is gone: a crash leaves nothing behind the last byte of an append.
+    #[error("the line holds a whole record and then more: the end of its line was altered")]
+    Joined,
     /// Lines are missing, repeated or moved.
     #[error("record {found} stands where record {expected} belongs: lines were removed, repeated or moved")]
     OutOfSequence {
@@ -219,11 +222,7 @@ fn intact(line: &[u8]) -> Option<Intact<'_>> {
     if seq.to_string().as_bytes() != seq_text || chain.len() != 32 {
         return None;
     }
-    let crc = crc32c::crc32c(seq_text);
-    let crc = crc32c::crc32c_append(crc, b" ");
-    let crc = crc32c::crc32c_append(crc, chain);
-    let crc = crc32c::crc32c_append(crc, b" ");
-    let crc = crc32c::crc32c_append(crc, json);
+    let crc = [seq_text, b" ", chain, b" ", json].into_iter().fold(0, crc32c::crc32c_append);
     (format!("{crc:08x}").as_bytes() == check).then_some(Intact { seq, chain, json })
 }
 

@@ -1,6 +1,6 @@
 //! Whether what stands at a journal's end can be one record torn by a crash.
 
-use super::{Flaw, MAX_LINE, intact};
+use super::{Flaw, MAX_LINE, first_line, intact};
 
 /// `rest` begins with a line that is not intact: line `number`, after record `last`. Fine if one torn append
 /// explains it.
@@ -19,7 +19,31 @@ pub(super) fn is_torn(rest: &[u8], number: u64, last: u64) -> Result<(), Flaw> {
     if rest.len() > MAX_LINE {
         return Err(Flaw::TooLong);
     }
+    let (line, _) = first_line(rest);
+    if whole_record_in(line).is_some_and(|len| rest.len() > len + 1) {
+        return Err(Flaw::Joined);
+    }
     Ok(())
+}
+
+/// How many bytes at the beginning of the line are a whole record, if some are. Of an append, one more byte
+/// may follow: its newline, or what stands in its place.
+fn whole_record_in(line: &[u8]) -> Option<usize> {
+    let mut fields = line.splitn(4, |byte| *byte == b' ');
+    let (seq, check, chain) = (fields.next()?, fields.next()?, fields.next()?);
+    let json = fields.next()?;
+    let head = line.len() - json.len();
+    let mut crc = [seq, b" ", chain, b" "].into_iter().fold(0, crc32c::crc32c_append);
+    let mut from = 0;
+    // The check at every brace that could be the last one, without reading anything twice.
+    for (at, _) in json.iter().enumerate().filter(|(_, byte)| **byte == b'}') {
+        crc = crc32c::crc32c_append(crc, &json[from..=at]);
+        from = at + 1;
+        if format!("{crc:08x}").as_bytes() == check {
+            return Some(head + at + 1).filter(|len| intact(&line[..*len]).is_some());
+        }
+    }
+    None
 }
 
 /// Whether the line starts with the number of a record that could only be written after record `last + 1`.

@@ -1,0 +1,192 @@
+//! What goes wrong, and when: a schedule over the count of all port operations of a world.
+
+use super::rng::Rng;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Mutex;
+
+/// What an operation does to the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// Looks.
+    Read,
+    /// Changes content, length or names, in the cache only.
+    Write,
+    /// Makes durable.
+    Flush,
+}
+
+/// What can go wrong with one operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// `EIO`. A write has then been done in any part; after a flush part of the cache is lost for good,
+    /// although it can still be read, and the next flush says nothing of it.
+    Io,
+    /// A write that ends early (`WriteZero`); any other operation fails with `EIO`.
+    Short,
+    /// `ENOSPC` on a write, after any part of it; any other operation goes well.
+    NoSpace,
+    /// The power goes: the operation is done in the cache or not at all, and fails, and so does every
+    /// operation after it, until the reboot.
+    Cut,
+}
+
+/// The error of every operation while the power is off. Recognise it with [`is_power_cut`].
+#[derive(Debug, thiserror::Error)]
+#[error("the power is off")]
+pub struct PowerIsOff;
+
+/// Whether an error, or any of its causes, says that the power is off.
+pub fn is_power_cut(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<PowerIsOff>() {
+            return true;
+        }
+        if let Some(io) = error.downcast_ref::<io::Error>()
+            && io.get_ref().is_some_and(|inner| inner.is::<PowerIsOff>())
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+#[derive(Debug)]
+struct State {
+    count: u64,
+    schedule: BTreeMap<u64, Fault>,
+    off: bool,
+    rng: Rng,
+    log: Vec<String>,
+}
+
+/// The schedule. Shared by everything in one world; operations are counted from 0.
+#[derive(Debug)]
+pub struct Faults(Mutex<State>);
+
+impl Faults {
+    /// Faults at these operations.
+    pub fn schedule(seed: u64, faults: impl IntoIterator<Item = (u64, Fault)>) -> Faults {
+        Faults(Mutex::new(State {
+            count: 0,
+            schedule: faults.into_iter().collect(),
+            off: false,
+            rng: Rng::new(seed ^ 0xFA17),
+            log: Vec::new(),
+        }))
+    }
+
+    /// Nothing goes wrong.
+    pub fn none() -> Faults {
+        Faults::schedule(0, [])
+    }
+
+    /// One fault.
+    pub fn at(op: u64, fault: Fault) -> Faults {
+        Faults::schedule(op, [(op, fault)])
+    }
+
+    /// Up to `most` faults of any kind, among the first `ops` operations.
+    pub fn from_seed(seed: u64, ops: u64, most: u64) -> Faults {
+        let mut rng = Rng::new(seed);
+        let many = rng.below(most + 1);
+        let faults: Vec<_> = (0..many)
+            .map(|_| {
+                let fault = [Fault::Io, Fault::Short, Fault::NoSpace, Fault::Cut];
+                (rng.below(ops), fault[usize::try_from(rng.below(4)).unwrap()])
+            })
+            .collect();
+        Faults::schedule(seed, faults)
+    }
+
+    /// How many operations there were.
+    pub fn count(&self) -> u64 {
+        self.0.lock().unwrap().count
+    }
+
+    /// Whether the power is off.
+    pub fn is_off(&self) -> bool {
+        self.0.lock().unwrap().off
+    }
+
+    /// The power is on again, and nothing more goes wrong.
+    pub fn reboot(&self) {
+        let mut state = self.0.lock().unwrap();
+        state.off = false;
+        state.schedule.clear();
+    }
+
+    /// Faults from here on: operation 0 of the schedule is the next one.
+    pub fn go_on(&self, faults: impl IntoIterator<Item = (u64, Fault)>) {
+        let mut state = self.0.lock().unwrap();
+        let count = state.count;
+        state.schedule = faults.into_iter().map(|(op, fault)| (count + op, fault)).collect();
+    }
+
+    /// Every operation so far, in words, for the message of a failing test.
+    pub fn log(&self) -> Vec<String> {
+        self.0.lock().unwrap().log.clone()
+    }
+
+    /// Counts one operation. `Ok(None)`: do it. `Ok(Some(..))`: do what the verdict says, then fail.
+    ///
+    /// # Errors
+    /// The operation does nothing and fails so.
+    pub fn next(&self, op: Op, words: impl FnOnce() -> String) -> io::Result<Option<Verdict>> {
+        let mut state = self.0.lock().unwrap();
+        if state.off {
+            return Err(power_is_off());
+        }
+        let index = state.count;
+        state.count += 1;
+        let fault = state.schedule.remove(&index);
+        let note = fault.map_or_else(String::new, |fault| format!(" <- {fault:?}"));
+        state.log.push(format!("{index}: {}{note}", words()));
+        let verdict = |state: &mut State, error: io::Error| {
+            Ok(Some(Verdict { rng: Rng::new(state.rng.next()), whole: false, error }))
+        };
+        match (fault, op) {
+            (None, _) | (Some(Fault::NoSpace), Op::Read | Op::Flush) => Ok(None),
+            (Some(Fault::Cut), _) => {
+                state.off = true;
+                if state.rng.one_in(2) {
+                    return Err(power_is_off());
+                }
+                let rng = Rng::new(state.rng.next());
+                Ok(Some(Verdict { rng, whole: true, error: power_is_off() }))
+            }
+            (Some(Fault::Io | Fault::Short), Op::Read) => Err(io_error()),
+            (Some(Fault::Io), _) | (Some(Fault::Short), Op::Flush) => verdict(&mut state, io_error()),
+            (Some(Fault::Short), Op::Write) => verdict(&mut state, io::ErrorKind::WriteZero.into()),
+            (Some(Fault::NoSpace), Op::Write) => verdict(&mut state, io::ErrorKind::StorageFull.into()),
+        }
+    }
+}
+
+/// What a failing operation does before it fails.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Where chance is needed.
+    pub rng: Rng,
+    /// Whether it is done wholly (a cut just after it), rather than in any part.
+    pub whole: bool,
+    /// How it fails.
+    pub error: io::Error,
+}
+
+impl Verdict {
+    /// How many of `len` bytes a write gets through.
+    pub fn part(&mut self, len: usize) -> usize {
+        if self.whole { len } else { usize::try_from(self.rng.below(len as u64 + 1)).unwrap() }
+    }
+}
+
+fn power_is_off() -> io::Error {
+    io::Error::other(PowerIsOff)
+}
+
+fn io_error() -> io::Error {
+    io::Error::from_raw_os_error(5)
+}
