@@ -1,6 +1,8 @@
 //! Policy files: TOML text to a checked policy, with errors that show the line.
 
 pub mod case;
+#[cfg(test)]
+mod tests;
 
 use crate::judge::policy::check::{Entry, Policy, RawOverride, RawPolicy, Span, check};
 use crate::judge::policy::words::Written;
