@@ -228,12 +228,10 @@ pub fn check(raw: &RawPolicy) -> Result<Policy, Vec<Problem>> {
         unsafe_combinations::find(&settings, Some(&defaults), &one.entries, &raw.top, &mut problems);
         match glob_of(one) {
             Err(problem) => problems.push(problem),
-            Ok((glob, at)) => {
-                match overrides.iter().find_map(|(earlier, _)| shadows(earlier.glob().glob(), glob.glob())) {
-                    Some(why) => problems.push(Problem { at, wrong: Wrong::Unreachable { why } }),
-                    None => overrides.push((glob.compile_matcher(), settings)),
-                }
-            }
+            Ok((glob, at)) => match overrides.iter().find_map(|(earlier, _)| shadows(earlier, glob.glob())) {
+                Some(why) => problems.push(Problem { at, wrong: Wrong::Unreachable { why } }),
+                None => overrides.push((glob.compile_matcher(), settings)),
+            },
         }
     }
     if problems.is_empty() {
@@ -330,15 +328,16 @@ fn glob_of(one: &RawOverride) -> Result<(Glob, Span), Problem> {
 }
 
 /// Why `earlier` leaves nothing for `later`. Sound, not complete: only what is certain is reported.
-fn shadows(earlier: &str, later: &str) -> Option<String> {
+fn shadows(earlier: &GlobMatcher, later: &str) -> Option<String> {
     let plain = |glob: &str| !glob.contains(['*', '?', '[', ']', '{', '}', '\\', '!']);
-    let covered = if earlier == later || earlier.chars().all(|c| c == '*') {
+    let text = earlier.glob().glob();
+    let covered = if text == later || text.chars().all(|c| c == '*') {
         true
     } else if plain(later) {
-        Glob::new(earlier).is_ok_and(|glob| glob.compile_matcher().is_match(later))
+        earlier.is_match(later)
     } else {
         // `vm-*` takes everything that starts with `vm-`, whatever follows.
-        earlier.strip_suffix('*').is_some_and(|prefix| plain(prefix) && later.starts_with(prefix))
+        text.strip_suffix('*').is_some_and(|prefix| plain(prefix) && later.starts_with(prefix))
     };
-    covered.then(|| format!("`{earlier}` above matches everything that `{later}` does"))
+    covered.then(|| format!("`{text}` above matches everything that `{later}` does"))
 }

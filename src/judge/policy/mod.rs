@@ -5,6 +5,8 @@ pub mod case;
 pub mod check;
 pub mod decide;
 pub mod keep;
+#[cfg(test)]
+mod tests;
 mod unsafe_combinations;
 pub mod words;
 

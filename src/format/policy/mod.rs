@@ -1,5 +1,9 @@
 //! Policy files: TOML text to a checked policy, with errors that show the line.
 
+pub mod case;
+#[cfg(test)]
+mod tests;
+
 use crate::judge::policy::check::{Entry, Policy, RawOverride, RawPolicy, Span, check};
 use crate::judge::policy::words::Written;
 use std::fmt;
@@ -54,19 +58,30 @@ impl fmt::Display for PolicyErrors {
 /// Everything that is wrong with it: TOML first, and if that is fine, keys, values and combinations.
 pub fn load(text: &str, file: &str) -> Result<Policy, PolicyErrors> {
     let wrong = |errors| PolicyErrors { file: file.to_owned(), errors };
-    if text.len() > MAX_BYTES {
-        let message = format!("a policy of {} bytes; at most {MAX_BYTES} are read", text.len());
-        return Err(wrong(vec![PolicyError { line: 1, column: 1, message, source_line: String::new() }]));
+    if let Some(error) = too_long(text) {
+        return Err(wrong(vec![error]));
     }
-    let table = DeTable::parse(text).map_err(|error| {
-        let message = error.message().lines().next().unwrap_or("not TOML").to_owned();
-        wrong(vec![located(text, &error.span().unwrap_or(0..0), message)])
-    })?;
+    let table = DeTable::parse(text).map_err(|error| wrong(vec![syntax(text, &error)]))?;
     check(&raw(table.get_ref())).map_err(|problems| {
         wrong(problems.iter().map(|problem| located(text, &problem.at, problem.wrong.to_string())).collect())
     })
 }
 
+fn too_long(text: &str) -> Option<PolicyError> {
+    (text.len() > MAX_BYTES).then(|| PolicyError {
+        line: 1,
+        column: 1,
+        message: format!("a file of {} bytes; at most {MAX_BYTES} are read", text.len()),
+        source_line: String::new(),
+    })
+}
+
+fn syntax(text: &str, error: &toml::de::Error) -> PolicyError {
+    let message = error.message().lines().next().unwrap_or("not TOML").to_owned();
+    located(text, &error.span().unwrap_or(0..0), message)
+}
+
+/// An error at a place of the text.
 fn located(text: &str, at: &Span, message: String) -> PolicyError {
     let mut start = at.start.min(text.len());
     while !text.is_char_boundary(start) {
