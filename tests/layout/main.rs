@@ -1,7 +1,8 @@
 //! Layouts of real and of hostile tables, through the reader that the command line uses.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 #![allow(unreachable_pub, dead_code)]
 
 mod disk;
+mod hostile;
 mod lvm;
 mod tools;

@@ -84,7 +84,8 @@ device types-a 64M; t=$device
 device types-b 64M; u=$device
 run pvcreate --uuid 111111-1111-1111-1111-1111-1111-111111 --norestorefile "$t"
 run pvcreate --uuid 222222-2222-2222-2222-2222-2222-222222 --norestorefile "$u"
-run vgcfgrestore --force -y -f "$here/types.vg" types
+cp "$here/types.vg" types.vg
+run vgcfgrestore --force -y -f types.vg types
 run vgck types
 truth "$t" "$u"
 head_of types-a types-a-head.bin 5
