@@ -1,3 +1,99 @@
 //! The command line: one file per command, and the rendering of what they show.
+//!
+//! Commands return an exit code or an error; only `src/bin/unsplit.rs` ends the process.
 
+use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+pub mod diff;
+pub mod exit;
+pub mod history;
+pub mod incident;
+pub mod pair;
+pub mod plan;
 pub mod policy;
+pub mod resolve;
+pub mod salvage;
+pub mod screen;
+pub mod status;
+pub mod undo;
+
+use exit::Failure;
+use screen::Screen;
+
+/// Where journal, plans and salvages are kept by default.
+pub const STATE_DIR: &str = "/var/lib/unsplit";
+
+/// Find, understand and heal split brain in replicated storage, and keep what is discarded.
+///
+/// After a partition two nodes have both written to what should be one volume. Given both backing devices or
+/// images, unsplit shows exactly what differs and who wrote it, decides by a written policy or asks, keeps a
+/// copy of everything it is about to discard, makes both sides equal, proves it, and can undo it.
+#[derive(Debug, Parser)]
+#[command(name = "unsplit", version, propagate_version = true, max_term_width = 110, after_help = exit::HELP)]
+pub struct Cli {
+    /// Print one JSON document instead of text (see docs/json.md)
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Where journal, plans and salvages are kept
+    #[arg(long, global = true, value_name = "DIR", default_value = STATE_DIR)]
+    pub state_dir: PathBuf,
+
+    /// Colour the output
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show how two sides relate, or which incidents are open
+    Status(status::StatusArgs),
+    /// Show what differs, who wrote it, and in which volume
+    Diff(diff::DiffArgs),
+    /// Draw a plan: what would happen, what would be lost, what would be kept
+    Plan(plan::PlanArgs),
+    /// Run a plan, or draw and run one, or take up an interrupted one
+    Resolve(resolve::ResolveArgs),
+    /// Put back what a healing overwrote
+    Undo(undo::UndoArgs),
+    /// List, show and verify the kept copies
+    Salvage(salvage::SalvageArgs),
+    /// Show what was done, when and why
+    History(history::HistoryArgs),
+    /// Check and explain policies
+    Policy(policy::PolicyArgs),
+}
+
+/// Runs one command line.
+///
+/// # Errors
+/// [`Failure`], which carries the exit code.
+pub fn run(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
+    match &cli.command {
+        Command::Status(args) => status::run(cli, args, screen),
+        Command::Diff(args) => diff::run(cli, args, screen),
+        Command::Plan(args) => plan::run(cli, args, screen),
+        Command::Resolve(args) => resolve::run(cli, args, screen),
+        Command::Undo(args) => undo::run(cli, args, screen),
+        Command::Salvage(args) => salvage::run(cli, args, screen),
+        Command::History(args) => history::run(cli, args, screen),
+        Command::Policy(args) => policy::run(args, screen.out(), cli.json).map_err(Failure::internal),
+    }
+}

@@ -1,4 +1,9 @@
 //! Drives one incident: observe, compare, diff, decide, plan, seal, preserve, heal, verify, record, undo.
 
+pub mod executor;
+pub mod inquiry;
 pub mod journal;
+pub mod midway;
+pub mod plans;
 pub mod salvage;
+pub mod undo;

@@ -1,1 +1,178 @@
-//! (in the making)
+//! From a verdict to ordered, concrete steps with no choices left.
+
+use super::aftermath::after_resync;
+use crate::model::delta::Delta;
+use crate::model::evidence::Evidence;
+use crate::model::id::ResourceName;
+use crate::model::plan::{Plan, Purpose, RawBlock, SideBasis, Step, UnitLoss};
+use crate::model::side::{Pair, Side};
+use crate::model::size::human;
+use crate::model::verdict::Trace;
+
+/// What a plan is drawn from.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    /// What the pair is called.
+    pub resource: ResourceName,
+    /// What was read of both sides.
+    pub evidence: &'a Pair<Evidence>,
+    /// Both superblocks as they stand on disk.
+    pub superblocks: Pair<RawBlock>,
+    /// What differs.
+    pub delta: &'a Delta,
+    /// Whose data is kept.
+    pub survivor: Side,
+    /// Whether the victim's content is kept first.
+    pub salvage: bool,
+    /// Whether the last step compares the whole volume.
+    pub full: bool,
+    /// What each unit would lose.
+    pub losses: Vec<UnitLoss>,
+    /// Why this survivor.
+    pub trace: Trace,
+}
+
+/// Why no plan can be drawn, although the verdict says heal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Undrawable {
+    /// Blocks could not be read: what cannot be read can be neither kept nor copied.
+    #[error(
+        "{count} extents ({bytes}) on side {side} cannot be read, the first at byte {first}: {why}. \
+         What cannot be read can be neither kept nor copied: image that disk with ddrescue first and use the copy"
+    )]
+    Unreadable {
+        /// Whose disk.
+        side: Side,
+        /// How many extents.
+        count: usize,
+        /// How many bytes, for people.
+        bytes: String,
+        /// First byte.
+        first: u64,
+        /// What the first read said.
+        why: String,
+    },
+    /// The two sides have different sizes.
+    #[error(
+        "side a holds {a} bytes of replicated data and side b {b}: DRBD would not connect them as they are. \
+         Resize the smaller backing device, or check that these are the right pair"
+    )]
+    Sizes {
+        /// Bytes on side A.
+        a: u64,
+        /// Bytes on side B.
+        b: u64,
+    },
+}
+
+/// Draws the plan that makes the victim equal to the survivor.
+///
+/// # Errors
+/// [`Undrawable`].
+pub fn draw(inputs: Inputs<'_>) -> Result<Plan, Undrawable> {
+    let Inputs { resource, evidence, superblocks, delta, survivor, salvage, full, losses, trace } = inputs;
+    if let Some(first) = delta.unreadable.first() {
+        let same: Vec<_> = delta.unreadable.iter().filter(|bad| bad.side == first.side).collect();
+        return Err(Undrawable::Unreadable {
+            side: first.side,
+            count: same.len(),
+            bytes: human(same.iter().map(|bad| bad.extent.len).sum()),
+            first: first.extent.start,
+            why: first.why.to_string(),
+        });
+    }
+    let sectors = evidence.as_ref().map(|side| side.superblock.effective_size);
+    if sectors.a != sectors.b {
+        return Err(Undrawable::Sizes { a: sectors.a * 512, b: sectors.b * 512 });
+    }
+    let victim = survivor.other();
+    let aftermath = after_resync(&evidence[survivor].superblock, &evidence[victim].superblock);
+    let metadata = match survivor {
+        Side::A => Pair::new(aftermath.survivor, aftermath.victim),
+        Side::B => Pair::new(aftermath.victim, aftermath.survivor),
+    };
+    let bytes = delta.differs.bytes();
+    let basis = Pair::from_fn(|side| SideBasis {
+        source: evidence[side].source.clone(),
+        superblock: superblocks[side].clone(),
+        area: evidence[side].area_digest,
+        content: delta.content[side],
+    });
+    Ok(Plan {
+        version: 1,
+        purpose: Purpose::Heal,
+        resource,
+        names: evidence.as_ref().map(|side| side.name.clone()),
+        survivor,
+        basis,
+        size: delta.size,
+        overwrite: delta.differs.clone(),
+        metadata,
+        salvage,
+        steps: vec![
+            Step::Quiesce,
+            Step::CheckBasis,
+            Step::Preserve { bytes },
+            Step::MarkInconsistent { side: victim },
+            Step::Overwrite { side: victim, bytes },
+            Step::SettleMetadata { side: victim },
+            Step::SettleMetadata { side: survivor },
+            Step::VerifyRelation,
+            Step::VerifyContent { full },
+            Step::Record,
+        ],
+        losses,
+        trace,
+    })
+}
+
+/// Draws the plan that puts back what `healed` overwrote. Its basis is what that healing left behind.
+///
+/// `present` are both superblocks as they stand on disk now, `areas` the digests of both metadata areas now.
+#[must_use]
+pub fn draw_undo(
+    healed: &Plan,
+    incident: crate::model::id::IncidentId,
+    present: Pair<RawBlock>,
+    areas: Pair<crate::model::id::Digest>,
+) -> Plan {
+    let (survivor, victim) = (healed.survivor, healed.victim());
+    let bytes = healed.overwrite.bytes();
+    // After the healing both sides held the survivor's bytes.
+    let content = healed.basis[survivor].content;
+    let mut trace = healed.trace.clone();
+    trace.push(
+        "undo",
+        format!("incident {incident} overwrote {} on {}", human(bytes), healed.names[victim]),
+        format!("put back what {} held, and both sides' metadata, as they were", healed.names[victim]),
+    );
+    Plan {
+        version: 1,
+        purpose: Purpose::Undo { incident },
+        resource: healed.resource.clone(),
+        names: healed.names.clone(),
+        survivor,
+        basis: Pair::from_fn(|side| SideBasis {
+            source: healed.basis[side].source.clone(),
+            superblock: present[side].clone(),
+            area: areas[side],
+            content,
+        }),
+        size: healed.size,
+        overwrite: healed.overwrite.clone(),
+        metadata: healed.metadata.clone(),
+        salvage: healed.salvage,
+        steps: vec![
+            Step::Quiesce,
+            Step::CheckBasis,
+            Step::MarkInconsistent { side: victim },
+            Step::Overwrite { side: victim, bytes },
+            Step::RestoreMetadata { side: victim },
+            Step::RestoreMetadata { side: survivor },
+            Step::VerifyContent { full: false },
+            Step::Record,
+        ],
+        losses: Vec::new(),
+        trace,
+    }
+}

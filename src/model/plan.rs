@@ -8,13 +8,56 @@ use super::side::{Pair, Side};
 use super::verdict::Trace;
 use serde::{Deserialize, Serialize};
 
+/// A 4 KiB block as it stands on disk, serialised as hex digits without the trailing zeros.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RawBlock(pub Box<[u8; 4096]>);
+
+impl std::fmt::Debug for RawBlock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RawBlock({})", self.hex())
+    }
+}
+
+impl RawBlock {
+    fn hex(&self) -> String {
+        let used = self.0.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        self.0[..used].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl Serialize for RawBlock {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.hex())
+    }
+}
+
+impl<'de> Deserialize<'de> for RawBlock {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let mut block = Box::new([0u8; 4096]);
+        let digits = text.as_bytes();
+        if digits.len() % 2 != 0 || digits.len() > 8192 {
+            return Err(serde::de::Error::custom("a block is an even number of up to 8192 hex digits"));
+        }
+        for (slot, pair) in block.iter_mut().zip(digits.chunks_exact(2)) {
+            let digit = |byte: u8| (byte as char).to_digit(16);
+            match (digit(pair[0]), digit(pair[1])) {
+                (Some(high), Some(low)) => *slot = u8::try_from(high * 16 + low).unwrap_or_default(),
+                _ => return Err(serde::de::Error::custom("a block is hex digits only")),
+            }
+        }
+        Ok(RawBlock(block))
+    }
+}
+
 /// What one side looked like when the plan was drawn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SideBasis {
     /// Where it was.
     pub source: Source,
-    /// Digest of the superblock's 4 KiB.
-    pub superblock: Digest,
+    /// The superblock's 4 KiB as they stood on disk: after a cut in the middle of writing it, each of its
+    /// sectors must be one of those the plan knows.
+    pub superblock: RawBlock,
     /// Digest of activity log and bitmap area.
     pub area: Digest,
     /// Digest of the side's bytes in the extents to be overwritten.

@@ -4,4 +4,5 @@
 pub mod clock;
 pub mod disk;
 pub mod progress;
+pub mod replica;
 pub mod store;

@@ -1,5 +1,7 @@
 //! Values that only a check can create. Holding one is the proof; there is no other way to make one.
 
 pub mod preserved;
+pub mod quiesced;
 
 pub use preserved::{NotPreserved, OperatorSaidNoSalvage, Preserved, ReadPart, ReadPiece, Wanted};
+pub use quiesced::{Hold, NotQuiet, Quiesced};

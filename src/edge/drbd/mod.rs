@@ -1,3 +1,4 @@
 //! DRBD replicas as the world offers them.
 
 pub mod image;
+pub mod offline;

@@ -1,6 +1,7 @@
 //! Reading evidence. Nothing is written.
 
 use super::{ImageReplica, ObserveError};
+use crate::format::drbdmeta::BLOCK;
 use crate::format::drbdmeta::activity_log::{self, ActivityLog};
 use crate::format::drbdmeta::bitmap::{Marked, Scan};
 use crate::judge::aftermath::slot_toward;
@@ -8,6 +9,7 @@ use crate::model::drbd::{MetadataFormat, Role, Superblock, device_flag, peer_fla
 use crate::model::evidence::{Evidence, LogState, Marks};
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::id::{Digest, NodeName};
+use crate::model::plan::RawBlock;
 use crate::model::seen::Stamp;
 use crate::ports::disk::DiskFault;
 use drbd_sys::metadata as sys;
@@ -69,6 +71,30 @@ impl ImageReplica {
             area_digest: Digest(*hasher.finalize().as_bytes()),
             taken_at: now,
         })
+    }
+
+    /// Digest of activity log and bitmap area as they stand now; equal to [`Evidence::area_digest`] of an unchanged replica.
+    ///
+    /// # Errors
+    /// [`ObserveError`].
+    pub fn area_digest(&self) -> Result<Digest, ObserveError> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.read_metadata(self.geometry.log)?);
+        self.each_bitmap_chunk(|_, chunk| {
+            hasher.update(chunk);
+            Ok(())
+        })?;
+        Ok(Digest(*hasher.finalize().as_bytes()))
+    }
+
+    /// The superblock's 4 KiB as they stand now, whatever they say.
+    ///
+    /// # Errors
+    /// The [`DiskFault`] of reading them.
+    pub fn superblock_block(&self) -> Result<RawBlock, DiskFault> {
+        let mut block = Box::new([0; BLOCK]);
+        self.metadata.read_at(self.geometry.superblock_at, &mut block[..])?;
+        Ok(RawBlock(block))
     }
 
     fn marks(

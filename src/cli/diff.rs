@@ -1,0 +1,267 @@
+//! `unsplit diff`.
+
+use super::Cli;
+use super::exit::{DIVERGED, EVIDENCE, FINE, Failure};
+use super::pair::{Found, PairArgs, open};
+use super::screen::{Screen, Tone};
+use crate::edge::blockdev::Mode;
+use crate::model::delta::{Class, Delta, Scope};
+use crate::model::extent::{Extent, ExtentSet};
+use crate::model::lineage::{Comparison, Relation};
+use crate::model::side::Pair;
+use crate::model::size::{BLOCK, human};
+use clap::Args;
+use serde::Serialize;
+
+/// Show what differs, who wrote it, and in which volume.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  unsplit diff node1.img node2.img\n  unsplit diff --full node1.img node2.img      compare everything, believe no bitmap\n  unsplit diff --extents node1.img node2.img   list every differing range"
+)]
+pub struct DiffArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub pair: PairArgs,
+
+    /// Compare the whole volume instead of what the bitmaps mark
+    #[arg(long)]
+    pub full: bool,
+
+    /// List every differing range, with who wrote it
+    #[arg(long)]
+    pub extents: bool,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    version: u32,
+    relation: Relation,
+    comparison: &'a Comparison,
+    names: Pair<&'a str>,
+    delta: &'a Delta,
+    classes: Vec<ClassView>,
+    units: &'a crate::judge::units::UnitReport,
+}
+
+/// Numbers of one class.
+#[derive(Debug, Serialize)]
+pub struct ClassView {
+    /// The class.
+    pub class: Class,
+    /// Bytes marked so.
+    pub marked: u64,
+    /// Of these, bytes in blocks whose contents differ.
+    pub differs: u64,
+    /// Of these, bytes in blocks that are equal after all.
+    pub equal: u64,
+    /// The differing ranges: start and length in bytes.
+    pub extents: ExtentSet,
+}
+
+/// The numbers of every class; the unmarked one counts only what was compared.
+#[must_use]
+pub fn classes(delta: &Delta) -> Vec<ClassView> {
+    Class::ALL
+        .into_iter()
+        .map(|class| {
+            let (extents, equal) = (delta.differs_as(class), delta.equal_as(class));
+            let differs = extents.bytes();
+            ClassView { class, marked: differs + equal.bytes(), differs, equal: equal.bytes(), extents }
+        })
+        .collect()
+}
+
+/// A class in words.
+#[must_use]
+pub fn class_words(class: Class, names: Pair<&str>) -> String {
+    match class {
+        Class::OnlyA => format!("written only on {}", names.a),
+        Class::OnlyB => format!("written only on {}", names.b),
+        Class::Both => "written on both".to_owned(),
+        Class::Unmarked => "marked by neither".to_owned(),
+    }
+}
+
+pub(super) fn run(cli: &Cli, args: &DiffArgs, screen: &mut Screen) -> Result<u8, Failure> {
+    let opened = open(&args.pair, Mode::ReadOnly)?;
+    let settings = args.pair.options.settings()?;
+    let sight = opened.look(&settings)?;
+    let found = opened.diff(&sight, args.full, args.pair.options.threads())?;
+    let names = sight.evidence.as_ref().map(|seen| seen.name.as_str());
+    let delta = &found.delta;
+    if cli.json {
+        screen.json(&Document {
+            schema: "unsplit.diff",
+            version: 1,
+            relation: sight.comparison.relation,
+            comparison: &sight.comparison,
+            names,
+            delta,
+            classes: classes(delta),
+            units: &found.units,
+        })?;
+    } else {
+        show(screen, names, &found, &sight.comparison, args)?;
+    }
+    Ok(if !delta.unreadable.is_empty() {
+        EVIDENCE
+    } else if delta.differs.is_empty() && sight.comparison.relation == Relation::InSync {
+        FINE
+    } else {
+        DIVERGED
+    })
+}
+
+fn show(
+    screen: &mut Screen,
+    names: Pair<&str>,
+    found: &Found,
+    comparison: &Comparison,
+    args: &DiffArgs,
+) -> Result<(), Failure> {
+    let delta = &found.delta;
+    let headline = if delta.differs.is_empty() {
+        screen.paint(Tone::Good, "The contents are equal.")
+    } else {
+        let text = format!("{} differ, in {} ranges.", human(delta.differs.bytes()), delta.differs.runs());
+        screen.paint(Tone::Bad, &text)
+    };
+    screen.line(headline)?;
+    screen.line(scope_words(delta))?;
+    if delta.differs.is_empty() && comparison.relation != Relation::InSync {
+        screen.line(
+            "The generations differ all the same: DRBD will not connect these two until that is healed.",
+        )?;
+    }
+    screen.line("")?;
+    class_table(screen, names, delta)?;
+    unexplained(screen, delta)?;
+    unit_table(screen, names, found)?;
+    if args.extents {
+        extents(screen, names, delta)?;
+    }
+    for bad in &delta.unreadable {
+        screen.line(format!(
+            "UNREADABLE on {}: {} at byte {}: {}",
+            names_of(names, bad.side),
+            human(bad.extent.len),
+            bad.extent.start,
+            bad.why
+        ))?;
+    }
+    Ok(())
+}
+
+fn names_of(names: Pair<&str>, side: crate::model::side::Side) -> &str {
+    names[side]
+}
+
+/// What was compared, in one sentence.
+#[must_use]
+pub fn scope_words(delta: &Delta) -> String {
+    match delta.scope {
+        Scope::Everything => format!("Compared all {} of both sides.", human(delta.size)),
+        Scope::Candidates => format!(
+            "Compared the {} that either side marked as changed, of {}.",
+            human(delta.compared),
+            human(delta.size)
+        ),
+    }
+}
+
+/// The table of classes.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn class_table(screen: &mut Screen, names: Pair<&str>, delta: &Delta) -> std::io::Result<()> {
+    let blocks = |bytes: u64| format!("{} ({})", bytes.div_ceil(BLOCK), human(bytes));
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for view in classes(delta) {
+        if view.class == Class::Unmarked && view.differs == 0 {
+            continue;
+        }
+        rows.push(vec![
+            class_words(view.class, names),
+            blocks(view.marked),
+            blocks(view.differs),
+            blocks(view.equal),
+        ]);
+    }
+    screen.table(&["4 KiB blocks", "marked", "differ", "equal after all"], &rows, 1)
+}
+
+/// Differences that no bitmap marked although the bitmaps have a common base: evidence that something is wrong.
+fn unexplained(screen: &mut Screen, delta: &Delta) -> std::io::Result<()> {
+    let unmarked = delta.differs_as(Class::Unmarked);
+    if unmarked.is_empty() || !delta.marks_complete {
+        return Ok(());
+    }
+    let text = format!(
+        "WARNING: {} differ although neither side's bitmap marks them. The bitmaps cannot be believed here \
+         (hardware fault, a write past DRBD, or a DRBD defect): use --full for the plan, too.",
+        human(unmarked.bytes())
+    );
+    let text = screen.paint(Tone::Bad, &text);
+    screen.line("")?;
+    screen.line(text)
+}
+
+/// The table of units.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn unit_table(screen: &mut Screen, names: Pair<&str>, found: &Found) -> std::io::Result<()> {
+    let shown = |bytes: u64| if bytes == 0 { "-".to_owned() } else { human(bytes) };
+    let rows: Vec<Vec<String>> = found
+        .units
+        .units
+        .iter()
+        .filter(|unit| unit.counts.differs() > 0)
+        .map(|unit| {
+            let content = unit.content.a.as_ref().or(unit.content.b.as_ref());
+            let mut label = unit.name.clone();
+            if let Some(content) = content {
+                label.push_str(&format!(" ({content})"));
+            }
+            if let Some(side) = unit.side {
+                label.push_str(&format!(", as {} describes it", names[side]));
+            }
+            let mut row = vec![label];
+            row.extend(Class::ALL.map(|class| shown(unit.counts.of(class).differs)));
+            row
+        })
+        .collect();
+    if !rows.is_empty() {
+        screen.heading("By volume")?;
+        let (only_a, only_b) = (format!("only {}", names.a), format!("only {}", names.b));
+        screen.table(&["", &only_a, &only_b, "both (conflict)", "unmarked"], &rows, 1)?;
+    }
+    for difference in &found.units.differences {
+        screen.line(format!("  note: {}", difference.sentence(&found.names)))?;
+    }
+    for (side, notes) in found.units.notes.iter() {
+        for remark in notes {
+            screen.line(format!("  note ({}): {remark}", names[side]))?;
+        }
+    }
+    Ok(())
+}
+
+fn extents(screen: &mut Screen, names: Pair<&str>, delta: &Delta) -> std::io::Result<()> {
+    let mut all: Vec<(Extent, Class)> = Class::ALL
+        .into_iter()
+        .flat_map(|class| {
+            delta.differs_as(class).iter().map(move |extent| (extent, class)).collect::<Vec<_>>()
+        })
+        .collect();
+    all.sort_unstable();
+    screen.heading("Differing ranges (bytes)")?;
+    let rows: Vec<Vec<String>> = all
+        .into_iter()
+        .map(|(extent, class)| {
+            vec![extent.start.to_string(), extent.len.to_string(), class_words(class, names)]
+        })
+        .collect();
+    screen.table(&["start", "length", ""], &rows, 9)
+}

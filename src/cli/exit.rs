@@ -1,0 +1,96 @@
+//! Exit codes, and errors that carry one.
+
+use std::fmt::Write as _;
+
+/// The sides agree, or the command did what it was asked.
+pub const FINE: u8 = 0;
+/// Divergence was found.
+pub const DIVERGED: u8 = 1;
+/// The command line, or a policy file, is wrong.
+pub const USAGE: u8 = 2;
+/// The policy holds or refuses: a person must decide.
+pub const HELD: u8 = 3;
+/// Evidence is missing, damaged or stale.
+pub const EVIDENCE: u8 = 4;
+/// Somebody else may write: fencing or quiescence is not proven.
+pub const NOT_FENCED: u8 = 5;
+/// The incident is parked and waits for a person.
+pub const PARKED: u8 = 6;
+/// The daemon is not reachable.
+pub const NO_DAEMON: u8 = 7;
+/// Something went wrong inside unsplit or its state directory.
+pub const INTERNAL: u8 = 70;
+
+/// The exit codes as `--help` shows them.
+pub const HELP: &str = "\
+Exit codes:
+  0   the sides agree, or the command did what it was asked
+  1   divergence found
+  2   the command line or a policy file is wrong
+  3   the policy holds or refuses: a person must decide
+  4   evidence is missing, damaged or stale; nothing was changed
+  5   somebody else may be writing, or fencing is not proven; nothing was changed
+  6   parked: stopped in the middle, nothing is lost, a person must look
+  7   the daemon is not reachable
+  70  something went wrong inside unsplit or its state directory";
+
+/// A command failed. Holds the exit code, the error with its causes, and what to do next.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub code: u8,
+    /// What went wrong.
+    pub error: anyhow::Error,
+    /// The next command for a person, where there is one.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure with this exit code.
+    pub fn new(code: u8, error: impl Into<anyhow::Error>) -> Self {
+        Failure { code, error: error.into(), hint: None }
+    }
+
+    /// A failure of unsplit itself or its state directory.
+    pub fn internal(error: impl Into<anyhow::Error>) -> Self {
+        Failure::new(INTERNAL, error)
+    }
+
+    /// Evidence is missing, damaged or stale.
+    pub fn evidence(error: impl Into<anyhow::Error>) -> Self {
+        Failure::new(EVIDENCE, error)
+    }
+
+    /// The command line is wrong.
+    #[must_use]
+    pub fn usage(text: impl Into<String>) -> Self {
+        Failure::new(USAGE, anyhow::Error::msg(text.into()))
+    }
+
+    /// The same, with a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The error and its causes, one a line, then the hint.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = format!("error: {}", self.error);
+        for cause in self.error.chain().skip(1) {
+            let _ = write!(text, "\n  because: {cause}");
+        }
+        if let Some(hint) = &self.hint {
+            let _ = write!(text, "\n  next: {hint}");
+        }
+        text
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    /// Printing failed.
+    fn from(error: std::io::Error) -> Self {
+        Failure::internal(error)
+    }
+}

@@ -1,0 +1,107 @@
+//! `unsplit history`.
+
+use super::exit::{FINE, Failure};
+use super::incident::{open_journal_read_only, state_words, view, when};
+use super::screen::{Screen, Tone};
+use super::Cli;
+use crate::engine::journal::Story;
+use crate::model::record::{Consent, Event, Record};
+use crate::model::seen::End;
+use clap::Args;
+
+/// Show what was done, when and why.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  unsplit history                             all incidents\n  unsplit history 20261121-031502-3f9a2c      every record of one")]
+pub struct HistoryArgs {
+    /// Show every record of this incident
+    #[arg(value_name = "INCIDENT")]
+    pub incident: Option<String>,
+}
+
+pub(super) fn run(cli: &Cli, args: &HistoryArgs, screen: &mut Screen) -> Result<u8, Failure> {
+    let Some(journal) = open_journal_read_only(&cli.state_dir)? else {
+        if cli.json {
+            screen.json(&serde_json::json!({"schema": "unsplit.history", "version": 1, "incidents": [], "records": []}))?;
+        } else {
+            screen.line(format!("No history: {} does not exist yet.", cli.state_dir.display()))?;
+        }
+        return Ok(FINE);
+    };
+    if let Some(asked) = &args.incident
+        && !journal.incidents.as_slice().iter().any(|incident| incident.id.as_str() == asked)
+    {
+        return Err(Failure::usage(format!("there is no incident `{asked}`; `unsplit history` lists them")));
+    }
+    let records: Vec<&Record> = journal
+        .records
+        .iter()
+        .filter(|record| args.incident.as_deref().is_none_or(|asked| record.incident.as_ref().is_some_and(|id| id.as_str() == asked)))
+        .collect();
+    if cli.json {
+        let incidents: Vec<_> = journal.incidents.as_slice().iter().map(view).collect();
+        screen.json(&serde_json::json!({"schema": "unsplit.history", "version": 1, "incidents": incidents, "records": records}))?;
+    } else if args.incident.is_some() {
+        for record in records {
+            screen.line(format!("{}  {}", when(record.at), words(&record.event)))?;
+        }
+    } else {
+        incidents(screen, &journal)?;
+    }
+    Ok(FINE)
+}
+
+fn incidents(screen: &mut Screen, journal: &Story) -> Result<(), Failure> {
+    if journal.incidents.as_slice().is_empty() {
+        screen.line("No incident yet.")?;
+    }
+    let rows: Vec<Vec<String>> = journal
+        .incidents
+        .as_slice()
+        .iter()
+        .map(|incident| {
+            let of = |record: &&Record| record.incident.as_ref() == Some(&incident.id);
+            let began = journal.records.iter().find(of).map_or_else(String::new, |record| when(record.at));
+            vec![incident.id.to_string(), incident.resource.to_string(), began, incident.plan.to_string(), state_words(&incident.state)]
+        })
+        .collect();
+    if !rows.is_empty() {
+        screen.table(&["incident", "resource", "began", "plan", "state"], &rows, 9)?;
+    }
+    for record in &journal.records {
+        if let Event::TornTailCut { .. } = record.event {
+            let line = screen.paint(Tone::Bad, &format!("{}  {}", when(record.at), words(&record.event)));
+            screen.line(line)?;
+        }
+    }
+    Ok(())
+}
+
+/// An event in words.
+#[must_use]
+pub fn words(event: &Event) -> String {
+    match event {
+        Event::Opened { resource, plan, consent } => {
+            let who = match consent {
+                Consent::Policy => "the policy",
+                Consent::Operator => "the operator",
+            };
+            format!("opened for {resource} with plan {plan}, agreed to by {who}")
+        }
+        Event::Intent { step, word } => format!("step {}: {word} ...", step + 1),
+        Event::Ended { step, end } => {
+            let how = match end {
+                End::Done => "done".to_owned(),
+                End::AlreadySo => "already so".to_owned(),
+                End::NotDone(why) => format!("NOT DONE: {why}"),
+                End::Unknown(why) => format!("UNKNOWN: {why}"),
+            };
+            format!("step {}: {how}", step + 1)
+        }
+        Event::Parked { why, next } => format!("PARKED: {why}. Next: {next}"),
+        Event::Resumed => "taken up again".to_owned(),
+        Event::Closed { outcome } => format!("closed: {}", state_words(&crate::judge::incident::IncidentState::Closed { outcome: *outcome })),
+        Event::TornTailCut { bytes, kept_as } => {
+            format!("the journal's last record was torn by a crash: {bytes} bytes cut off, kept in {kept_as}")
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Incidents on the screen, and the state directory behind them.
+
+use super::exit::Failure;
+use super::screen::{Screen, Tone};
+use crate::edge::clock::SystemClock;
+use crate::edge::state_dir::StateDir;
+use crate::engine::journal::{Journal, Story};
+use crate::judge::incident::{Incident, IncidentState};
+use crate::model::id::IncidentId;
+use crate::model::record::Outcome;
+use crate::model::seen::Stamp;
+use crate::ports::clock::Clock;
+use serde::Serialize;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The state directory and its journal, for writing. Only one process has them at a time.
+pub struct Desk {
+    /// The files.
+    pub store: Arc<StateDir>,
+    /// The journal.
+    pub journal: Journal,
+}
+
+/// Opens the state directory for writing.
+///
+/// # Errors
+/// It is in use, damaged, or not writable.
+pub fn open_desk(state_dir: &Path) -> Result<Desk, Failure> {
+    let hint = "give another folder with --state-dir, or run as root";
+    let store = Arc::new(StateDir::open(state_dir).map_err(|error| Failure::internal(error).hint(hint))?);
+    let journal = Journal::open(store.clone(), Arc::new(SystemClock)).map_err(Failure::internal)?;
+    Ok(Desk { store, journal })
+}
+
+/// Opens the journal for reading; `None` when there never was one.
+///
+/// # Errors
+/// It is damaged or not readable.
+pub fn open_journal_read_only(state_dir: &Path) -> Result<Option<Story>, Failure> {
+    let Some(store) = open_store_read_only(state_dir)? else { return Ok(None) };
+    Journal::read(&*store).map_err(Failure::internal)
+}
+
+/// Opens the state directory for reading; `None` when it does not exist.
+///
+/// # Errors
+/// It is not readable.
+pub fn open_store_read_only(state_dir: &Path) -> Result<Option<Arc<StateDir>>, Failure> {
+    // Asked first, so that a folder that exists but cannot be read is an error and not "no incidents".
+    match state_dir.try_exists() {
+        Ok(false) => Ok(None),
+        _ => StateDir::open_read_only(state_dir).map(|store| Some(Arc::new(store))).map_err(Failure::internal),
+    }
+}
+
+/// Whether the incident waits for something.
+#[must_use]
+pub fn is_open(incident: &Incident) -> bool {
+    !incident.is_closed()
+}
+
+/// A new incident's id: when, and the beginning of its plan's id, so that two in one second differ.
+///
+/// # Errors
+/// Never in practice: the text is made of digits.
+pub fn new_id(plan: crate::model::id::PlanId, taken: &[Incident]) -> Result<IncidentId, Failure> {
+    let stamp = jiff::Timestamp::from_millisecond(SystemClock.now().0).map_err(Failure::internal)?;
+    let base = format!("{}-{}", stamp.strftime("%Y%m%d-%H%M%S"), plan.0.short().get(..6).unwrap_or_default());
+    let mut text = base.clone();
+    let mut again = 2;
+    while taken.iter().any(|incident| incident.id.as_str() == text) {
+        text = format!("{base}-{again}");
+        again += 1;
+    }
+    IncidentId::new(&text).map_err(Failure::internal)
+}
+
+/// A stamp in the local zone, for people.
+#[must_use]
+pub fn when(stamp: Stamp) -> String {
+    match jiff::Timestamp::from_millisecond(stamp.0) {
+        Ok(moment) => moment.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string(),
+        Err(_) => format!("{} ms", stamp.0),
+    }
+}
+
+/// A state in words.
+#[must_use]
+pub fn state_words(state: &IncidentState) -> String {
+    match state {
+        IncidentState::Ready { next_step, .. } => format!("interrupted before step {}", next_step + 1),
+        IncidentState::InStep { step, word, .. } => format!("interrupted in step {} ({word})", step + 1),
+        IncidentState::Stopped { step, .. } => format!("stopped in step {}", step + 1),
+        IncidentState::Parked { .. } => "parked".to_owned(),
+        IncidentState::Closed { outcome: Outcome::Healed } => "healed".to_owned(),
+        IncidentState::Closed { outcome: Outcome::Undone } => "undone".to_owned(),
+        IncidentState::Closed { outcome: Outcome::Abandoned } => "given up, nothing changed".to_owned(),
+    }
+}
+
+/// An incident as JSON shows it.
+#[derive(Debug, Serialize)]
+pub struct IncidentView {
+    id: IncidentId,
+    resource: String,
+    plan: String,
+    state: String,
+    why: Option<String>,
+    next: Option<String>,
+}
+
+/// The view of an incident.
+#[must_use]
+pub fn view(incident: &Incident) -> IncidentView {
+    let (why, next) = match &incident.state {
+        IncidentState::Parked { why, next, .. } => (Some(why.to_string()), Some(next.clone())),
+        IncidentState::Closed { .. } => (None, None),
+        _ => (None, Some(resume_command(&incident.id))),
+    };
+    IncidentView {
+        id: incident.id.clone(),
+        resource: incident.resource.to_string(),
+        plan: incident.plan.0.to_string(),
+        state: state_words(&incident.state),
+        why,
+        next,
+    }
+}
+
+/// The command that takes an incident up again.
+#[must_use]
+pub fn resume_command(id: &IncidentId) -> String {
+    format!("unsplit resolve --resume {id}")
+}
+
+/// An open incident and its next command.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn show(screen: &mut Screen, incident: &Incident) -> std::io::Result<()> {
+    let view = view(incident);
+    let title = screen.paint(Tone::Bad, &format!("Incident {} ({}): {}", view.id, view.resource, view.state));
+    screen.line(title)?;
+    if let Some(why) = &view.why {
+        screen.line(format!("  why:  {why}"))?;
+    }
+    if let Some(next) = &view.next {
+        screen.line(format!("  next: {next}        go on"))?;
+        screen.line(format!("        unsplit undo {}                put back what was overwritten so far", view.id))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,300 @@
+//! The two sides as the command line names them.
+
+use super::exit::{EVIDENCE, Failure, USAGE};
+use crate::edge::blockdev::{BlockFile, Mode};
+use crate::edge::clock::SystemClock;
+use crate::edge::drbd::offline::OfflineReplica;
+use crate::edge::layout::read_layout_within;
+use crate::edge::terminal::TerminalProgress;
+use crate::engine::inquiry::{InquiryError, Sight, diff, look};
+use crate::format::policy as policy_format;
+use crate::judge::policy::Policy;
+use crate::judge::units::{UnitReport, attribute};
+use crate::model::delta::Delta;
+use crate::model::drbd::Role;
+use crate::model::evidence::{MetadataPlace, Source};
+use crate::model::id::{NodeName, ResourceName};
+use crate::model::policy::Settings;
+use crate::model::side::{Pair, Side};
+use crate::model::unit::Layout;
+use crate::ports::replica::Replica;
+use clap::{Args, ValueEnum};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Two backing devices or images of one volume, one of each node.
+#[derive(Debug, Clone, Args)]
+pub struct PairArgs {
+    /// Backing device, snapshot or image of the first node
+    #[arg(value_name = "A")]
+    pub a: PathBuf,
+
+    /// The same of the second node
+    #[arg(value_name = "B")]
+    pub b: PathBuf,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub options: PairOptions,
+}
+
+/// How the two sides are to be read.
+#[derive(Debug, Clone, Args)]
+pub struct PairOptions {
+    /// What to call the first side
+    #[arg(long, value_name = "NAME", default_value = "a", value_parser = node_name)]
+    pub name_a: NodeName,
+
+    /// What to call the second side
+    #[arg(long, value_name = "NAME", default_value = "b", value_parser = node_name)]
+    pub name_b: NodeName,
+
+    /// Metadata device of the first side, if external; `:N` for index N
+    #[arg(long, value_name = "DEV[:N]", value_parser = metadata_device)]
+    pub meta_a: Option<MetadataDevice>,
+
+    /// The same of the second side
+    #[arg(long, value_name = "DEV[:N]", value_parser = metadata_device)]
+    pub meta_b: Option<MetadataDevice>,
+
+    /// Role of the first node when its image was taken [default: as its metadata says]
+    #[arg(long, value_name = "ROLE")]
+    pub role_a: Option<RoleWord>,
+
+    /// The same of the second node
+    #[arg(long, value_name = "ROLE")]
+    pub role_b: Option<RoleWord>,
+
+    /// The resource's name, for policy overrides and records
+    #[arg(long, value_name = "NAME", default_value = "offline", value_parser = resource_name)]
+    pub resource: ResourceName,
+
+    /// Policy file [default: DRBD's own defaults, which never decide]
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+
+    /// Threads for reading and comparing [default: one per core, at most 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+}
+
+/// A role on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoleWord {
+    /// The node was Primary
+    Primary,
+    /// The node was Secondary
+    Secondary,
+}
+
+/// An external metadata device on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataDevice {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its index, for indexed metadata.
+    pub index: Option<u32>,
+}
+
+fn node_name(text: &str) -> Result<NodeName, String> {
+    NodeName::new(text).map_err(|error| error.to_string())
+}
+
+fn resource_name(text: &str) -> Result<ResourceName, String> {
+    ResourceName::new(text).map_err(|error| error.to_string())
+}
+
+fn metadata_device(text: &str) -> Result<MetadataDevice, String> {
+    match text.rsplit_once(':') {
+        Some((path, index))
+            if !path.is_empty() && index.chars().all(|c| c.is_ascii_digit()) && !index.is_empty() =>
+        {
+            let index = index.parse().map_err(|_| format!("`{index}` is not an index"))?;
+            Ok(MetadataDevice { path: path.into(), index: Some(index) })
+        }
+        _ if text.is_empty() => Err("a path is needed".to_owned()),
+        _ => Ok(MetadataDevice { path: text.into(), index: None }),
+    }
+}
+
+impl PairOptions {
+    /// Threads to use.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        threads(self.threads)
+    }
+
+    /// The settings that apply to the resource.
+    ///
+    /// # Errors
+    /// The policy file is missing or wrong.
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        let Some(path) = &self.policy else { return Ok(Settings::drbd_defaults()) };
+        Ok(load_policy(path)?.settings_for(&self.resource).clone())
+    }
+}
+
+/// One per core, at most 8: beyond that the disks are the limit.
+#[must_use]
+pub fn threads(asked: Option<u16>) -> usize {
+    asked.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from).min(8), usize::from)
+}
+
+/// Reads a policy file.
+///
+/// # Errors
+/// The file is missing or wrong; exit code 2.
+pub fn load_policy(path: &Path) -> Result<Policy, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|source| {
+        Failure::new(
+            USAGE,
+            anyhow::Error::new(source).context(format!("policy {} cannot be read", path.display())),
+        )
+    })?;
+    policy_format::load(&text, &path.display().to_string()).map_err(|problems| Failure::new(USAGE, problems))
+}
+
+/// Two opened sides.
+pub struct OpenPair {
+    /// The sides.
+    pub sides: Pair<OfflineReplica>,
+}
+
+fn role(word: Option<RoleWord>) -> Option<Role> {
+    word.map(|word| match word {
+        RoleWord::Primary => Role::Primary,
+        RoleWord::Secondary => Role::Secondary,
+    })
+}
+
+/// Opens both sides.
+///
+/// # Errors
+/// Missing, busy, damaged or the same thing twice.
+pub fn open(args: &PairArgs, mode: Mode) -> Result<OpenPair, Failure> {
+    let options = &args.options;
+    let device = |path: &Path| BlockFile::open(path, mode).map(Arc::new).map_err(Failure::evidence);
+    let data = Pair::new(device(&args.a)?, device(&args.b)?);
+    if data.a.identity() == data.b.identity() {
+        return Err(Failure::usage(format!(
+            "{} and {} are the same thing: give one image of each node",
+            args.a.display(),
+            args.b.display()
+        )));
+    }
+    let open_side =
+        |side: Side, data: &Arc<BlockFile>, name: &NodeName, meta: Option<&MetadataDevice>, role| {
+            let metadata = meta.map(|meta| device(&meta.path)).transpose()?;
+            if metadata.as_ref().is_some_and(|metadata| metadata.identity() == data.identity()) {
+                return Err(Failure::usage(format!(
+                    "side {side}: --meta-{side} names the data device itself; leave it out"
+                )));
+            }
+            let place = meta.map(|meta| {
+                meta.index.map_or(MetadataPlace::FlexibleExternal, MetadataPlace::IndexedExternal)
+            });
+            // Without an index the place is found, not assumed.
+            let place = place.filter(|place| matches!(place, MetadataPlace::IndexedExternal(_)));
+            OfflineReplica::open(name.clone(), data.clone(), metadata, place, role).map_err(|error| {
+                Failure::new(
+                    EVIDENCE,
+                    anyhow::Error::new(error).context(format!("side {side} ({name}) cannot be used")),
+                )
+            })
+        };
+    let a = open_side(Side::A, &data.a, &options.name_a, options.meta_a.as_ref(), role(options.role_a))?;
+    let b = open_side(Side::B, &data.b, &options.name_b, options.meta_b.as_ref(), role(options.role_b))?;
+    if options.name_a == options.name_b {
+        return Err(Failure::usage(
+            "both sides have the same name: give --name-a and --name-b different names",
+        ));
+    }
+    Ok(OpenPair { sides: Pair::new(a, b) })
+}
+
+/// The command line that would open what a plan was drawn from.
+///
+/// # Errors
+/// A path that is not usable.
+pub fn args_from_sources(
+    sources: Pair<&Source>,
+    names: &Pair<NodeName>,
+    resource: &ResourceName,
+    threads: Option<u16>,
+) -> PairArgs {
+    let meta = |source: &Source| match source.place {
+        MetadataPlace::Internal => None,
+        MetadataPlace::FlexibleExternal => {
+            Some(MetadataDevice { path: source.metadata.clone().into(), index: None })
+        }
+        MetadataPlace::IndexedExternal(index) => {
+            Some(MetadataDevice { path: source.metadata.clone().into(), index: Some(index) })
+        }
+    };
+    PairArgs {
+        a: sources.a.data.clone().into(),
+        b: sources.b.data.clone().into(),
+        options: PairOptions {
+            name_a: names.a.clone(),
+            name_b: names.b.clone(),
+            meta_a: meta(sources.a),
+            meta_b: meta(sources.b),
+            role_a: None,
+            role_b: None,
+            resource: resource.clone(),
+            policy: None,
+            threads,
+        },
+    }
+}
+
+impl OpenPair {
+    /// Both sides, for reading.
+    #[must_use]
+    pub fn replicas(&self) -> Pair<&dyn Replica> {
+        self.sides.as_ref().map(|side| side as &dyn Replica)
+    }
+
+    /// Observes and compares.
+    ///
+    /// # Errors
+    /// See [`InquiryError`]; exit code 4, or 2 when one node was given twice.
+    pub fn look(&self, settings: &Settings) -> Result<Sight, Failure> {
+        look(self.replicas(), settings, &SystemClock).map_err(inquiry_failure)
+    }
+
+    /// Compares contents.
+    ///
+    /// # Errors
+    /// See [`InquiryError`].
+    pub fn diff(&self, sight: &Sight, full: bool, threads: usize) -> Result<Found, Failure> {
+        let progress = TerminalProgress::new();
+        let delta = diff(self.replicas(), sight, full, threads, &progress).map_err(inquiry_failure)?;
+        let layouts = Pair::from_fn(|side| read_layout_within(self.sides[side].data(), delta.size));
+        let units = attribute(&delta, &layouts);
+        let names = sight.evidence.as_ref().map(|seen| seen.name.clone());
+        Ok(Found { names, delta, layouts, units })
+    }
+}
+
+/// What a comparison of contents found.
+#[derive(Debug)]
+pub struct Found {
+    /// What the sides are called.
+    pub names: Pair<NodeName>,
+    /// What differs.
+    pub delta: Delta,
+    /// Each side's units.
+    pub layouts: Pair<Layout>,
+    /// What differs in each unit.
+    pub units: UnitReport,
+}
+
+fn inquiry_failure(error: InquiryError) -> Failure {
+    let code = match &error {
+        InquiryError::SameDevice { .. } | InquiryError::SameNode { .. } => USAGE,
+        InquiryError::Unrelated { .. } => super::exit::HELD,
+        _ => EVIDENCE,
+    };
+    Failure::new(code, error)
+}

@@ -1,0 +1,443 @@
+//! `unsplit plan`.
+
+use super::Cli;
+use super::exit::{DIVERGED, EVIDENCE, FINE, Failure, HELD, PARKED};
+use super::incident::{is_open, open_desk, resume_command};
+use super::pair::{Found, OpenPair, PairArgs, open};
+use super::screen::{Screen, Tone};
+use crate::edge::blockdev::Mode;
+use crate::engine::inquiry::Sight;
+use crate::engine::journal::Journal;
+use crate::engine::plans;
+use crate::judge::audit::SealedPlan;
+use crate::judge::planner::{Inputs, draw};
+use crate::judge::policy::{Case, Clues, DeltaSummary, decide};
+use crate::judge::units::losses;
+use crate::model::id::{NodeName, ResourceName};
+use crate::model::plan::{Plan, Purpose, Step, UnitLoss};
+use crate::model::policy::{SalvageRule, Settings};
+use crate::model::side::{Pair, Side};
+use crate::model::size::human;
+use crate::model::verdict::{Trace, Verdict};
+use crate::ports::store::Store;
+use clap::Args;
+use serde::Serialize;
+
+/// Draw a plan: what would happen, what would be lost, what would be kept.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  unsplit plan node1.img node2.img --keep a\n  unsplit plan node1.img node2.img --policy policies/classic-two-node.toml\n\nA plan changes nothing. `unsplit resolve --plan ID` runs it, as long as both sides are still as they were."
+)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub pair: PairArgs,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub choice: ChoiceArgs,
+}
+
+/// What to keep, and how.
+#[derive(Debug, Clone, Args)]
+pub struct ChoiceArgs {
+    /// Keep this side, whatever the policy says: `a`, `b`, or a name
+    #[arg(long, value_name = "SIDE")]
+    pub keep: Option<String>,
+
+    /// Compare the whole volume, before and after
+    #[arg(long)]
+    pub full: bool,
+
+    /// Keep no copy of what is discarded; only together with a policy that says salvage = "off"
+    #[arg(long)]
+    pub no_salvage: bool,
+}
+
+impl ChoiceArgs {
+    /// The side that `--keep` names.
+    ///
+    /// # Errors
+    /// It is neither `a`, `b` nor a side's name.
+    pub fn keep_side(&self, names: &Pair<NodeName>) -> Result<Option<Side>, Failure> {
+        let Some(word) = &self.keep else { return Ok(None) };
+        // A name wins over the letters: a node may be called `b` and be side a.
+        let by_name = Side::BOTH.into_iter().find(|side| names[*side].as_str() == word);
+        let by_letter = Side::BOTH.into_iter().find(|side| side.word() == word);
+        by_name
+            .or(by_letter)
+            .map(Some)
+            .ok_or_else(|| Failure::usage(format!("--keep {word}: say a, b, {} or {}", names.a, names.b)))
+    }
+}
+
+/// What `plan` (and `resolve` without a plan) came to.
+pub enum Drawn {
+    /// Nothing to do.
+    Agree(Trace),
+    /// A sealed and kept plan; `auto` says whether the policy lets it run without asking.
+    Sealed {
+        /// The plan.
+        sealed: SealedPlan,
+        /// From the policy.
+        auto: bool,
+    },
+    /// The policy does not decide, or refuses.
+    Held(Verdict),
+}
+
+/// Observes, compares, decides, plans, seals; keeps the plan in the state directory.
+///
+/// # Errors
+/// Anything that keeps a plan from being drawn.
+pub fn draw_plan(
+    opened: &OpenPair,
+    pair: &PairArgs,
+    choice: &ChoiceArgs,
+    settings: &Settings,
+    store: &dyn Store,
+    journal: &Journal,
+) -> Result<Drawn, Failure> {
+    let sight = opened.look(settings)?;
+    refuse_while_open(&sight, store, journal)?;
+    let names = sight.evidence.as_ref().map(|seen| seen.name.clone());
+    let keep = choice.keep_side(&names)?;
+    let found = opened.diff(&sight, choice.full, pair.options.threads())?;
+    let case = Case {
+        names: names.clone(),
+        lineages: sight.lineages.clone(),
+        comparison: sight.comparison.clone(),
+        delta: DeltaSummary::of(&found.delta),
+        clues: Clues::default(),
+        keep,
+    };
+    let (survivor, auto, trace) = match decide(settings, &case) {
+        Verdict::Agree { trace } => return Ok(Drawn::Agree(trace)),
+        Verdict::Heal { survivor, auto, trace } => (survivor, auto, trace),
+        held @ (Verdict::Hold { .. } | Verdict::Refuse { .. }) => return Ok(Drawn::Held(held)),
+    };
+    let salvage = salvage_wanted(settings, choice)?;
+    let plan =
+        draw_from(pair.options.resource.clone(), &sight, &found, survivor, salvage, choice.full, trace)?;
+    let sealed = plans::seal_healing(plan, &sight.evidence, &found.delta).map_err(Failure::internal)?;
+    plans::keep(store, &sealed).map_err(Failure::internal)?;
+    Ok(Drawn::Sealed { sealed, auto })
+}
+
+fn draw_from(
+    resource: ResourceName,
+    sight: &Sight,
+    found: &Found,
+    survivor: Side,
+    salvage: bool,
+    full: bool,
+    trace: Trace,
+) -> Result<Plan, Failure> {
+    draw(Inputs {
+        resource,
+        evidence: &sight.evidence,
+        superblocks: sight.superblocks.clone(),
+        delta: &found.delta,
+        survivor,
+        salvage,
+        full,
+        losses: losses(&found.units, survivor),
+        trace,
+    })
+    .map_err(Failure::evidence)
+}
+
+/// Both the policy and the command line must say so before nothing is kept.
+fn salvage_wanted(settings: &Settings, choice: &ChoiceArgs) -> Result<bool, Failure> {
+    match (settings.salvage, choice.no_salvage) {
+        (SalvageRule::Off, true) => Ok(false),
+        (SalvageRule::Required, true) => Err(Failure::usage(
+            "--no-salvage needs a policy that says salvage = \"off\", too: what is discarded would be gone for good",
+        )),
+        (SalvageRule::Off | SalvageRule::Required, false) => Ok(true),
+    }
+}
+
+/// One incident at a time for a device: an open one must be ended first.
+fn refuse_while_open(sight: &Sight, store: &dyn Store, journal: &Journal) -> Result<(), Failure> {
+    for incident in journal.incidents().iter().filter(|incident| is_open(incident)) {
+        let sealed = plans::load(store, incident.plan).map_err(Failure::internal)?;
+        let theirs = &sealed.plan().basis;
+        let shared = sight
+            .evidence
+            .iter()
+            .any(|(_, seen)| theirs.iter().any(|(_, basis)| basis.source.data == seen.source.data));
+        if shared {
+            let text = format!("incident {} on these devices is not over", incident.id);
+            return Err(Failure::new(PARKED, anyhow::Error::msg(text)).hint(resume_command(&incident.id)));
+        }
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    version: u32,
+    verdict: &'static str,
+    id: Option<String>,
+    auto: Option<bool>,
+    trace: &'a Trace,
+    plan: Option<&'a Plan>,
+}
+
+pub(super) fn run(cli: &Cli, args: &PlanArgs, screen: &mut Screen) -> Result<u8, Failure> {
+    let settings = args.pair.options.settings()?;
+    let opened = open(&args.pair, Mode::ReadOnly)?;
+    let desk = open_desk(&cli.state_dir)?;
+    let drawn = draw_plan(&opened, &args.pair, &args.choice, &settings, &*desk.store, &desk.journal)?;
+    let names = Pair::new(&args.pair.options.name_a, &args.pair.options.name_b);
+    match &drawn {
+        Drawn::Agree(trace) => {
+            agree(cli, screen, trace)?;
+            Ok(FINE)
+        }
+        Drawn::Held(verdict) => {
+            held(cli, screen, verdict, names)?;
+            Ok(HELD)
+        }
+        Drawn::Sealed { sealed, auto } => {
+            if cli.json {
+                let plan = sealed.plan();
+                screen.json(&Document {
+                    schema: "unsplit.plan",
+                    version: 1,
+                    verdict: "heal",
+                    id: Some(sealed.id().0.to_string()),
+                    auto: Some(*auto),
+                    trace: &plan.trace,
+                    plan: Some(plan),
+                })?;
+            } else {
+                show(screen, sealed, &desk.store.locate("salvage"))?;
+                screen.heading("Nothing has been changed. To run this plan")?;
+                let state_dir = state_dir_words(cli);
+                screen.line(format!("  unsplit resolve --plan {}{state_dir}", sealed.id()))?;
+            }
+            Ok(DIVERGED)
+        }
+    }
+}
+
+/// ` --state-dir DIR`, when it is not the default.
+#[must_use]
+pub fn state_dir_words(cli: &Cli) -> String {
+    if cli.state_dir.as_os_str() == super::STATE_DIR {
+        String::new()
+    } else {
+        format!(" --state-dir {}", cli.state_dir.display())
+    }
+}
+
+/// Tells that there is nothing to do.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn agree(cli: &Cli, screen: &mut Screen, trace: &Trace) -> Result<(), Failure> {
+    if cli.json {
+        screen.json(&Document {
+            schema: "unsplit.plan",
+            version: 1,
+            verdict: "agree",
+            id: None,
+            auto: None,
+            trace,
+            plan: None,
+        })?;
+    } else {
+        let line = screen.paint(Tone::Good, "Nothing to do: the sides agree.");
+        screen.line(line)?;
+        reasons(screen, trace)?;
+    }
+    Ok(())
+}
+
+/// Tells why the policy does not decide, and what a person can type.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn held(
+    cli: &Cli,
+    screen: &mut Screen,
+    verdict: &Verdict,
+    names: Pair<&NodeName>,
+) -> Result<(), Failure> {
+    let refused = matches!(verdict, Verdict::Refuse { .. });
+    let trace = verdict.trace();
+    if cli.json {
+        let verdict = if refused { "refuse" } else { "hold" };
+        screen.json(&Document {
+            schema: "unsplit.plan",
+            version: 1,
+            verdict,
+            id: None,
+            auto: None,
+            trace,
+            plan: None,
+        })?;
+        return Ok(());
+    }
+    let headline = if refused {
+        "Refused: no choice of survivor would be right on this evidence. Nothing was changed."
+    } else {
+        "Held: the policy does not decide this case. A person must choose. Nothing was changed."
+    };
+    let headline = screen.paint(Tone::Bad, headline);
+    screen.line(headline)?;
+    reasons(screen, trace)?;
+    if !refused {
+        screen.heading("To choose")?;
+        screen.line(format!(
+            "  --keep {}     keeps {}'s data and overwrites {} (a copy is kept)",
+            names.a, names.a, names.b
+        ))?;
+        screen.line(format!("  --keep {}     the other way round", names.b))?;
+        screen.line(
+            "  `unsplit diff` shows what each choice would discard, `unsplit plan --keep ...` in detail.",
+        )?;
+    }
+    Ok(())
+}
+
+/// The trace, numbered.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn reasons(screen: &mut Screen, trace: &Trace) -> std::io::Result<()> {
+    screen.heading("Why")?;
+    for (at, reason) in trace.reasons().iter().enumerate() {
+        screen.line(format!("  {}. {}: {}", at + 1, reason.rule, reason.conclusion))?;
+        let evidence = screen.paint(Tone::Faint, &reason.evidence);
+        if !reason.evidence.is_empty() {
+            screen.line(format!("     {evidence}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// The whole plan in words.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn show(screen: &mut Screen, sealed: &SealedPlan, salvages: &str) -> std::io::Result<()> {
+    let plan = sealed.plan();
+    let (keep, lose) = (&plan.names[plan.survivor], &plan.names[plan.victim()]);
+    let title = format!("Plan {} for {}: keep {keep}, overwrite {lose}", sealed.id(), plan.resource);
+    let title = screen.paint(Tone::Strong, &title);
+    screen.line(title)?;
+    screen.line(format!("  {keep} is {}", plan.basis[plan.survivor].source.data))?;
+    screen.line(format!("  {lose} is {}", plan.basis[plan.victim()].source.data))?;
+    reasons(screen, &plan.trace)?;
+    lost(screen, plan)?;
+    screen.heading("What will be kept")?;
+    if plan.salvage {
+        screen.line(format!(
+            "  {} of {lose}'s data and both sides' DRBD metadata, verified, under {salvages},",
+            human(plan.overwrite.bytes())
+        ))?;
+        screen.line("  before anything is overwritten. `unsplit undo` puts it back exactly.")?;
+    } else {
+        let warning = screen.paint(
+            Tone::Bad,
+            "  NOTHING: the policy and the command line both say so. There will be no undo.",
+        );
+        screen.line(warning)?;
+    }
+    screen.heading("What will happen")?;
+    for (at, step) in plan.steps.iter().enumerate() {
+        screen.line(format!("  {:>2}. {}", at + 1, step_words(step, plan)))?;
+    }
+    Ok(())
+}
+
+fn lost(screen: &mut Screen, plan: &Plan) -> std::io::Result<()> {
+    let (keep, lose) = (&plan.names[plan.survivor], &plan.names[plan.victim()]);
+    let discards = |unit: &UnitLoss| unit.victim_only + unit.both + unit.unmarked;
+    let total: u64 = plan.losses.iter().map(discards).sum();
+    screen.heading(&format!("What {lose} will lose"))?;
+    if total == 0 {
+        screen.line(format!("  Nothing that {lose} wrote: it is only brought up to date."))?;
+    }
+    let rows: Vec<Vec<String>> = plan
+        .losses
+        .iter()
+        .filter(|unit| discards(unit) > 0)
+        .map(|unit| {
+            let mut parts = Vec::new();
+            for (bytes, what) in [
+                (unit.victim_only, format!("written only on {lose}")),
+                (unit.both, "written on both sides".to_owned()),
+                (unit.unmarked, "different, but marked by neither side".to_owned()),
+            ] {
+                if bytes > 0 {
+                    parts.push(format!("{} {what}", human(bytes)));
+                }
+            }
+            vec![unit.unit.clone(), parts.join(", ")]
+        })
+        .collect();
+    if !rows.is_empty() {
+        screen.table(&[], &rows, 9)?;
+        screen.line(format!("  {} in all.", human(total)))?;
+    }
+    let fetched: u64 = plan.losses.iter().map(|unit| unit.survivor_only).sum();
+    if fetched > 0 {
+        screen.line(format!("  And {} that only {keep} wrote will be copied to {lose}.", human(fetched)))?;
+    }
+    Ok(())
+}
+
+/// A step in words.
+#[must_use]
+pub fn step_words(step: &Step, plan: &Plan) -> String {
+    let undo = plan.purpose != Purpose::Heal;
+    let name = |side: &Side| plan.names[*side].to_string();
+    match step {
+        Step::Quiesce => {
+            "take both sides for ourselves, so that nobody else writes; stop if anybody does".to_owned()
+        }
+        Step::CheckBasis if undo => {
+            "check that neither side was used since the healing; stop if one was".to_owned()
+        }
+        Step::CheckBasis => "check that both sides are exactly as this plan saw them; stop if not".to_owned(),
+        Step::Preserve { bytes } if plan.salvage => format!(
+            "copy {} of {}'s data to the salvage, flush it, read it back and compare",
+            human(*bytes),
+            plan.names[plan.victim()]
+        ),
+        Step::Preserve { .. } => "keep nothing, as told".to_owned(),
+        Step::MarkInconsistent { side } => {
+            format!("mark {} as Inconsistent, so that nothing attaches it half-written", name(side))
+        }
+        Step::Overwrite { side, bytes } if undo => {
+            format!("write {} from the salvage back to {}", human(*bytes), name(side))
+        }
+        Step::Overwrite { side, bytes } => {
+            format!("overwrite {} on {} with {}'s data", human(*bytes), name(side), name(&side.other()))
+        }
+        Step::SettleMetadata { side } => {
+            format!(
+                "write {}'s DRBD metadata as after a finished resync: same generation, nothing left to sync",
+                name(side)
+            )
+        }
+        Step::RestoreMetadata { side } => format!("write {}'s DRBD metadata back as it was", name(side)),
+        Step::VerifyRelation => "compare the generations again: they must be in sync".to_owned(),
+        Step::VerifyContent { .. } if undo => {
+            "compare both sides with the salvage: every byte as it was".to_owned()
+        }
+        Step::VerifyContent { full: true } => "compare the whole volume again: it must be equal".to_owned(),
+        Step::VerifyContent { full: false } => {
+            "compare what was overwritten again: it must be equal".to_owned()
+        }
+        Step::Record => "close the incident in the journal".to_owned(),
+    }
+}
+
+/// The exit code for a plan that cannot go on because the world changed.
+pub const STALE: u8 = EVIDENCE;

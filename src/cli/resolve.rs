@@ -1,0 +1,374 @@
+//! `unsplit resolve`.
+
+use super::Cli;
+use super::exit::{EVIDENCE, FINE, Failure, HELD, INTERNAL, NOT_FENCED, PARKED};
+use super::incident::{Desk, is_open, new_id, open_desk, resume_command};
+use super::pair::{OpenPair, PairArgs, PairOptions, args_from_sources, open};
+use super::plan::{ChoiceArgs, Drawn, agree, draw_plan, held, show, state_dir_words};
+use super::screen::{Screen, Tone};
+use crate::edge::blockdev::Mode;
+use crate::edge::clock::SystemClock;
+use crate::edge::terminal::TerminalProgress;
+use crate::engine::executor::{Ending, Obstacle, Theatre, begin, resume};
+use crate::engine::plans;
+use crate::engine::salvage::dir_of;
+use crate::judge::audit::SealedPlan;
+use crate::judge::incident::{Incident, IncidentState};
+use crate::model::id::IncidentId;
+use crate::model::plan::{Plan, Purpose};
+use crate::model::record::{Consent, Outcome};
+use crate::model::side::Pair;
+use crate::ports::replica::Patient;
+use crate::ports::store::Store;
+use crate::proof::preserved::OperatorSaidNoSalvage;
+use clap::Args;
+use std::io::{BufRead, IsTerminal};
+use std::path::PathBuf;
+
+/// Run a plan, or draw and run one, or take up an interrupted one.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  unsplit resolve --plan 3f9a2c41d0e7                      run a plan that `unsplit plan` drew\n  unsplit resolve node1.img node2.img --keep a --yes       draw and run\n  unsplit resolve node1.img node2.img --policy FILE        run if the policy decides and says auto = true, else ask\n  unsplit resolve --resume                                 go on after a crash or a repaired cause"
+)]
+pub struct ResolveArgs {
+    /// Backing device, snapshot or image of the first node
+    #[arg(value_name = "A", requires = "b", conflicts_with_all = ["plan", "resume"])]
+    pub a: Option<PathBuf>,
+
+    /// The same of the second node
+    #[arg(value_name = "B")]
+    pub b: Option<PathBuf>,
+
+    /// Run the plan with this id (or its beginning)
+    #[arg(long, value_name = "ID", conflicts_with = "resume")]
+    pub plan: Option<String>,
+
+    /// Take up the open incident again, or the named one
+    #[arg(long, value_name = "INCIDENT", num_args = 0..=1, default_missing_value = "")]
+    pub resume: Option<String>,
+
+    /// Consent without being asked
+    #[arg(long)]
+    pub yes: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub options: PairOptions,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub choice: ChoiceArgs,
+}
+
+pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<u8, Failure> {
+    let mut desk = open_desk(&cli.state_dir)?;
+    if let Some(asked) = &args.resume {
+        return resume_one(cli, args, screen, &mut desk, asked);
+    }
+    if let Some(asked) = &args.plan {
+        let sealed = plans::find(&*desk.store, asked).map_err(Failure::evidence)?;
+        return run_plan(cli, args, screen, &mut desk, &sealed);
+    }
+    let (Some(a), Some(b)) = (&args.a, &args.b) else {
+        return Err(Failure::usage("say what to resolve: two sides, --plan ID, or --resume"));
+    };
+    let pair = PairArgs { a: a.clone(), b: b.clone(), options: args.options.clone() };
+    let settings = args.options.settings()?;
+    let opened = open(&pair, Mode::ReadWrite)?;
+    let drawn = draw_plan(&opened, &pair, &args.choice, &settings, &*desk.store, &desk.journal)?;
+    match drawn {
+        Drawn::Agree(trace) => {
+            agree(cli, screen, &trace)?;
+            Ok(FINE)
+        }
+        Drawn::Held(verdict) => {
+            held(cli, screen, &verdict, Pair::new(&args.options.name_a, &args.options.name_b))?;
+            Ok(HELD)
+        }
+        Drawn::Sealed { sealed, auto } => {
+            let Some(consent) = consent(cli, args, screen, &desk, &sealed, auto)? else {
+                let why = format!(
+                    "plan {} was drawn and kept, but nobody agreed to it: nothing was changed",
+                    sealed.id()
+                );
+                let next = format!("unsplit resolve --plan {}{}", sealed.id(), state_dir_words(cli));
+                return Err(Failure::new(HELD, anyhow::Error::msg(why)).hint(next));
+            };
+            start(cli, args, screen, &mut desk, &opened, &sealed, consent)
+        }
+    }
+}
+
+/// Asks, unless the policy or `--yes` already answered.
+fn consent(
+    cli: &Cli,
+    args: &ResolveArgs,
+    screen: &mut Screen,
+    desk: &Desk,
+    sealed: &SealedPlan,
+    auto: bool,
+) -> Result<Option<Consent>, Failure> {
+    if args.yes {
+        return Ok(Some(Consent::Operator));
+    }
+    if auto {
+        return Ok(Some(Consent::Policy));
+    }
+    if cli.json || !std::io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    show(screen, sealed, &desk.store.locate("salvage"))?;
+    let victim = &sealed.plan().names[sealed.plan().victim()];
+    write!(screen.out(), "\nType the name of the side to overwrite ({victim}) to agree: ")?;
+    screen.out().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok((answer.trim() == victim.as_str()).then_some(Consent::Operator))
+}
+
+fn run_plan(
+    cli: &Cli,
+    args: &ResolveArgs,
+    screen: &mut Screen,
+    desk: &mut Desk,
+    sealed: &SealedPlan,
+) -> Result<u8, Failure> {
+    let before = desk.journal.incidents().iter().rev().find(|incident| incident.plan == sealed.id()).cloned();
+    match before {
+        // The same command after a crash goes on where it was.
+        Some(incident) if is_open(&incident) => {
+            take_up(cli, screen, desk, &incident, args.options.threads, args.choice.no_salvage)
+        }
+        Some(Incident { id, state: IncidentState::Closed { outcome: Outcome::Healed }, .. })
+            if !undone(desk, &id)? =>
+        {
+            screen.line(format!(
+                "Plan {} was already carried out, by incident {id}. Nothing was changed now.",
+                sealed.id()
+            ))?;
+            Ok(FINE)
+        }
+        _ => {
+            let opened = open_as_planned(sealed.plan(), args.options.threads)?;
+            start(cli, args, screen, desk, &opened, sealed, Consent::Operator)
+        }
+    }
+}
+
+fn undone(desk: &Desk, healed: &IncidentId) -> Result<bool, Failure> {
+    for incident in desk.journal.incidents() {
+        if matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone }) {
+            let plan = plans::load(&*desk.store, incident.plan).map_err(Failure::internal)?;
+            if matches!(&plan.plan().purpose, Purpose::Undo { incident } if incident == healed) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn resume_one(
+    cli: &Cli,
+    args: &ResolveArgs,
+    screen: &mut Screen,
+    desk: &mut Desk,
+    asked: &str,
+) -> Result<u8, Failure> {
+    let incidents = desk.journal.incidents();
+    let found = if asked.is_empty() {
+        incidents.iter().rev().find(|incident| is_open(incident))
+    } else {
+        incidents.iter().find(|incident| incident.id.as_str() == asked)
+    };
+    match found.cloned() {
+        Some(incident) if is_open(&incident) => {
+            take_up(cli, screen, desk, &incident, args.options.threads, args.choice.no_salvage)
+        }
+        Some(incident) => Err(Failure::usage(format!(
+            "incident {} is over: {}",
+            incident.id,
+            super::incident::state_words(&incident.state)
+        ))),
+        None if asked.is_empty() => {
+            screen.line("No incident is open: nothing to resume.")?;
+            Ok(FINE)
+        }
+        None => Err(Failure::usage(format!("there is no incident `{asked}`; `unsplit history` lists them"))),
+    }
+}
+
+/// Goes on with an open incident.
+pub(super) fn take_up(
+    cli: &Cli,
+    screen: &mut Screen,
+    desk: &mut Desk,
+    incident: &Incident,
+    threads: Option<u16>,
+    no_salvage: bool,
+) -> Result<u8, Failure> {
+    let sealed = plans::load(&*desk.store, incident.plan).map_err(Failure::internal)?;
+    let healed = match &sealed.plan().purpose {
+        Purpose::Heal => None,
+        Purpose::Undo { incident } => Some(sealed_of(desk, incident)?),
+    };
+    if healed.is_none() {
+        refuse_while_undoing(desk, &incident.id)?;
+    }
+    let opened = open_as_planned(sealed.plan(), threads)?;
+    if !cli.json {
+        screen.line(format!(
+            "Taking up incident {} ({}).",
+            incident.id,
+            super::incident::state_words(&incident.state)
+        ))?;
+    }
+    let progress = TerminalProgress::new();
+    let store = desk.store.clone();
+    let theatre = theatre(&opened, &*store, &progress, super::pair::threads(threads));
+    let ending = resume(
+        &mut desk.journal,
+        theatre,
+        &sealed,
+        healed.as_ref(),
+        &incident.id,
+        OperatorSaidNoSalvage::from_flag(no_salvage, sealed.id()),
+    )
+    .map_err(Failure::internal)?;
+    conclude(cli, screen, &*store, sealed.plan(), &incident.id, &ending)
+}
+
+/// A healing must not go on while its undo is under way.
+fn refuse_while_undoing(desk: &Desk, healing: &IncidentId) -> Result<(), Failure> {
+    for incident in desk.journal.incidents().iter().filter(|incident| is_open(incident)) {
+        let plan = plans::load(&*desk.store, incident.plan).map_err(Failure::internal)?;
+        if matches!(&plan.plan().purpose, Purpose::Undo { incident } if incident == healing) {
+            let text = format!("incident {healing} is being undone by {}", incident.id);
+            return Err(Failure::new(PARKED, anyhow::Error::msg(text)).hint(resume_command(&incident.id)));
+        }
+    }
+    Ok(())
+}
+
+fn sealed_of(desk: &Desk, id: &IncidentId) -> Result<SealedPlan, Failure> {
+    let incident = desk.journal.incidents().iter().find(|incident| incident.id == *id);
+    let incident = incident
+        .ok_or_else(|| Failure::new(INTERNAL, anyhow::anyhow!("incident {id} is not in the journal")))?;
+    plans::load(&*desk.store, incident.plan).map_err(Failure::internal)
+}
+
+pub(super) fn open_as_planned(plan: &Plan, threads: Option<u16>) -> Result<OpenPair, Failure> {
+    let sources = plan.basis.as_ref().map(|basis| &basis.source);
+    open(&args_from_sources(sources, &plan.names, &plan.resource, threads), Mode::ReadWrite)
+}
+
+pub(super) fn theatre<'w>(
+    opened: &'w OpenPair,
+    store: &'w dyn Store,
+    progress: &'w TerminalProgress,
+    threads: usize,
+) -> Theatre<'w> {
+    Theatre {
+        patients: opened.sides.as_ref().map(|side| side as &dyn Patient),
+        store,
+        clock: &SystemClock,
+        progress,
+        threads,
+    }
+}
+
+/// Begins a new incident and runs its plan.
+fn start(
+    cli: &Cli,
+    args: &ResolveArgs,
+    screen: &mut Screen,
+    desk: &mut Desk,
+    opened: &OpenPair,
+    sealed: &SealedPlan,
+    consent: Consent,
+) -> Result<u8, Failure> {
+    let id = new_id(sealed.id(), desk.journal.incidents())?;
+    let progress = TerminalProgress::new();
+    let store = desk.store.clone();
+    let theatre = theatre(opened, &*store, &progress, args.options.threads());
+    let ending = begin(
+        &mut desk.journal,
+        theatre,
+        sealed,
+        None,
+        &id,
+        consent,
+        OperatorSaidNoSalvage::from_flag(args.choice.no_salvage, sealed.id()),
+    )
+    .map_err(Failure::internal)?;
+    conclude(cli, screen, &*store, sealed.plan(), &id, &ending)
+}
+
+/// Tells how it ended, and what can be done next.
+pub(super) fn conclude(
+    cli: &Cli,
+    screen: &mut Screen,
+    store: &dyn Store,
+    plan: &Plan,
+    id: &IncidentId,
+    ending: &Ending,
+) -> Result<u8, Failure> {
+    let (keep, lose) = (&plan.names[plan.survivor], &plan.names[plan.victim()]);
+    let state_dir = state_dir_words(cli);
+    match ending {
+        Ending::Finished(outcome) => {
+            if cli.json {
+                screen.json(&serde_json::json!({
+                    "schema": "unsplit.resolve", "version": 1, "incident": id, "outcome": outcome,
+                    "survivor": plan.survivor, "salvage": plan.salvage.then(|| store.locate(&dir_of(id))),
+                }))?;
+                return Ok(FINE);
+            }
+            match outcome {
+                Outcome::Undone => {
+                    let line = screen.paint(
+                        Tone::Good,
+                        &format!("Undone: {keep} and {lose} are as they were before the healing."),
+                    );
+                    screen.line(line)?;
+                    screen.line("They are in split brain again. `unsplit plan` draws a new plan.")?;
+                }
+                _ => {
+                    let line = screen.paint(
+                        Tone::Good,
+                        &format!("Healed: {lose} now equals {keep}. Verified by generation and by content."),
+                    );
+                    screen.line(line)?;
+                    if plan.salvage {
+                        screen.line(format!("What {lose} held is kept in {}", store.locate(&dir_of(id))))?;
+                        screen.line(format!(
+                            "  unsplit salvage show {id}{state_dir}     what is in it, and how to open it"
+                        ))?;
+                        screen.line(format!("  unsplit undo {id}{state_dir}             put it back"))?;
+                    }
+                }
+            }
+            Ok(FINE)
+        }
+        Ending::Abandoned { obstacle, why } => {
+            let text = format!("incident {id} was given up before anything was changed: {why}");
+            Err(Failure::new(code(*obstacle), anyhow::Error::msg(text)))
+        }
+        Ending::Parked { why, .. } => {
+            let text = format!(
+                "incident {id} is parked: {why}. Nothing is lost: what was overwritten is in the salvage"
+            );
+            Err(Failure::new(PARKED, anyhow::Error::msg(text)).hint(format!(
+                "mend the cause, then `{}{state_dir}`; or go back with `unsplit undo {id}{state_dir}`",
+                resume_command(id)
+            )))
+        }
+    }
+}
+
+fn code(obstacle: Obstacle) -> u8 {
+    match obstacle {
+        Obstacle::Busy => NOT_FENCED,
+        Obstacle::Stale | Obstacle::Device | Obstacle::Verify => EVIDENCE,
+        Obstacle::Salvage => INTERNAL,
+    }
+}

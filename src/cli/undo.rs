@@ -1,0 +1,120 @@
+//! `unsplit undo`.
+
+use super::Cli;
+use super::exit::{DIVERGED, EVIDENCE, Failure, USAGE};
+use super::incident::{Desk, is_open, new_id, open_desk};
+use super::plan::step_words;
+use super::resolve::{conclude, open_as_planned, take_up, theatre};
+use super::screen::Screen;
+use crate::edge::terminal::TerminalProgress;
+use crate::engine::executor::{Ending, begin};
+use crate::engine::plans;
+use crate::engine::undo::{UndoError, healing_of, plan_undo};
+use crate::judge::incident::{Incident, IncidentState};
+use crate::model::id::IncidentId;
+use crate::model::plan::Purpose;
+use crate::model::record::{Consent, Event, Outcome};
+use clap::Args;
+
+/// Put back what a healing overwrote.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  unsplit undo                            undo the last healing\n  unsplit undo 20261121-031502-3f9a2c     undo this one\n  unsplit undo --dry-run                  show what it would do\n\nBoth sides must be as the healing left them: an undo never overwrites newer data."
+)]
+pub struct UndoArgs {
+    /// The incident to undo [default: the last that changed something]
+    #[arg(value_name = "INCIDENT")]
+    pub incident: Option<String>,
+
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Threads for reading and comparing [default: one per core, at most 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+}
+
+pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8, Failure> {
+    let mut desk = open_desk(&cli.state_dir)?;
+    close_what_was_undone(&mut desk)?;
+    // An undo that was cut off goes on first; nothing else may touch these devices before.
+    if let Some(open) = open_undo(&desk)? {
+        return take_up(cli, screen, &mut desk, &open, args.threads, false);
+    }
+    let (id, healed) = healing_of(&desk.journal, &*desk.store, args.incident.as_deref()).map_err(failure)?;
+    let opened = open_as_planned(healed.plan(), args.threads)?;
+    let sealed = plan_undo(healed.plan(), &id, opened.replicas()).map_err(failure)?;
+    if args.dry_run {
+        screen.line(format!("Undo of incident {id}:"))?;
+        for (at, step) in sealed.plan().steps.iter().enumerate() {
+            screen.line(format!("  {:>2}. {}", at + 1, step_words(step, sealed.plan())))?;
+        }
+        return Ok(DIVERGED);
+    }
+    plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
+    let undo = new_id(sealed.id(), desk.journal.incidents())?;
+    let progress = TerminalProgress::new();
+    let store = desk.store.clone();
+    let theatre = theatre(&opened, &*store, &progress, super::pair::threads(args.threads));
+    let ending = begin(&mut desk.journal, theatre, &sealed, Some(&healed), &undo, Consent::Operator, None)
+        .map_err(Failure::internal)?;
+    if matches!(ending, Ending::Finished(_)) {
+        close_what_was_undone(&mut desk)?;
+    }
+    conclude(cli, screen, &*store, sealed.plan(), &undo, &ending)
+}
+
+fn open_undo(desk: &Desk) -> Result<Option<Incident>, Failure> {
+    for incident in desk.journal.incidents().iter().filter(|incident| is_open(incident)) {
+        let plan = plans::load(&*desk.store, incident.plan).map_err(Failure::internal)?;
+        if plan.plan().purpose != Purpose::Heal {
+            return Ok(Some(incident.clone()));
+        }
+    }
+    Ok(None)
+}
+
+/// A healing that was parked and then undone is over, too. Also mends a cut between the two records.
+fn close_what_was_undone(desk: &mut Desk) -> Result<(), Failure> {
+    let mut over: Vec<IncidentId> = Vec::new();
+    for undo in desk.journal.incidents() {
+        if !matches!(undo.state, IncidentState::Closed { outcome: Outcome::Undone }) {
+            continue;
+        }
+        let plan = plans::load(&*desk.store, undo.plan).map_err(Failure::internal)?;
+        if let Purpose::Undo { incident } = &plan.plan().purpose {
+            let healing = desk.journal.incidents().iter().find(|other| other.id == *incident);
+            if healing.is_some_and(is_open) {
+                over.push(incident.clone());
+            }
+        }
+    }
+    for id in over {
+        // A healing that was cut off inside a step is parked first: the journal closes nothing in the middle of an act.
+        if !matches!(
+            desk.journal.incident(&id).map(|incident| &incident.state),
+            Some(IncidentState::Parked { .. })
+        ) {
+            let parked =
+                Event::Parked { why: "it was undone".into(), next: "nothing: it is over".to_owned() };
+            desk.journal.append(Some(id.clone()), parked).map_err(Failure::internal)?;
+        }
+        desk.journal
+            .append(Some(id), Event::Closed { outcome: Outcome::Undone })
+            .map_err(Failure::internal)?;
+    }
+    Ok(())
+}
+
+fn failure(error: UndoError) -> Failure {
+    let code = match &error {
+        UndoError::Unknown { .. }
+        | UndoError::NothingHealed
+        | UndoError::AlreadyUndone { .. }
+        | UndoError::NothingChanged { .. }
+        | UndoError::IsUndo { .. } => USAGE,
+        _ => EVIDENCE,
+    };
+    Failure::new(code, error)
+}

@@ -1,0 +1,187 @@
+//! A replica on this machine whose resource is down: the engine's ports over an [`ImageReplica`].
+
+use super::image::{ImageReplica, ObserveError};
+use crate::edge::blockdev::BlockFile;
+use crate::edge::claim::{ClaimError, Claimed};
+use crate::engine::executor::in_words;
+use crate::model::drbd::{Role, Superblock};
+use crate::model::evidence::{Evidence, MetadataPlace, Source};
+use crate::model::extent::ExtentSet;
+use crate::model::id::{Digest, NodeName};
+use crate::model::plan::{MetadataChange, RawBlock};
+use crate::model::seen::{End, Stamp, Why};
+use crate::ports::disk::{Disk, DiskMut};
+use crate::ports::replica::{Patient, Replica, Unseen};
+use crate::proof::preserved::Preserved;
+use crate::proof::quiesced::{Hold, Quiesced};
+use std::sync::Arc;
+
+/// Who keeps other writers away while both sides are changed.
+pub trait Claimant: Send + Sync {
+    /// Takes the devices for ourselves.
+    ///
+    /// # Errors
+    /// [`Unseen`] that names who holds them.
+    fn claim(&self) -> Result<Box<dyn Hold>, Unseen>;
+}
+
+/// One side of a pair, opened.
+pub struct OfflineReplica {
+    name: NodeName,
+    role: Option<Role>,
+    image: ImageReplica,
+    claimant: Box<dyn Claimant>,
+    data: Arc<dyn Disk>,
+    data_mut: Arc<dyn DiskMut>,
+    metadata: Arc<dyn DiskMut>,
+}
+
+impl OfflineReplica {
+    /// Finds the metadata and wraps the devices.
+    ///
+    /// # Errors
+    /// [`ObserveError`].
+    pub fn open(
+        name: NodeName,
+        data: Arc<BlockFile>,
+        metadata: Option<Arc<BlockFile>>,
+        place: Option<MetadataPlace>,
+        role: Option<Role>,
+    ) -> Result<Self, ObserveError> {
+        let claimant = Box::new(Devices {
+            all: [Some(Arc::clone(&data)), metadata.clone()].into_iter().flatten().collect(),
+        });
+        let metadata = metadata.map(|metadata| metadata as Arc<dyn DiskMut>);
+        Self::over(name, data, metadata, place, role, claimant)
+    }
+
+    /// The same over any disks.
+    ///
+    /// # Errors
+    /// [`ObserveError`].
+    pub fn over(
+        name: NodeName,
+        data: Arc<dyn DiskMut>,
+        metadata: Option<Arc<dyn DiskMut>>,
+        place: Option<MetadataPlace>,
+        role: Option<Role>,
+        claimant: Box<dyn Claimant>,
+    ) -> Result<Self, ObserveError> {
+        let image = ImageReplica::open(data, metadata, place)?;
+        Ok(OfflineReplica {
+            name,
+            role,
+            claimant,
+            data: image.data(),
+            data_mut: image.data_mut(),
+            metadata: image.metadata_disk(),
+            image,
+        })
+    }
+}
+
+fn unseen(error: impl std::error::Error + Send + Sync + 'static) -> Unseen {
+    Unseen(Box::new(error))
+}
+
+impl Replica for OfflineReplica {
+    fn name(&self) -> &NodeName {
+        &self.name
+    }
+
+    fn source(&self) -> Source {
+        self.image.source()
+    }
+
+    fn size(&self) -> u64 {
+        self.image.size()
+    }
+
+    fn superblock(&self) -> Result<Superblock, Unseen> {
+        self.image.reread().map_err(unseen)
+    }
+
+    fn superblock_block(&self) -> Result<RawBlock, Unseen> {
+        self.image.superblock_block().map_err(unseen)
+    }
+
+    fn area_digest(&self) -> Result<Digest, Unseen> {
+        self.image.area_digest().map_err(unseen)
+    }
+
+    fn observe(&self, peer: &Superblock, now: Stamp) -> Result<Evidence, Unseen> {
+        self.image.observe(self.name.clone(), self.role, peer, now).map_err(unseen)
+    }
+
+    fn data(&self) -> &dyn Disk {
+        &*self.data
+    }
+
+    fn metadata(&self) -> &dyn Disk {
+        self.metadata.as_disk()
+    }
+
+    fn changed_blocks(&self, change: &MetadataChange, overwritten: &ExtentSet) -> Result<ExtentSet, Unseen> {
+        self.image.changed_blocks(change, overwritten).map_err(unseen)
+    }
+}
+
+/// A failed write may have been carried out in part: look again, never assume.
+fn ended<E: std::error::Error + 'static>(result: Result<(), E>) -> End {
+    match result {
+        Ok(()) => End::Done,
+        Err(error) => End::Unknown(Why(in_words(&error))),
+    }
+}
+
+impl Patient for OfflineReplica {
+    fn hold(&self) -> Result<Box<dyn Hold>, Unseen> {
+        self.claimant.claim()
+    }
+
+    fn write_superblock(&self, superblock: &Superblock, _: &Quiesced, _: &Preserved) -> End {
+        ended(self.image.write_superblock(superblock))
+    }
+
+    fn data_mut(&self, _: &Quiesced, _: &Preserved) -> &dyn DiskMut {
+        &*self.data_mut
+    }
+
+    fn metadata_mut(&self, _: &Quiesced, _: &Preserved) -> &dyn DiskMut {
+        &*self.metadata
+    }
+
+    fn settle(&self, change: &MetadataChange, overwritten: &ExtentSet, _: &Quiesced, _: &Preserved) -> End {
+        ended(self.image.settle(change, overwritten))
+    }
+}
+
+/// The devices of one side.
+struct Devices {
+    all: Vec<Arc<BlockFile>>,
+}
+
+impl Claimant for Devices {
+    fn claim(&self) -> Result<Box<dyn Hold>, Unseen> {
+        let claims: Result<Vec<Claimed>, ClaimError> = self.all.iter().map(|device| device.claim()).collect();
+        let how =
+            self.all.iter().map(|device| if device.is_device() { "opened exclusively" } else { "locked" });
+        Ok(Box::new(Held { how: how.collect::<Vec<_>>().join(", "), _claims: claims.map_err(unseen)? }))
+    }
+}
+
+/// Open file descriptions that hold the claims; the kernel keeps them for as long as they are open.
+struct Held {
+    how: String,
+    _claims: Vec<Claimed>,
+}
+
+impl Hold for Held {
+    fn still_ours(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn how(&self) -> &str {
+        &self.how
+    }
+}

@@ -1,0 +1,574 @@
+//! Runs a sealed plan, one journaled step after the other. Takes sealed plans only; every overwriting act
+//! needs the proofs that earlier steps made.
+//!
+//! A run that was cut off is run again from its first step: every step is idempotent, and what has been
+//! overwritten already is checked against what the plan itself may have left (see [`super::midway`]).
+
+use super::journal::{Cursor, Journal, JournalError, Ready, Recorded, Stopped};
+use super::midway::{Stale, as_drawn, as_left};
+use super::salvage::{self, Label, PartSource, dir_of};
+use crate::digest::compare::{CompareOptions, compare as compare_content};
+use crate::digest::content::{ContentHasher, content_digest};
+use crate::judge::audit::SealedPlan;
+use crate::judge::lineage::{compare, view};
+use crate::model::extent::ExtentSet;
+use crate::model::id::{Digest, IncidentId};
+use crate::model::lineage::Relation;
+use crate::model::plan::{Plan, Purpose, Step};
+use crate::model::policy::{SalvageRule, Settings};
+use crate::model::record::{Consent, Event, Outcome};
+use crate::model::salvage::{PartKind, Piece};
+use crate::model::seen::{End, Why};
+use crate::model::side::{Pair, Side};
+use crate::ports::clock::Clock;
+use crate::ports::disk::Disk;
+use crate::ports::progress::Progress;
+use crate::ports::replica::{Patient, Replica};
+use crate::ports::store::Store;
+use crate::proof::{OperatorSaidNoSalvage, Preserved, Quiesced, Wanted};
+
+/// Bytes copied at once.
+const CHUNK: u64 = 4 << 20;
+
+/// Where a plan runs.
+#[derive(Clone, Copy)]
+pub struct Theatre<'w> {
+    /// The two sides.
+    pub patients: Pair<&'w dyn Patient>,
+    /// The state directory.
+    pub store: &'w dyn Store,
+    /// Time, for records.
+    pub clock: &'w dyn Clock,
+    /// Who watches.
+    pub progress: &'w dyn Progress,
+    /// Threads for reading and hashing.
+    pub threads: usize,
+}
+
+/// What kind of obstacle stopped a run: decides the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Somebody else may be writing.
+    Busy,
+    /// The world is not what the plan was drawn from.
+    Stale,
+    /// The copy could not be taken: space, I/O.
+    Salvage,
+    /// Reading or writing a side failed.
+    Device,
+    /// The result is not what was promised.
+    Verify,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// All steps are done.
+    Finished(Outcome),
+    /// Stopped before anything was changed on either side; the incident is closed.
+    Abandoned {
+        /// What kind of obstacle.
+        obstacle: Obstacle,
+        /// In words.
+        why: String,
+    },
+    /// Stopped in the middle; nothing is lost; a person must look.
+    Parked {
+        /// What kind of obstacle.
+        obstacle: Obstacle,
+        /// In words.
+        why: String,
+    },
+}
+
+/// Begins a new incident with this plan and runs it.
+///
+/// # Errors
+/// [`JournalError`]: without a journal nothing is done.
+pub fn begin(
+    journal: &mut Journal,
+    theatre: Theatre<'_>,
+    sealed: &SealedPlan,
+    healed: Option<&SealedPlan>,
+    incident: &IncidentId,
+    consent: Consent,
+    waived: Option<OperatorSaidNoSalvage>,
+) -> Result<Ending, JournalError> {
+    let cursor = journal.begin(incident.clone(), sealed.plan().resource.clone(), sealed.id(), consent)?;
+    run(cursor, theatre, sealed, healed, incident, false, waived)
+}
+
+/// Takes up an interrupted or parked incident again.
+///
+/// # Errors
+/// [`JournalError`].
+pub fn resume(
+    journal: &mut Journal,
+    theatre: Theatre<'_>,
+    sealed: &SealedPlan,
+    healed: Option<&SealedPlan>,
+    incident: &IncidentId,
+    waived: Option<OperatorSaidNoSalvage>,
+) -> Result<Ending, JournalError> {
+    let touched = touched(journal, sealed.plan(), incident);
+    run(journal.resume(incident)?, theatre, sealed, healed, incident, touched, waived)
+}
+
+/// Whether the incident ever came to a step that changes a side: its intent is journaled before the act.
+fn touched(journal: &Journal, plan: &Plan, incident: &IncidentId) -> bool {
+    let history = journal.incident(incident).map_or(&[][..], |incident| &incident.history);
+    history.iter().any(|record| {
+        matches!(&record.event, Event::Intent { step, .. } if plan.steps.get(*step).is_some_and(changes_a_side))
+    })
+}
+
+fn changes_a_side(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::MarkInconsistent { .. }
+            | Step::Overwrite { .. }
+            | Step::SettleMetadata { .. }
+            | Step::RestoreMetadata { .. }
+    )
+}
+
+fn run(
+    mut cursor: Cursor<'_, Ready>,
+    theatre: Theatre<'_>,
+    sealed: &SealedPlan,
+    healed: Option<&SealedPlan>,
+    incident: &IncidentId,
+    touched: bool,
+    waived: Option<OperatorSaidNoSalvage>,
+) -> Result<Ending, JournalError> {
+    let plan = sealed.plan();
+    let mut stage = Stage {
+        theatre,
+        sealed,
+        plan,
+        healed,
+        incident,
+        touched,
+        waived,
+        quiet: None,
+        kept: None,
+        obstacle: None,
+    };
+    for (index, step) in plan.steps.iter().enumerate() {
+        let performed = cursor.declare(index, step.word())?.perform(|_| stage.perform(step));
+        match performed.record()? {
+            Recorded::Well(next) => {
+                stage.touched |= changes_a_side(step);
+                cursor = next;
+            }
+            Recorded::Badly(stopped) => return stage.give_way(stopped),
+        }
+    }
+    let outcome = match plan.purpose {
+        Purpose::Heal => Outcome::Healed,
+        Purpose::Undo { .. } => Outcome::Undone,
+    };
+    cursor.close(outcome)?;
+    Ok(Ending::Finished(outcome))
+}
+
+/// One run: the proofs gathered so far.
+struct Stage<'r, 'w> {
+    theatre: Theatre<'w>,
+    sealed: &'r SealedPlan,
+    plan: &'r Plan,
+    healed: Option<&'r SealedPlan>,
+    incident: &'r IncidentId,
+    touched: bool,
+    waived: Option<OperatorSaidNoSalvage>,
+    quiet: Option<Quiesced>,
+    kept: Option<Preserved>,
+    obstacle: Option<Obstacle>,
+}
+
+/// An error and its causes in one line, for records that outlive the process.
+pub fn in_words(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        words.push_str(": ");
+        words.push_str(&next.to_string());
+        cause = next.source();
+    }
+    words
+}
+
+impl<'w> Stage<'_, 'w> {
+    /// A step ended badly. Before anything was changed the incident is over; afterwards it waits for a person.
+    fn give_way(&self, stopped: Cursor<'_, Stopped>) -> Result<Ending, JournalError> {
+        let obstacle = self.obstacle.unwrap_or(Obstacle::Device);
+        match stopped.end().clone() {
+            End::NotDone(why) if !self.touched => {
+                stopped.abandon()?;
+                Ok(Ending::Abandoned { obstacle, why: why.0 })
+            }
+            End::NotDone(why) | End::Unknown(why) => {
+                stopped.park(why.clone(), format!("unsplit resolve --resume {}", self.incident))?;
+                Ok(Ending::Parked { obstacle, why: why.0 })
+            }
+            End::Done | End::AlreadySo => {
+                stopped.park("a step that ended well was taken for a failure", "unsplit history").map(|_| {
+                    Ending::Parked { obstacle, why: "a defect in unsplit: please report it".to_owned() }
+                })
+            }
+        }
+    }
+
+    fn not_done(&mut self, obstacle: Obstacle, error: &dyn std::error::Error) -> End {
+        self.obstacle = Some(obstacle);
+        End::NotDone(Why(in_words(error)))
+    }
+
+    fn stopped(&mut self, obstacle: Obstacle, why: impl Into<String>) -> End {
+        self.obstacle = Some(obstacle);
+        End::NotDone(Why(why.into()))
+    }
+
+    fn perform(&mut self, step: &Step) -> End {
+        match step {
+            Step::Quiesce => self.quiesce(),
+            Step::CheckBasis => self.check_basis(),
+            Step::Preserve { .. } => self.preserve(),
+            Step::MarkInconsistent { side } => self.mark(*side),
+            Step::Overwrite { side, .. } => self.overwrite(*side),
+            Step::SettleMetadata { side } => self.settle(*side),
+            Step::RestoreMetadata { side } => self.restore_metadata(*side),
+            Step::VerifyRelation => self.verify_relation(),
+            Step::VerifyContent { full } => self.verify_content(*full),
+            Step::Record => End::Done,
+        }
+    }
+
+    fn replicas(&self) -> Pair<&'w dyn Replica> {
+        self.theatre.patients.map(|patient| patient as &dyn Replica)
+    }
+
+    /// The folder that holds the victim's bytes: an undo reads the one its healing took.
+    fn salvage_dir(&self) -> String {
+        match &self.plan.purpose {
+            Purpose::Heal => dir_of(self.incident),
+            Purpose::Undo { incident } => dir_of(incident),
+        }
+    }
+
+    /// What the salvage must hold before anything is overwritten.
+    fn wanted(&self) -> Wanted {
+        let parts = vec![(PartKind::VictimData, self.plan.overwrite.clone())];
+        match (&self.plan.purpose, self.healed) {
+            (Purpose::Undo { incident }, Some(healed)) => {
+                Wanted { incident: incident.clone(), plan: healed.id(), parts }
+            }
+            _ => Wanted { incident: self.incident.clone(), plan: self.sealed.id(), parts },
+        }
+    }
+
+    fn quiesce(&mut self) -> End {
+        let hold = |side: Side| self.theatre.patients[side].hold();
+        let holds = match (hold(Side::A), hold(Side::B)) {
+            (Ok(a), Ok(b)) => Pair::new(a, b),
+            (Err(error), _) | (_, Err(error)) => return self.not_done(Obstacle::Busy, &error),
+        };
+        match Quiesced::by_holding(holds) {
+            Ok(quiet) => {
+                self.quiet = Some(quiet);
+                End::Done
+            }
+            Err(error) => self.not_done(Obstacle::Busy, &error),
+        }
+    }
+
+    fn check_basis(&mut self) -> End {
+        let Theatre { threads, progress, store, .. } = self.theatre;
+        // A salvage is only looked for where one must exist by now.
+        let kept_exists = self.plan.salvage && (self.touched || self.plan.purpose != Purpose::Heal);
+        if kept_exists {
+            match salvage::prove_again(store, &self.salvage_dir(), &self.wanted(), progress) {
+                Ok((_, proof)) => self.kept = Some(proof),
+                Err(error) => return self.not_done(Obstacle::Salvage, &error),
+            }
+        }
+        let outcome = if self.touched || self.healed.is_some() {
+            let reader = match kept_exists
+                .then(|| salvage::reader(store, &self.salvage_dir(), PartKind::VictimData))
+            {
+                None => None,
+                Some(Ok(reader)) => Some(reader),
+                Some(Err(error)) => return self.not_done(Obstacle::Salvage, &error),
+            };
+            let kept = reader.as_ref().map(|reader| reader as &dyn Disk);
+            as_left(self.plan, self.healed.map(SealedPlan::plan), self.replicas(), kept, threads, progress)
+        } else {
+            as_drawn(self.plan, self.replicas(), threads, progress)
+        };
+        match outcome {
+            Ok(()) => End::Done,
+            Err(error @ Stale::Unreadable { .. }) => self.not_done(Obstacle::Device, &error),
+            Err(error) => self.not_done(Obstacle::Stale, &error),
+        }
+    }
+
+    fn preserve(&mut self) -> End {
+        if self.kept.is_some() {
+            // Verified again by check-basis: after the first overwrite the victim is no longer a source.
+            return End::AlreadySo;
+        }
+        let Theatre { patients, store, progress, .. } = self.theatre;
+        let (survivor, victim) = (self.plan.survivor, self.plan.victim());
+        if !self.plan.salvage {
+            let Some(said) = self.waived else {
+                return self.stopped(
+                    Obstacle::Salvage,
+                    "the plan takes no salvage, and the command line did not say --no-salvage",
+                );
+            };
+            return match Preserved::waived(SalvageRule::Off, &said, self.incident.clone()) {
+                Ok(waived) => {
+                    self.kept = Some(waived);
+                    End::AlreadySo
+                }
+                Err(error) => self.not_done(Obstacle::Salvage, &error),
+            };
+        }
+        let changed =
+            |side: Side| patients[side].changed_blocks(&self.plan.metadata[side], &self.plan.overwrite);
+        let blocks: Pair<ExtentSet> = match Pair::from_fn(changed).transpose() {
+            Ok(blocks) => blocks,
+            Err(error) => return self.not_done(Obstacle::Device, &error),
+        };
+        let metadata = |kind, side: Side| PartSource {
+            kind,
+            disk: patients[side].metadata(),
+            extents: &blocks[side],
+            virtual_size: patients[side].metadata().size(),
+            backing: None,
+        };
+        let parts = [
+            PartSource {
+                kind: PartKind::VictimData,
+                disk: patients[victim].data(),
+                extents: &self.plan.overwrite,
+                virtual_size: self.plan.size,
+                backing: Some(patients[survivor].source().data),
+            },
+            metadata(PartKind::VictimMetadata, victim),
+            metadata(PartKind::SurvivorMetadata, survivor),
+        ];
+        let label = Label {
+            incident: self.incident.clone(),
+            plan: self.sealed.id(),
+            resource: self.plan.resource.clone(),
+            victim,
+            victim_name: self.plan.names[victim].clone(),
+            survivor_name: self.plan.names[survivor].clone(),
+            taken_at: self.theatre.clock.now(),
+        };
+        match salvage::take(store, &self.salvage_dir(), &label, &parts, progress) {
+            Ok(kept) => {
+                let expected = self.plan.basis[victim].content;
+                let taken = kept.manifest.parts.iter().find(|part| part.kind == PartKind::VictimData);
+                if taken.map(|part| digest_of_pieces(&part.pieces)) != Some(expected) {
+                    return self.stopped(
+                        Obstacle::Stale,
+                        "the copy is not of the data the plan was drawn from. Draw a new plan",
+                    );
+                }
+                self.kept = Some(kept.proof);
+                End::Done
+            }
+            Err(error) => self.not_done(Obstacle::Salvage, &error),
+        }
+    }
+
+    /// The proofs, asked again. Without them nothing is overwritten.
+    fn proofs(&self) -> Result<(&Quiesced, &Preserved), String> {
+        let quiet = self.quiet.as_ref().ok_or("writers were not proven to be kept out")?;
+        quiet.check().map_err(|error| error.to_string())?;
+        let kept = self.kept.as_ref().ok_or("no verified copy of the victim exists")?;
+        Ok((quiet, kept))
+    }
+
+    fn mark(&mut self, side: Side) -> End {
+        let Some(during) = &self.plan.metadata[side].during else {
+            return self.stopped(Obstacle::Stale, "the plan does not say how the victim is marked");
+        };
+        let result = self
+            .proofs()
+            .map(|(quiet, kept)| self.theatre.patients[side].write_superblock(during, quiet, kept));
+        self.acted(result)
+    }
+
+    fn acted(&mut self, result: Result<End, String>) -> End {
+        match result {
+            Ok(end) => {
+                self.obstacle = Some(Obstacle::Device);
+                end
+            }
+            Err(why) => self.stopped(Obstacle::Busy, why),
+        }
+    }
+
+    fn overwrite(&mut self, side: Side) -> End {
+        let Theatre { patients, store, progress, .. } = self.theatre;
+        let result = self.proofs().map(|(quiet, kept)| match self.plan.purpose {
+            Purpose::Heal => {
+                let from = patients[side.other()].data();
+                copy(from, patients[side].data_mut(quiet, kept), &self.plan.overwrite, progress)
+            }
+            Purpose::Undo { .. } => {
+                let into = patients[side].data_mut(quiet, kept);
+                match salvage::restore(store, &self.salvage_dir(), PartKind::VictimData, into, progress) {
+                    Ok(_) => End::Done,
+                    Err(error) => End::Unknown(Why(in_words(&error))),
+                }
+            }
+        });
+        self.acted(result)
+    }
+
+    fn settle(&mut self, side: Side) -> End {
+        let change = &self.plan.metadata[side];
+        let result = self.proofs().map(|(quiet, kept)| {
+            self.theatre.patients[side].settle(change, &self.plan.overwrite, quiet, kept)
+        });
+        self.acted(result)
+    }
+
+    fn restore_metadata(&mut self, side: Side) -> End {
+        let kind = self.metadata_kind(side);
+        let Theatre { patients, store, progress, .. } = self.theatre;
+        let result = self.proofs().map(|(quiet, kept)| {
+            let into = patients[side].metadata_mut(quiet, kept);
+            match salvage::restore(store, &self.salvage_dir(), kind, into, progress) {
+                Ok(_) => End::Done,
+                Err(error) => End::Unknown(Why(in_words(&error))),
+            }
+        });
+        self.acted(result)
+    }
+
+    fn metadata_kind(&self, side: Side) -> PartKind {
+        if side == self.plan.survivor { PartKind::SurvivorMetadata } else { PartKind::VictimMetadata }
+    }
+
+    fn verify_relation(&mut self) -> End {
+        let replicas = self.replicas();
+        let look = || -> Result<_, Box<dyn std::error::Error>> {
+            let superblocks = Pair::new(replicas.a.superblock()?, replicas.b.superblock()?);
+            let now = self.theatre.clock.now();
+            let seen =
+                Pair::new(replicas.a.observe(&superblocks.b, now)?, replicas.b.observe(&superblocks.a, now)?);
+            let lineages = Pair::from_fn(|side| {
+                let peer = (superblocks[side].max_peers > 0).then_some(superblocks[side.other()].node_id);
+                view(&superblocks[side], peer, seen[side].marks.bits_after_replay, seen[side].role)
+            });
+            let comparison = compare(&lineages.a, &lineages.b, &Settings::drbd_defaults())?;
+            Ok((comparison, lineages.a.dirty_bits + lineages.b.dirty_bits))
+        };
+        match look() {
+            Ok((comparison, 0)) if comparison.relation == Relation::InSync => End::Done,
+            Ok((comparison, bits)) => self.stopped(
+                Obstacle::Verify,
+                format!(
+                    "after healing the relation is {:?} ({}) with {bits} bits left: not what was promised",
+                    comparison.relation, comparison.name
+                ),
+            ),
+            Err(error) => {
+                let why = in_words(error.as_ref());
+                self.stopped(Obstacle::Device, why)
+            }
+        }
+    }
+
+    fn verify_content(&mut self, full: bool) -> End {
+        match self.plan.purpose {
+            Purpose::Heal => self.verify_equal(full),
+            Purpose::Undo { .. } => self.verify_restored(),
+        }
+    }
+
+    fn verify_equal(&mut self, full: bool) -> End {
+        let Theatre { threads, progress, .. } = self.theatre;
+        let replicas = self.replicas();
+        let scope = if full { ExtentSet::whole(self.plan.size) } else { self.plan.overwrite.clone() };
+        let options = CompareOptions { threads, ..CompareOptions::default() };
+        match compare_content(replicas.a.data(), replicas.b.data(), &scope, &options, progress) {
+            Ok(found) if found.differs.is_empty() && found.unreadable.is_empty() => End::Done,
+            Ok(found) => self.stopped(
+                Obstacle::Verify,
+                format!(
+                    "{} bytes still differ and {} extents cannot be read",
+                    found.differs.bytes(),
+                    found.unreadable.len()
+                ),
+            ),
+            Err(error) => self.not_done(Obstacle::Device, &error),
+        }
+    }
+
+    fn verify_restored(&mut self) -> End {
+        let Theatre { patients, store, threads, progress, .. } = self.theatre;
+        let manifest = match salvage::load_manifest(store, &self.salvage_dir()) {
+            Ok(manifest) => manifest,
+            Err(error) => return self.not_done(Obstacle::Salvage, &error),
+        };
+        let victim = self.plan.victim();
+        for part in &manifest.parts {
+            let disk = match part.kind {
+                PartKind::VictimData => patients[victim].data(),
+                PartKind::VictimMetadata => patients[victim].metadata(),
+                PartKind::SurvivorMetadata => patients[self.plan.survivor].metadata(),
+            };
+            let extents: ExtentSet = part.pieces.iter().map(|piece| piece.extent()).collect();
+            match content_digest(disk, &extents, threads, progress) {
+                Ok(found) if found == digest_of_pieces(&part.pieces) => {}
+                Ok(_) => {
+                    return self.stopped(
+                        Obstacle::Verify,
+                        format!("{} does not hold what {} kept", disk.name(), part.file),
+                    );
+                }
+                Err(error) => return self.not_done(Obstacle::Device, &error),
+            }
+        }
+        End::Done
+    }
+}
+
+/// Copies the extents and makes them durable. A failure anywhere leaves the rest for the next run.
+fn copy(
+    from: &dyn Disk,
+    into: &dyn crate::ports::disk::DiskMut,
+    extents: &ExtentSet,
+    progress: &dyn Progress,
+) -> End {
+    progress.begin("overwriting the victim", extents.bytes());
+    let mut buffer = vec![0u8; usize::try_from(CHUNK.min(extents.bytes())).unwrap_or_default()];
+    for piece in extents.iter().flat_map(|extent| extent.pieces(CHUNK)) {
+        let bytes = &mut buffer[..usize::try_from(piece.len).unwrap_or_default()];
+        if let Err(error) = from.read_at(piece.start, bytes).and_then(|()| into.write_at(piece.start, bytes))
+        {
+            return End::Unknown(Why(in_words(&error)));
+        }
+        progress.advance(piece.len);
+    }
+    if let Err(error) = into.flush() {
+        return End::Unknown(Why(in_words(&error)));
+    }
+    progress.finish();
+    End::Done
+}
+
+/// The content digest of kept pieces: equal to that of the disk they were taken from.
+fn digest_of_pieces(pieces: &[Piece]) -> Digest {
+    let mut all = ContentHasher::default();
+    for piece in pieces {
+        all.piece(piece.extent(), piece.blake3);
+    }
+    all.finish()
+}

@@ -1,0 +1,219 @@
+//! Is this still the pair the plan was drawn for? Fresh evidence against the plan's basis, before anything
+//! is overwritten, and, after a cut in the middle, against everything the plan itself may have written.
+
+use crate::digest::content::content_digest;
+use crate::format::drbdmeta::superblock::encode_into;
+use crate::model::drbd::Superblock;
+use crate::model::extent::Extent;
+use crate::model::plan::{Plan, RawBlock};
+use crate::model::side::{Pair, Side};
+use crate::model::size::SECTOR;
+use crate::ports::disk::{Disk, DiskFault};
+use crate::ports::progress::Progress;
+use crate::ports::replica::{Replica, Unseen};
+
+/// Largest piece compared at once, in bytes.
+const CHUNK: u64 = 1 << 20;
+
+/// Why the world no longer fits the plan.
+#[derive(Debug, thiserror::Error)]
+pub enum Stale {
+    /// It is somewhere else, or has another size.
+    #[error("side {side} is not where or what the plan says: it was {was}, now it is {is}")]
+    Elsewhere {
+        /// Which.
+        side: Side,
+        /// Then.
+        was: String,
+        /// Now.
+        is: String,
+    },
+    /// Its superblock changed.
+    #[error(
+        "side {side}'s DRBD superblock changed since the plan was drawn: it was attached or edited meanwhile. Draw a new plan"
+    )]
+    Superblock {
+        /// Which.
+        side: Side,
+    },
+    /// Its bitmap or activity log changed.
+    #[error(
+        "side {side}'s bitmap or activity log changed since the plan was drawn: it was written to meanwhile. Draw a new plan"
+    )]
+    Area {
+        /// Which.
+        side: Side,
+    },
+    /// Its data changed.
+    #[error("side {side}'s data changed since the plan was drawn. Draw a new plan")]
+    Content {
+        /// Which.
+        side: Side,
+    },
+    /// The victim holds bytes that are in neither copy.
+    #[error(
+        "side {side} holds data near byte {offset} that is neither the survivor's nor in the salvage: somebody wrote to it \
+         after the healing was interrupted. Nothing more is overwritten. Keep a copy of that device before anything else"
+    )]
+    Foreign {
+        /// Which.
+        side: Side,
+        /// Where.
+        offset: u64,
+    },
+    /// It could not be looked at.
+    #[error("side {side} cannot be seen")]
+    Unseen {
+        /// Which.
+        side: Side,
+        /// Why.
+        #[source]
+        source: Unseen,
+    },
+    /// It could not be read.
+    #[error("side {side} cannot be read")]
+    Unreadable {
+        /// Which.
+        side: Side,
+        /// Why.
+        #[source]
+        source: DiskFault,
+    },
+}
+
+/// Both sides are exactly as the plan's basis says.
+///
+/// # Errors
+/// [`Stale`].
+pub fn as_drawn(
+    plan: &Plan,
+    replicas: Pair<&dyn Replica>,
+    threads: usize,
+    progress: &dyn Progress,
+) -> Result<(), Stale> {
+    for (side, replica) in replicas.iter() {
+        same_place(plan, side, *replica)?;
+        let unseen = |source| Stale::Unseen { side, source };
+        if replica.superblock_block().map_err(unseen)? != plan.basis[side].superblock {
+            return Err(Stale::Superblock { side });
+        }
+        if replica.area_digest().map_err(unseen)? != plan.basis[side].area {
+            return Err(Stale::Area { side });
+        }
+        same_content(plan, side, *replica, threads, progress)?;
+    }
+    Ok(())
+}
+
+/// After a cut in the middle, and before an undo: the survivor's data is as the plan's basis says, and
+/// whatever else is found could only have been left by this plan or by the healing it undoes.
+///
+/// `healed` is the healing that `plan` undoes; `None` when `plan` is the healing itself.
+/// `kept` are the victim's bytes in the salvage; `None` when none were kept.
+///
+/// # Errors
+/// [`Stale`].
+pub fn as_left(
+    plan: &Plan,
+    healed: Option<&Plan>,
+    replicas: Pair<&dyn Replica>,
+    kept: Option<&dyn Disk>,
+    threads: usize,
+    progress: &dyn Progress,
+) -> Result<(), Stale> {
+    let (survivor, victim) = (plan.survivor, plan.victim());
+    for (side, replica) in replicas.iter() {
+        same_place(plan, side, *replica)?;
+        let present = replica.superblock_block().map_err(|source| Stale::Unseen { side, source })?;
+        if !could_be(&present, &known_superblocks(healed.unwrap_or(plan), side)) {
+            return Err(Stale::Superblock { side });
+        }
+    }
+    same_content(plan, survivor, replicas[survivor], threads, progress)?;
+    if let Some(kept) = kept {
+        progress.begin("checking what the interruption left", plan.overwrite.bytes());
+        let (old, new) = (kept, replicas[survivor].data());
+        for piece in plan.overwrite.iter().flat_map(|extent| extent.pieces(CHUNK)) {
+            every_sector_known(victim, replicas[victim].data(), old, new, piece)?;
+            progress.advance(piece.len);
+        }
+        progress.finish();
+    }
+    Ok(())
+}
+
+fn same_place(plan: &Plan, side: Side, replica: &dyn Replica) -> Result<(), Stale> {
+    let (was, is) = (&plan.basis[side].source, replica.source());
+    if *was == is {
+        return Ok(());
+    }
+    let words = |source: &crate::model::evidence::Source| {
+        format!(
+            "{} ({} bytes, metadata {} at byte {})",
+            source.data, source.data_size, source.place, source.superblock_at
+        )
+    };
+    Err(Stale::Elsewhere { side, was: words(was), is: words(&is) })
+}
+
+fn same_content(
+    plan: &Plan,
+    side: Side,
+    replica: &dyn Replica,
+    threads: usize,
+    progress: &dyn Progress,
+) -> Result<(), Stale> {
+    let present = content_digest(replica.data(), &plan.overwrite, threads, progress)
+        .map_err(|source| Stale::Unreadable { side, source })?;
+    if present == plan.basis[side].content { Ok(()) } else { Err(Stale::Content { side }) }
+}
+
+/// Every superblock a healing writes, the one it found included. An undo writes none but these, either.
+fn known_superblocks(healing: &Plan, side: Side) -> Vec<RawBlock> {
+    let basis = &healing.basis[side].superblock;
+    let change = &healing.metadata[side];
+    let mut known = vec![basis.clone()];
+    known.extend(change.during.iter().chain([&change.after]).map(|written| written_over(basis, written)));
+    known
+}
+
+/// The block as it stands after `superblock` was written over `basis`.
+#[must_use]
+pub fn written_over(basis: &RawBlock, superblock: &Superblock) -> RawBlock {
+    let mut block = basis.clone();
+    encode_into(superblock, &mut block.0);
+    block
+}
+
+/// A torn write leaves a mixture of sectors, each wholly old or wholly new.
+fn could_be(present: &RawBlock, known: &[RawBlock]) -> bool {
+    let sector = usize::try_from(SECTOR).unwrap_or(512);
+    present.0.chunks(sector).enumerate().all(|(at, found)| {
+        known.iter().any(|block| block.0.chunks(sector).nth(at).is_some_and(|candidate| candidate == found))
+    })
+}
+
+fn every_sector_known(
+    side: Side,
+    victim: &dyn Disk,
+    old: &dyn Disk,
+    new: &dyn Disk,
+    piece: Extent,
+) -> Result<(), Stale> {
+    let len = usize::try_from(piece.len).unwrap_or_default();
+    let read = |disk: &dyn Disk, whose: Side| {
+        let mut bytes = vec![0; len];
+        disk.read_at(piece.start, &mut bytes)
+            .map(|()| bytes)
+            .map_err(|source| Stale::Unreadable { side: whose, source })
+    };
+    let (present, old, new) = (read(victim, side)?, read(old, side)?, read(new, side.other())?);
+    let sector = usize::try_from(SECTOR).unwrap_or(512);
+    let known = present.chunks(sector).zip(old.chunks(sector)).zip(new.chunks(sector));
+    for (at, ((found, old), new)) in known.enumerate() {
+        if found != old && found != new {
+            return Err(Stale::Foreign { side, offset: piece.start + at as u64 * SECTOR });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! One side's replica of a volume: reading it, and, with proofs in hand, changing it.
+//!
+//! Offline images implement both today (`edge::drbd::image`); live nodes are other adapters of the same seam.
+
+use super::disk::{Disk, DiskMut};
+use crate::model::drbd::Superblock;
+use crate::model::evidence::{Evidence, Source};
+use crate::model::extent::ExtentSet;
+use crate::model::id::{Digest, NodeName};
+use crate::model::plan::{MetadataChange, RawBlock};
+use crate::model::seen::{End, Stamp};
+use crate::proof::preserved::Preserved;
+use crate::proof::quiesced::{Hold, Quiesced};
+
+/// A replica could not be seen: missing, unreadable or damaged. The cause says which, where and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Unseen(pub Box<dyn std::error::Error + Send + Sync>);
+
+/// Reading one side.
+pub trait Replica: Send + Sync {
+    /// What the side is called.
+    fn name(&self) -> &NodeName;
+    /// Where it is.
+    fn source(&self) -> Source;
+    /// Bytes of replicated data.
+    fn size(&self) -> u64;
+    /// The superblock, read now.
+    ///
+    /// # Errors
+    /// [`Unseen`].
+    fn superblock(&self) -> Result<Superblock, Unseen>;
+    /// The superblock's 4 KiB, read now.
+    ///
+    /// # Errors
+    /// [`Unseen`].
+    fn superblock_block(&self) -> Result<RawBlock, Unseen>;
+    /// Digest of activity log and bitmap area, read now.
+    ///
+    /// # Errors
+    /// [`Unseen`].
+    fn area_digest(&self) -> Result<Digest, Unseen>;
+    /// Everything this side says when facing `peer`, read now.
+    ///
+    /// # Errors
+    /// [`Unseen`].
+    fn observe(&self, peer: &Superblock, now: Stamp) -> Result<Evidence, Unseen>;
+    /// The replicated data, without metadata.
+    fn data(&self) -> &dyn Disk;
+    /// The device that holds the metadata.
+    fn metadata(&self) -> &dyn Disk;
+    /// The blocks of the metadata device that a change would touch.
+    ///
+    /// # Errors
+    /// [`Unseen`].
+    fn changed_blocks(&self, change: &MetadataChange, overwritten: &ExtentSet) -> Result<ExtentSet, Unseen>;
+}
+
+/// Changing one side. Every act asks for the proofs that make it safe, and is idempotent.
+pub trait Patient: Replica {
+    /// Takes the replica for ourselves.
+    ///
+    /// # Errors
+    /// [`Unseen`] that names who holds it.
+    fn hold(&self) -> Result<Box<dyn Hold>, Unseen>;
+    /// Writes a superblock over the present one and makes it durable.
+    fn write_superblock(&self, superblock: &Superblock, quiet: &Quiesced, kept: &Preserved) -> End;
+    /// The data, for overwriting.
+    fn data_mut(&self, quiet: &Quiesced, kept: &Preserved) -> &dyn DiskMut;
+    /// The metadata device, for putting kept blocks back.
+    fn metadata_mut(&self, quiet: &Quiesced, kept: &Preserved) -> &dyn DiskMut;
+    /// Writes bitmap, activity log and then the superblock as `change` says; durable, in that order.
+    fn settle(&self, change: &MetadataChange, overwritten: &ExtentSet, quiet: &Quiesced, kept: &Preserved) -> End;
+}
