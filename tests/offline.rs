@@ -234,8 +234,12 @@ fn drbdmeta_agrees(capture: Capture, images: &[PathBuf; 2]) {
 fn salvage_opens(scene: &Scene, resolved: &Value, survivor: usize, victim: usize, size: usize) {
     let folder = PathBuf::from(resolved["salvage"].as_str().unwrap());
     let manifest: Value = serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
-    let part =
-        manifest["manifest"]["parts"].as_array().unwrap().iter().find(|part| part["kind"] == "victim-data").unwrap();
+    let part = manifest["manifest"]["parts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|part| part["kind"] == "victim-data")
+        .unwrap();
     assert!(part["backing"].as_str().unwrap().ends_with(["node1.img", "node2.img"][survivor]));
     let overlay = folder.join(part["file"].as_str().unwrap());
     let Some(qemu_img) = tool("qemu-img") else { return };

@@ -1,9 +1,9 @@
 //! `unsplit history`.
 
+use super::Cli;
 use super::exit::{FINE, Failure};
 use super::incident::{open_journal_read_only, state_words, view, when};
 use super::screen::{Screen, Tone};
-use super::Cli;
 use crate::engine::journal::Story;
 use crate::model::record::{Consent, Event, Record};
 use crate::model::seen::End;
@@ -11,7 +11,9 @@ use clap::Args;
 
 /// Show what was done, when and why.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  unsplit history                             all incidents\n  unsplit history 20261121-031502-3f9a2c      every record of one")]
+#[command(
+    after_help = "Examples:\n  unsplit history                             all incidents\n  unsplit history 20261121-031502-3f9a2c      every record of one"
+)]
 pub struct HistoryArgs {
     /// Show every record of this incident
     #[arg(value_name = "INCIDENT")]
@@ -35,7 +37,11 @@ pub(super) fn run(cli: &Cli, args: &HistoryArgs, screen: &mut Screen) -> Result<
     let records: Vec<&Record> = journal
         .records
         .iter()
-        .filter(|record| args.incident.as_deref().is_none_or(|asked| record.incident.as_ref().is_some_and(|id| id.as_str() == asked)))
+        .filter(|record| {
+            args.incident
+                .as_deref()
+                .is_none_or(|asked| record.incident.as_ref().is_some_and(|id| id.as_str() == asked))
+        })
         .collect();
     if cli.json {
         let incidents: Vec<_> = journal.incidents.as_slice().iter().map(view).collect();
@@ -61,7 +67,13 @@ fn incidents(screen: &mut Screen, journal: &Story) -> Result<(), Failure> {
         .map(|incident| {
             let of = |record: &&Record| record.incident.as_ref() == Some(&incident.id);
             let began = journal.records.iter().find(of).map_or_else(String::new, |record| when(record.at));
-            vec![incident.id.to_string(), incident.resource.to_string(), began, incident.plan.to_string(), state_words(&incident.state)]
+            vec![
+                incident.id.to_string(),
+                incident.resource.to_string(),
+                began,
+                incident.plan.to_string(),
+                state_words(&incident.state),
+            ]
         })
         .collect();
     if !rows.is_empty() {
@@ -99,7 +111,10 @@ pub fn words(event: &Event) -> String {
         }
         Event::Parked { why, next } => format!("PARKED: {why}. Next: {next}"),
         Event::Resumed => "taken up again".to_owned(),
-        Event::Closed { outcome } => format!("closed: {}", state_words(&crate::judge::incident::IncidentState::Closed { outcome: *outcome })),
+        Event::Closed { outcome } => format!(
+            "closed: {}",
+            state_words(&crate::judge::incident::IncidentState::Closed { outcome: *outcome })
+        ),
         Event::TornTailCut { bytes, kept_as } => {
             format!("the journal's last record was torn by a crash: {bytes} bytes cut off, kept in {kept_as}")
         }

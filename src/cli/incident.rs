@@ -50,7 +50,9 @@ pub fn open_store_read_only(state_dir: &Path) -> Result<Option<Arc<StateDir>>, F
     // Asked first, so that a folder that exists but cannot be read is an error and not "no incidents".
     match state_dir.try_exists() {
         Ok(false) => Ok(None),
-        _ => StateDir::open_read_only(state_dir).map(|store| Some(Arc::new(store))).map_err(Failure::internal),
+        _ => {
+            StateDir::open_read_only(state_dir).map(|store| Some(Arc::new(store))).map_err(Failure::internal)
+        }
     }
 }
 
@@ -80,7 +82,9 @@ pub fn new_id(plan: crate::model::id::PlanId, taken: &[Incident]) -> Result<Inci
 #[must_use]
 pub fn when(stamp: Stamp) -> String {
     match jiff::Timestamp::from_millisecond(stamp.0) {
-        Ok(moment) => moment.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string(),
+        Ok(moment) => {
+            moment.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+        }
         Err(_) => format!("{} ms", stamp.0),
     }
 }
@@ -147,7 +151,10 @@ pub fn show(screen: &mut Screen, incident: &Incident) -> std::io::Result<()> {
     }
     if let Some(next) = &view.next {
         screen.line(format!("  next: {next}        go on"))?;
-        screen.line(format!("        unsplit undo {}                put back what was overwritten so far", view.id))?;
+        screen.line(format!(
+            "        unsplit undo {}                put back what was overwritten so far",
+            view.id
+        ))?;
     }
     Ok(())
 }

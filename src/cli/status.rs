@@ -1,10 +1,10 @@
 //! `unsplit status`.
 
+use super::Cli;
 use super::exit::{DIVERGED, FINE, Failure, PARKED};
 use super::incident::{self, open_journal_read_only};
 use super::pair::{PairArgs, PairOptions, open};
 use super::screen::{Screen, Tone};
-use super::Cli;
 use crate::edge::blockdev::Mode;
 use crate::engine::inquiry::Sight;
 use crate::model::drbd::device_flag;
@@ -18,7 +18,9 @@ use std::path::PathBuf;
 
 /// Show how two sides relate, or which incidents are open.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  unsplit status node1.img node2.img\n  unsplit status /dev/vg1/r0-snap /mnt/copy/r0.img --name-a alpha --name-b beta\n  unsplit status                 (open incidents)")]
+#[command(
+    after_help = "Examples:\n  unsplit status node1.img node2.img\n  unsplit status /dev/vg1/r0-snap /mnt/copy/r0.img --name-a alpha --name-b beta\n  unsplit status                 (open incidents)"
+)]
 pub struct StatusArgs {
     /// Backing device, snapshot or image of the first node
     #[arg(value_name = "A", requires = "b")]
@@ -56,8 +58,12 @@ pub(super) fn run(cli: &Cli, args: &StatusArgs, screen: &mut Screen) -> Result<u
     let sight = opened.look(&settings)?;
     let relation = sight.comparison.relation;
     if cli.json {
-        let sides = Pair::from_fn(|side| SideView { evidence: &sight.evidence[side], lineage: &sight.lineages[side] });
-        let document = Document { schema: "unsplit.status", version: 1, relation, comparison: &sight.comparison, sides };
+        let sides = Pair::from_fn(|side| SideView {
+            evidence: &sight.evidence[side],
+            lineage: &sight.lineages[side],
+        });
+        let document =
+            Document { schema: "unsplit.status", version: 1, relation, comparison: &sight.comparison, sides };
         screen.json(&document)?;
     } else {
         show(screen, &pair, &sight)?;
@@ -74,7 +80,8 @@ fn incidents(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
         }
         return Ok(FINE);
     };
-    let open: Vec<_> = opened.incidents.as_slice().iter().filter(|incident| incident::is_open(incident)).collect();
+    let open: Vec<_> =
+        opened.incidents.as_slice().iter().filter(|incident| incident::is_open(incident)).collect();
     if cli.json {
         let rows: Vec<_> = open.iter().map(|incident| incident::view(incident)).collect();
         screen.json(&serde_json::json!({"schema": "unsplit.incidents", "version": 1, "open": rows}))?;
@@ -94,9 +101,15 @@ pub fn headline(relation: Relation, names: Pair<&str>) -> String {
     let Pair { a, b } = names;
     match relation {
         Relation::InSync => format!("IN SYNC: {a} and {b} hold the same generation."),
-        Relation::Ahead => format!("BEHIND: {b} holds an older generation; {a} went on from it. Not a split brain."),
-        Relation::Behind => format!("BEHIND: {a} holds an older generation; {b} went on from it. Not a split brain."),
-        Relation::Diverged => format!("SPLIT BRAIN: {a} and {b} both went on by themselves from a common ancestor."),
+        Relation::Ahead => {
+            format!("BEHIND: {b} holds an older generation; {a} went on from it. Not a split brain.")
+        }
+        Relation::Behind => {
+            format!("BEHIND: {a} holds an older generation; {b} went on from it. Not a split brain.")
+        }
+        Relation::Diverged => {
+            format!("SPLIT BRAIN: {a} and {b} both went on by themselves from a common ancestor.")
+        }
         Relation::Unrelated => format!("UNRELATED: {a} and {b} have no generation in common."),
     }
 }
@@ -145,9 +158,13 @@ fn show(screen: &mut Screen, pair: &PairArgs, sight: &Sight) -> Result<(), Failu
     screen.line(format!("  {}", can_differ(sight)))?;
     screen.heading("Next")?;
     let (a, b) = (pair.a.display(), pair.b.display());
-    screen.line(format!("  unsplit diff {a} {b}                what differs, who wrote it, in which volume"))?;
+    screen
+        .line(format!("  unsplit diff {a} {b}                what differs, who wrote it, in which volume"))?;
     if relation == Relation::Diverged {
-        screen.line(format!("  unsplit plan {a} {b} --keep {}       what would happen if {} were kept", names.a, names.a))?;
+        screen.line(format!(
+            "  unsplit plan {a} {b} --keep {}       what would happen if {} were kept",
+            names.a, names.a
+        ))?;
     }
     Ok(())
 }
@@ -157,9 +174,7 @@ fn facts(sight: &Sight) -> Vec<Vec<String>> {
     let seen = |side: Side| &sight.evidence[side];
     let mut rows = vec![
         row("read from", &|side| seen(side).source.data.clone()),
-        row("metadata", &|side| {
-            format!("{} {}", seen(side).superblock.format, seen(side).source.place)
-        }),
+        row("metadata", &|side| format!("{} {}", seen(side).superblock.format, seen(side).source.place)),
         row("size of the data", &|side| human(seen(side).superblock.effective_size * 512)),
         row("generation", &|side| seen(side).superblock.current.to_string()),
         row("changes since", &|side| sight.lineages[side].bitmap.to_string()),

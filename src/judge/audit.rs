@@ -110,21 +110,33 @@ fn structure(plan: &Plan) -> Vec<Finding> {
     let out = &mut findings;
     let (survivor, victim) = (plan.survivor, plan.victim());
     note(out, "schema", plan.version != 1, || format!("version {} is not 1", plan.version));
-    note(out, "two-sides", plan.names.a == plan.names.b, || format!("both sides are called {}", plan.names.a));
-    let sources = plan.basis.as_ref().map(|side| (&side.source.data, &side.source.metadata, side.source.superblock_at));
-    note(out, "two-sides", sources.a.0 == sources.b.0 || (sources.a.1, sources.a.2) == (sources.b.1, sources.b.2), || {
-        format!("both sides stand on {}", sources.a.0)
+    note(out, "two-sides", plan.names.a == plan.names.b, || {
+        format!("both sides are called {}", plan.names.a)
     });
+    let sources =
+        plan.basis.as_ref().map(|side| (&side.source.data, &side.source.metadata, side.source.superblock_at));
+    note(
+        out,
+        "two-sides",
+        sources.a.0 == sources.b.0 || (sources.a.1, sources.a.2) == (sources.b.1, sources.b.2),
+        || format!("both sides stand on {}", sources.a.0),
+    );
     note(out, "inside", plan.overwrite.end() > plan.size, || {
         format!("overwrites up to byte {} of {}", plan.overwrite.end(), plan.size)
     });
     for (side, basis) in plan.basis.iter() {
         note(out, "inside", plan.size > basis.source.data_size, || {
-            format!("side {side} has {} bytes, fewer than the {} replicated", basis.source.data_size, plan.size)
+            format!(
+                "side {side} has {} bytes, fewer than the {} replicated",
+                basis.source.data_size, plan.size
+            )
         });
         let after = &plan.metadata[side].after;
         note(out, "geometry", after.effective_size * 512 != plan.size, || {
-            format!("side {side} would hold {} sectors afterwards, the plan speaks of {} bytes", after.effective_size, plan.size)
+            format!(
+                "side {side} would hold {} sectors afterwards, the plan speaks of {} bytes",
+                after.effective_size, plan.size
+            )
         });
     }
     order(plan, survivor, victim, out);
@@ -141,7 +153,13 @@ fn order(plan: &Plan, survivor: Side, victim: Side, out: &mut Vec<Finding>) {
     let record = only(plan, out, "record", |s| *s == Step::Record);
     let content = only(plan, out, "verify-content", |s| matches!(s, Step::VerifyContent { .. }));
     let last_act = plan.steps.iter().rposition(|step| {
-        matches!(step, Step::Overwrite { .. } | Step::SettleMetadata { .. } | Step::RestoreMetadata { .. } | Step::MarkInconsistent { .. })
+        matches!(
+            step,
+            Step::Overwrite { .. }
+                | Step::SettleMetadata { .. }
+                | Step::RestoreMetadata { .. }
+                | Step::MarkInconsistent { .. }
+        )
     });
     let ascending = |earlier: Option<usize>, later: Option<usize>| match (earlier, later) {
         (Some(earlier), Some(later)) => earlier < later,
@@ -152,19 +170,34 @@ fn order(plan: &Plan, survivor: Side, victim: Side, out: &mut Vec<Finding>) {
     };
     must(quiesce, check, "quiesce-first", "the basis is checked before writers are kept out");
     must(check, mark, "stale-evidence", "something is overwritten before the basis is checked");
-    must(mark, overwrite, "half-written-unmarked", "data is overwritten before the victim is marked Inconsistent");
+    must(
+        mark,
+        overwrite,
+        "half-written-unmarked",
+        "data is overwritten before the victim is marked Inconsistent",
+    );
     must(last_act, content, "verify-last", "content is verified before the last change");
     must(content, record, "record-last", "the incident is closed before it is verified");
-    note(out, "record-last", record.is_some_and(|at| at + 1 != plan.steps.len()), || "steps follow the record".to_owned());
+    note(out, "record-last", record.is_some_and(|at| at + 1 != plan.steps.len()), || {
+        "steps follow the record".to_owned()
+    });
 
     if heal {
         let preserve = only(plan, out, "preserve", |s| matches!(s, Step::Preserve { .. }));
         let relation = only(plan, out, "verify-relation", |s| *s == Step::VerifyRelation);
-        note(out, "discard-before-preserve", !ascending(preserve, mark), || "the victim is changed before it is preserved".to_owned());
-        note(out, "stale-evidence", !ascending(check, preserve), || "the copy is taken before the basis is checked".to_owned());
-        note(out, "verify-last", !ascending(last_act, relation), || "the relation is verified before the last change".to_owned());
+        note(out, "discard-before-preserve", !ascending(preserve, mark), || {
+            "the victim is changed before it is preserved".to_owned()
+        });
+        note(out, "stale-evidence", !ascending(check, preserve), || {
+            "the copy is taken before the basis is checked".to_owned()
+        });
+        note(out, "verify-last", !ascending(last_act, relation), || {
+            "the relation is verified before the last change".to_owned()
+        });
         let settled = |side| plan.steps.iter().position(|s| *s == Step::SettleMetadata { side });
-        note(out, "settle", settled(victim).is_none() || settled(survivor).is_none(), || "a side's metadata is never settled".to_owned());
+        note(out, "settle", settled(victim).is_none() || settled(survivor).is_none(), || {
+            "a side's metadata is never settled".to_owned()
+        });
         note(out, "settle", !ascending(overwrite, settled(victim)), || {
             "the victim claims to be current before its data is".to_owned()
         });
@@ -173,7 +206,9 @@ fn order(plan: &Plan, survivor: Side, victim: Side, out: &mut Vec<Finding>) {
         });
     } else {
         let restored = |side| plan.steps.iter().position(|s| *s == Step::RestoreMetadata { side });
-        note(out, "restore", restored(victim).is_none() || restored(survivor).is_none(), || "a side's metadata is never put back".to_owned());
+        note(out, "restore", restored(victim).is_none() || restored(survivor).is_none(), || {
+            "a side's metadata is never put back".to_owned()
+        });
         note(out, "restore", !ascending(overwrite, restored(victim)), || {
             "the victim's old metadata is put back before its data".to_owned()
         });
@@ -182,7 +217,9 @@ fn order(plan: &Plan, survivor: Side, victim: Side, out: &mut Vec<Finding>) {
     for step in &plan.steps {
         match step {
             Step::MarkInconsistent { side } | Step::Overwrite { side, .. } => {
-                note(out, "survivor-untouched", *side == survivor, || format!("`{}` would overwrite the survivor", step.word()));
+                note(out, "survivor-untouched", *side == survivor, || {
+                    format!("`{}` would overwrite the survivor", step.word())
+                });
             }
             Step::Preserve { bytes } => note(out, "numbers", *bytes != plan.overwrite.bytes(), || {
                 format!("preserves {bytes} bytes, overwrites {}", plan.overwrite.bytes())
@@ -203,40 +240,58 @@ fn promised_metadata(plan: &Plan, survivor: Side, victim: Side, out: &mut Vec<Fi
     note(out, "same-generation", !after.a.current.same(after.b.current), || {
         format!("the sides would have generations {} and {}", after.a.current, after.b.current)
     });
-    note(out, "same-generation", after.a.current == GenerationUuid::UNSET, || "the sides would have no generation".to_owned());
+    note(out, "same-generation", after.a.current == GenerationUuid::UNSET, || {
+        "the sides would have no generation".to_owned()
+    });
     for (side, superblock) in after.iter() {
         let peer = (superblock.format == MetadataFormat::V09).then(|| after[side.other()].node_id);
         note(out, "nothing-left", superblock.bitmap_toward(peer) != GenerationUuid::UNSET, || {
             format!("side {side} would still collect changes against the other")
         });
-        for (flag, word) in [
-            (device_flag::PRIMARY_IND, "Primary"),
-            (device_flag::CRASHED_PRIMARY, "a crashed Primary"),
-        ] {
+        for (flag, word) in
+            [(device_flag::PRIMARY_IND, "Primary"), (device_flag::CRASHED_PRIMARY, "a crashed Primary")]
+        {
             note(out, "nothing-left", superblock.has(flag), || format!("side {side} would attach as {word}"));
         }
-        note(out, "nothing-left", superblock.format == MetadataFormat::V08 && superblock.has(device_flag::FULL_SYNC), || {
-            format!("side {side} would still want a full sync")
+        note(
+            out,
+            "nothing-left",
+            superblock.format == MetadataFormat::V08 && superblock.has(device_flag::FULL_SYNC),
+            || format!("side {side} would still want a full sync"),
+        );
+        note(
+            out,
+            "nothing-left",
+            superblock.peer(peer).is_some_and(|slot| slot.flags & peer_flag::FULL_SYNC != 0),
+            || format!("side {side} would still want a full sync"),
+        );
+        note(out, "up-to-date", disk_state(superblock) != DiskState::UpToDate, || {
+            format!("side {side} would not be UpToDate")
         });
-        note(out, "nothing-left", superblock.peer(peer).is_some_and(|slot| slot.flags & peer_flag::FULL_SYNC != 0), || {
-            format!("side {side} would still want a full sync")
-        });
-        note(out, "up-to-date", disk_state(superblock) != DiskState::UpToDate, || format!("side {side} would not be UpToDate"));
         let slot = match peer {
             None => Some(0),
             Some(_) => superblock.peer(peer).and_then(|slot| u32::try_from(slot.bitmap_index).ok()),
         };
-        note(out, "nothing-left", slot.is_some_and(|slot| !plan.metadata[side].clear_slots.contains(&slot)), || {
-            format!("side {side}'s bitmap for the other is not cleared")
-        });
-        note(out, "third-peers", plan.metadata[side].clear_slots.iter().any(|cleared| Some(*cleared) != slot), || {
-            format!("side {side}'s bitmap for a third peer would be cleared")
-        });
+        note(
+            out,
+            "nothing-left",
+            slot.is_some_and(|slot| !plan.metadata[side].clear_slots.contains(&slot)),
+            || format!("side {side}'s bitmap for the other is not cleared"),
+        );
+        note(
+            out,
+            "third-peers",
+            plan.metadata[side].clear_slots.iter().any(|cleared| Some(*cleared) != slot),
+            || format!("side {side}'s bitmap for a third peer would be cleared"),
+        );
     }
     let during = plan.metadata[victim].during.as_ref();
-    note(out, "half-written-unmarked", during.is_none_or(|sb| disk_state(sb) != DiskState::Inconsistent), || {
-        "the victim would not be Inconsistent while it is being overwritten".to_owned()
-    });
+    note(
+        out,
+        "half-written-unmarked",
+        during.is_none_or(|sb| disk_state(sb) != DiskState::Inconsistent),
+        || "the victim would not be Inconsistent while it is being overwritten".to_owned(),
+    );
     note(out, "survivor-untouched", plan.metadata[survivor].during.is_some(), || {
         "the survivor would be marked Inconsistent".to_owned()
     });
@@ -261,23 +316,41 @@ fn against_evidence(plan: &Plan, evidence: &Pair<Evidence>, delta: &Delta, out: 
     note(out, "unreadable", !delta.unreadable.is_empty(), || {
         format!("{} extents could not be read", delta.unreadable.len())
     });
-    note(out, "inside", plan.size != delta.size, || format!("plan for {} bytes, compared {}", plan.size, delta.size));
+    note(out, "inside", plan.size != delta.size, || {
+        format!("plan for {} bytes, compared {}", plan.size, delta.size)
+    });
     if !delta.marks_complete {
         let all = delta.compared == delta.size;
         note(out, "common-base", !all, || {
-            format!("the bitmaps have no common base, yet only {} of {} bytes were compared", delta.compared, delta.size)
+            format!(
+                "the bitmaps have no common base, yet only {} of {} bytes were compared",
+                delta.compared, delta.size
+            )
         });
     }
     let unmarked = delta.differs_as(Class::Unmarked).bytes();
-    let lost: u64 = plan.losses.iter().map(|unit| unit.victim_only + unit.both + unit.survivor_only + unit.unmarked).sum();
+    let lost: u64 = plan
+        .losses
+        .iter()
+        .map(|unit| unit.victim_only + unit.both + unit.survivor_only + unit.unmarked)
+        .sum();
     note(out, "losses", lost != delta.differs.bytes(), || {
-        format!("the losses told add up to {lost} bytes, {} differ ({unmarked} of them unmarked)", delta.differs.bytes())
+        format!(
+            "the losses told add up to {lost} bytes, {} differ ({unmarked} of them unmarked)",
+            delta.differs.bytes()
+        )
     });
     for (side, seen) in evidence.iter() {
         let basis = &plan.basis[side];
-        note(out, "basis", basis.source != seen.source, || format!("side {side} was read from another place"));
-        note(out, "basis", basis.area != seen.area_digest, || format!("side {side}'s metadata area is not the one seen"));
-        note(out, "basis", basis.content != delta.content[side], || format!("side {side}'s content is not the one compared"));
+        note(out, "basis", basis.source != seen.source, || {
+            format!("side {side} was read from another place")
+        });
+        note(out, "basis", basis.area != seen.area_digest, || {
+            format!("side {side}'s metadata area is not the one seen")
+        });
+        note(out, "basis", basis.content != delta.content[side], || {
+            format!("side {side}'s content is not the one compared")
+        });
         note(out, "names", plan.names[side] != seen.name, || format!("side {side} is called {}", seen.name));
         let after = &plan.metadata[side].after;
         note(out, "geometry", !same_geometry(after, &seen.superblock), || {
@@ -289,7 +362,10 @@ fn against_evidence(plan: &Plan, evidence: &Pair<Evidence>, delta: &Delta, out: 
         format!("side {survivor} is Inconsistent: its data is a mixture and cannot be kept")
     });
     note(out, "same-generation", !plan.metadata[victim].after.current.same(kept.current), || {
-        format!("afterwards both would have generation {}, not the survivor's {}", plan.metadata[victim].after.current, kept.current)
+        format!(
+            "afterwards both would have generation {}, not the survivor's {}",
+            plan.metadata[victim].after.current, kept.current
+        )
     });
     note(out, "nothing-lost-untold", plan.overwrite != ExtentSet::empty() && plan.losses.is_empty(), || {
         "something is overwritten, but no loss is told".to_owned()

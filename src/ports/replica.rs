@@ -70,5 +70,11 @@ pub trait Patient: Replica {
     /// The metadata device, for putting kept blocks back.
     fn metadata_mut(&self, quiet: &Quiesced, kept: &Preserved) -> &dyn DiskMut;
     /// Writes bitmap, activity log and then the superblock as `change` says; durable, in that order.
-    fn settle(&self, change: &MetadataChange, overwritten: &ExtentSet, quiet: &Quiesced, kept: &Preserved) -> End;
+    fn settle(
+        &self,
+        change: &MetadataChange,
+        overwritten: &ExtentSet,
+        quiet: &Quiesced,
+        kept: &Preserved,
+    ) -> End;
 }

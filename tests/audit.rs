@@ -1,0 +1,244 @@
+//! The audit against wrong plans: one drawn from a real split brain passes, and each way of spoiling it is
+//! found by the rule that is there for it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod captures;
+
+use captures::Capture;
+use std::sync::Arc;
+use unsplit::edge::blockdev::{BlockFile, Mode};
+use unsplit::edge::clock::SystemClock;
+use unsplit::edge::drbd::offline::OfflineReplica;
+use unsplit::edge::layout::read_layout_within;
+use unsplit::engine::inquiry::{Sight, diff, look};
+use unsplit::engine::plans::canonical;
+use unsplit::judge::audit::{Finding, seal, unseal_stored};
+use unsplit::judge::planner::{Inputs, draw, draw_undo};
+use unsplit::judge::units::{attribute, losses};
+use unsplit::model::delta::Delta;
+use unsplit::model::drbd::{GenerationUuid, device_flag};
+use unsplit::model::extent::{Extent, ExtentSet};
+use unsplit::model::id::{Digest, IncidentId, NodeName, ResourceName};
+use unsplit::model::plan::{Plan, Step};
+use unsplit::model::policy::Settings;
+use unsplit::model::side::{Pair, Side};
+use unsplit::model::verdict::{Reason, Trace};
+use unsplit::ports::progress::Silent;
+use unsplit::ports::replica::Replica;
+
+struct World {
+    sight: Sight,
+    delta: Delta,
+    plan: Plan,
+    _folder: tempfile::TempDir,
+}
+
+fn world(capture: Capture, survivor: Side) -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let images = capture.unpack(folder.path());
+    let open = |at: usize, name: &str| {
+        let file = Arc::new(BlockFile::open(&images[at], Mode::ReadOnly).unwrap());
+        OfflineReplica::open(NodeName::new(name).unwrap(), file, None, None, None).unwrap()
+    };
+    let sides = Pair::new(open(0, "node1"), open(1, "node2"));
+    let replicas = sides.as_ref().map(|side| side as &dyn Replica);
+    let sight = look(replicas, &Settings::drbd_defaults(), &SystemClock).unwrap();
+    let delta = diff(replicas, &sight, false, 2, &Silent).unwrap();
+    let layouts = Pair::from_fn(|side| read_layout_within(replicas[side].data(), delta.size));
+    let plan = draw(Inputs {
+        resource: ResourceName::new("r0").unwrap(),
+        evidence: &sight.evidence,
+        superblocks: sight.superblocks.clone(),
+        delta: &delta,
+        survivor,
+        salvage: true,
+        full: false,
+        losses: losses(&attribute(&delta, &layouts), survivor),
+        trace: Trace::new(Reason { rule: "test".into(), evidence: String::new(), conclusion: String::new() }),
+    })
+    .unwrap();
+    World { sight, delta, plan, _folder: folder }
+}
+
+fn findings(world: &World, plan: Plan) -> Vec<Finding> {
+    let (_, digest) = canonical(&plan).unwrap();
+    seal(plan, digest, &world.sight.evidence, &world.delta).err().unwrap_or_default()
+}
+
+#[test]
+fn plans_from_real_split_brains_pass() {
+    for capture in Capture::ALL {
+        for survivor in Side::BOTH {
+            let world = world(capture, survivor);
+            assert_eq!(findings(&world, world.plan.clone()), [], "{capture:?} {survivor}");
+            let (_, digest) = canonical(&world.plan).unwrap();
+            assert!(unseal_stored(world.plan.clone(), digest).is_ok());
+            let incident = IncidentId::new("i1").unwrap();
+            let undo = draw_undo(
+                &world.plan,
+                incident,
+                world.sight.superblocks.clone(),
+                Pair::new(Digest([0; 32]), Digest([0; 32])),
+            );
+            let (_, digest) = canonical(&undo).unwrap();
+            assert_eq!(unseal_stored(undo, digest).err(), None);
+        }
+    }
+}
+
+fn swap(plan: &mut Plan, one: impl Fn(&Step) -> bool, other: impl Fn(&Step) -> bool) {
+    let (one, other) = (plan.steps.iter().position(one).unwrap(), plan.steps.iter().position(other).unwrap());
+    plan.steps.swap(one, other);
+}
+
+fn is_preserve(step: &Step) -> bool {
+    matches!(step, Step::Preserve { .. })
+}
+
+fn is_mark(step: &Step) -> bool {
+    matches!(step, Step::MarkInconsistent { .. })
+}
+
+fn is_overwrite(step: &Step) -> bool {
+    matches!(step, Step::Overwrite { .. })
+}
+
+/// A way of spoiling a plan, and the rule that must notice.
+type Spoiler = (&'static str, fn(&mut Plan));
+
+const SPOILERS: &[Spoiler] = &[
+    ("schema", |plan| plan.version = 2),
+    ("two-sides", |plan| plan.names.b = plan.names.a.clone()),
+    ("two-sides", |plan| plan.basis.b.source.data = plan.basis.a.source.data.clone()),
+    ("inside", |plan| plan.overwrite = ExtentSet::whole(plan.size + 4096)),
+    ("inside", |plan| plan.size += 4096),
+    ("exactly-once", |plan| plan.steps.retain(|step| !is_preserve(step))),
+    ("exactly-once", |plan| plan.steps.retain(|step| *step != Step::CheckBasis)),
+    ("exactly-once", |plan| plan.steps.retain(|step| *step != Step::Quiesce)),
+    ("exactly-once", |plan| plan.steps.retain(|step| !is_mark(step))),
+    ("exactly-once", |plan| plan.steps.retain(|step| *step != Step::VerifyRelation)),
+    ("exactly-once", |plan| plan.steps.push(Step::Record)),
+    ("discard-before-preserve", |plan| swap(plan, is_preserve, is_mark)),
+    ("half-written-unmarked", |plan| swap(plan, is_mark, is_overwrite)),
+    ("stale-evidence", |plan| swap(plan, |s| *s == Step::CheckBasis, is_preserve)),
+    ("stale-evidence", |plan| swap(plan, |s| *s == Step::CheckBasis, is_mark)),
+    ("quiesce-first", |plan| swap(plan, |s| *s == Step::Quiesce, |s| *s == Step::CheckBasis)),
+    ("verify-last", |plan| swap(plan, is_overwrite, |s| matches!(s, Step::VerifyContent { .. }))),
+    ("record-last", |plan| swap(plan, |s| *s == Step::Record, |s| matches!(s, Step::VerifyContent { .. }))),
+    ("settle", |plan| {
+        let (survivor, victim) = (plan.survivor, plan.victim());
+        swap(
+            plan,
+            |s| *s == Step::SettleMetadata { side: survivor },
+            |s| *s == Step::SettleMetadata { side: victim },
+        );
+    }),
+    ("settle", |plan| {
+        let victim = plan.victim();
+        swap(plan, is_overwrite, |s| *s == Step::SettleMetadata { side: victim });
+    }),
+    ("survivor-untouched", |plan| {
+        let survivor = plan.survivor;
+        for step in &mut plan.steps {
+            if let Step::Overwrite { side, .. } = step {
+                *side = survivor;
+            }
+        }
+    }),
+    ("survivor-untouched", |plan| {
+        plan.metadata[plan.survivor].during = Some(plan.metadata[plan.survivor].after.clone())
+    }),
+    ("numbers", |plan| {
+        for step in &mut plan.steps {
+            if let Step::Preserve { bytes } = step {
+                *bytes -= 1;
+            }
+        }
+    }),
+    ("numbers", |plan| {
+        for step in &mut plan.steps {
+            if let Step::Overwrite { bytes, .. } = step {
+                *bytes += 4096;
+            }
+        }
+    }),
+    ("same-generation", |plan| {
+        let victim = plan.victim();
+        plan.metadata[victim].after.current = GenerationUuid(0x1234);
+    }),
+    ("same-generation", |plan| {
+        plan.metadata.a.after.current = GenerationUuid(0x1234);
+        plan.metadata.b.after.current = GenerationUuid(0x1234);
+    }),
+    ("nothing-left", |plan| {
+        for side in Side::BOTH {
+            let after = &mut plan.metadata[side].after;
+            after.bitmap = GenerationUuid(6);
+            after.peers.iter_mut().for_each(|slot| slot.bitmap_uuid = GenerationUuid(6));
+        }
+    }),
+    ("nothing-left", |plan| plan.metadata.a.after.flags |= device_flag::CRASHED_PRIMARY),
+    ("nothing-left", |plan| plan.metadata.b.after.flags |= device_flag::PRIMARY_IND),
+    ("nothing-left", |plan| plan.metadata.a.clear_slots.clear()),
+    ("third-peers", |plan| plan.metadata.a.clear_slots.push(7)),
+    ("up-to-date", |plan| plan.metadata.b.after.flags &= !device_flag::WAS_UP_TO_DATE),
+    ("half-written-unmarked", |plan| {
+        let victim = plan.victim();
+        plan.metadata[victim].during = None;
+    }),
+    ("half-written-unmarked", |plan| {
+        let victim = plan.victim();
+        plan.metadata[victim].during.as_mut().unwrap().flags |= device_flag::CONSISTENT;
+    }),
+    ("geometry", |plan| plan.metadata.a.after.effective_size -= 8),
+    ("geometry", |plan| plan.metadata.b.after.bm_offset -= 8),
+    ("geometry", |plan| plan.metadata.b.after.device_uuid ^= 1),
+    ("everything-that-differs", |plan| {
+        let first = plan.overwrite.iter().next().unwrap();
+        plan.overwrite =
+            plan.overwrite.subtract(&[Extent { start: first.start, len: 4096 }].into_iter().collect());
+    }),
+    ("everything-that-differs", |plan| {
+        plan.overwrite = plan.overwrite.union(&[Extent { start: 0, len: 4096 }].into_iter().collect());
+    }),
+    ("basis", |plan| plan.basis.a.content = Digest([1; 32])),
+    ("basis", |plan| plan.basis.b.area = Digest([1; 32])),
+    ("basis", |plan| plan.basis.b.source.data.push('x')),
+    ("names", |plan| plan.names.a = NodeName::new("other").unwrap()),
+    ("losses", |plan| plan.losses.iter_mut().for_each(|unit| unit.both += 1)),
+    ("nothing-lost-untold", |plan| plan.losses.clear()),
+];
+
+#[test]
+fn every_spoiled_plan_is_found_out_by_its_rule() {
+    for capture in [Capture::Drbd84Down, Capture::Drbd9Attached] {
+        let world = world(capture, Side::A);
+        for (at, (rule, spoil)) in SPOILERS.iter().enumerate() {
+            let mut plan = world.plan.clone();
+            spoil(&mut plan);
+            assert_ne!(plan, world.plan, "spoiler {at} ({rule}) must change something");
+            let found = findings(&world, plan);
+            assert!(
+                found.iter().any(|finding| finding.rule == *rule),
+                "{capture:?}: spoiler {at} ({rule}) is not found: {found:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_inconsistent_survivor_is_refused() {
+    let mut world = world(Capture::Drbd84Down, Side::B);
+    world.sight.evidence.b.superblock.flags &= !device_flag::CONSISTENT;
+    let found = findings(&world, world.plan.clone());
+    assert!(found.iter().any(|finding| finding.rule == "survivor-consistent"), "{found:?}");
+}
+
+#[test]
+fn a_partial_comparison_without_a_common_base_is_refused() {
+    let mut world = world(Capture::Drbd84Down, Side::B);
+    world.delta.marks_complete = false;
+    let found = findings(&world, world.plan.clone());
+    assert!(found.iter().any(|finding| finding.rule == "common-base"), "{found:?}");
+}
