@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`model`] | plain data: extents, evidence, delta, plan, records |
 //! | [`judge`] | pure decisions: lineage, policy, planner, audit |
-//! | [`format`] | bytes or text to model and back; no I/O |
+//! | [`mod@format`] | bytes or text to model and back; no I/O |
 //! | [`proof`] | values that only a check can create |
 //! | [`ports`] | the seam: traits for reading and, separately, for acting |
 //! | [`digest`] | parallel reading, comparing and hashing |

@@ -380,7 +380,13 @@ fn a_delta_tells_who_changed_what() {
         set(&[(10 * BLOCK, 2 * BLOCK), (30 * BLOCK, BLOCK), (40 * BLOCK, BLOCK)]),
         set(&[(20 * BLOCK, BLOCK), (30 * BLOCK, BLOCK), (100 * BLOCK, BLOCK)]),
     );
-    let ask = |scope| Question { size, marked: marked.clone(), marks_complete: true, scope };
+    let ask = |scope| Question {
+        size,
+        marked: marked.clone(),
+        doubt: Pair::new(ExtentSet::empty(), ExtentSet::empty()),
+        marks_complete: true,
+        scope,
+    };
 
     let found = delta(&a, &b, ask(Scope::Candidates), 2, &Counting::default()).unwrap();
     assert_eq!(found.differs_as(Class::OnlyA), set(&[(10 * BLOCK, BLOCK)]));
@@ -435,6 +441,7 @@ fn disks_that_change_meanwhile_are_noticed() {
     let ask = Question {
         size: zeros.size,
         marked: Pair::new(ExtentSet::empty(), ExtentSet::empty()),
+        doubt: Pair::new(ExtentSet::empty(), ExtentSet::empty()),
         marks_complete: false,
         scope: Scope::Everything,
     };

@@ -136,6 +136,17 @@ fn show(
     }
     screen.line("")?;
     class_table(screen, names, delta)?;
+    for side in crate::model::side::Side::BOTH {
+        let doubtful = delta.doubtful(side).bytes();
+        if doubtful > 0 {
+            screen.line(format!(
+                "  Of what only {} marked, {} may have been written on {} as well: its activity log was hot there.",
+                names[side.other()],
+                human(doubtful),
+                names[side]
+            ))?;
+        }
+    }
     unexplained(screen, delta)?;
     unit_table(screen, names, found)?;
     if args.extents {

@@ -389,6 +389,12 @@ fn lost(screen: &mut Screen, plan: &Plan) -> std::io::Result<()> {
     if fetched > 0 {
         screen.line(format!("  And {} that only {keep} wrote will be copied to {lose}.", human(fetched)))?;
     }
+    if plan.doubtful > 0 {
+        screen.line(format!(
+            "  Of that, {} may have been written on {lose} as well: its activity log was hot there.",
+            human(plan.doubtful)
+        ))?;
+    }
     Ok(())
 }
 

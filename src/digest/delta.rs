@@ -15,6 +15,8 @@ pub struct Question {
     pub size: u64,
     /// What each side marked as changed; clipped to `size`.
     pub marked: Pair<ExtentSet>,
+    /// What each side may have written although the other marked it; clipped to `size`.
+    pub doubt: Pair<ExtentSet>,
     /// Whether the marks explain every difference.
     pub marks_complete: bool,
     /// What to compare: the union of the marks, or everything.
@@ -34,8 +36,9 @@ pub fn delta(
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<Delta, CompareError> {
-    let Question { size, marked, marks_complete, scope } = question;
+    let Question { size, marked, doubt, marks_complete, scope } = question;
     let marked = marked.map(|marks| marks.clip(size));
+    let doubt = doubt.map(|doubt| doubt.clip(size));
     let extents = match scope {
         Scope::Candidates => marked.a.union(&marked.b),
         Scope::Everything => ExtentSet::whole(size),
@@ -46,5 +49,5 @@ pub fn delta(
     if !differs.is_empty() && content.a == content.b {
         return Err(CompareError::Moving { bytes: differs.bytes() });
     }
-    Ok(Delta { size, scope, marked, marks_complete, differs, content, unreadable, compared })
+    Ok(Delta { size, scope, marked, doubt, marks_complete, differs, content, unreadable, compared })
 }

@@ -6,6 +6,7 @@ use crate::judge::lineage::{Incomparable, compare, view};
 use crate::model::delta::{Delta, Scope};
 use crate::model::drbd::{MetadataFormat, Superblock};
 use crate::model::evidence::Evidence;
+use crate::model::extent::ExtentSet;
 use crate::model::lineage::{Comparison, Lineage, Relation};
 use crate::model::plan::RawBlock;
 use crate::model::policy::Settings;
@@ -160,6 +161,25 @@ fn is_a_pair(superblocks: &Pair<Superblock>) -> Result<(), InquiryError> {
     Ok(())
 }
 
+/// Who marked what. A bit in a bitmap is certain. A hot activity log extent of 4 MiB only says that its node *may* have written
+/// there shortly before the evidence was taken; where the other side's bitmap is certain, the block is that side's and the hot log
+/// is a doubt. Without this, two Primaries' logs would make every block of an extent look like a conflict. The union of the marks
+/// stays the same, so nothing is compared less.
+fn attribute_marks(evidence: &Pair<Evidence>, size: u64) -> (Pair<ExtentSet>, Pair<ExtentSet>) {
+    let certain =
+        |side: Side| evidence[side].marks.candidates(size).subtract(&evidence[side].marks.only_hot(size));
+    let (mut marked, mut doubt) = (
+        Pair::new(ExtentSet::empty(), ExtentSet::empty()),
+        Pair::new(ExtentSet::empty(), ExtentSet::empty()),
+    );
+    for side in Side::BOTH {
+        let (hot, theirs) = (evidence[side].marks.only_hot(size), certain(side.other()));
+        marked[side] = certain(side).union(&hot.subtract(&theirs));
+        doubt[side] = hot.intersect(&theirs);
+    }
+    (marked, doubt)
+}
+
 /// Compares contents: the candidates where the lineages have a common base, everything otherwise or when
 /// `full` is asked for.
 ///
@@ -177,8 +197,8 @@ pub fn diff(
         return Err(InquiryError::Unrelated { name: sight.comparison.name.clone() });
     }
     let size = sight.evidence.a.superblock.effective_size * 512;
-    let marked = sight.evidence.as_ref().map(|seen| seen.marks.candidates(size));
+    let (marked, doubt) = attribute_marks(&sight.evidence, size);
     let scope = if full || !complete { Scope::Everything } else { Scope::Candidates };
-    let question = Question { size, marked, marks_complete: complete, scope };
+    let question = Question { size, marked, doubt, marks_complete: complete, scope };
     Ok(delta(replicas.a.data(), replicas.b.data(), question, threads, progress)?)
 }

@@ -122,6 +122,7 @@ pub fn draw(inputs: Inputs<'_>) -> Result<Plan, Undrawable> {
             Step::Record,
         ],
         losses,
+        doubtful: delta.doubtful(victim).bytes(),
         trace,
     })
 }
@@ -173,6 +174,7 @@ pub fn draw_undo(
             Step::Record,
         ],
         losses: Vec::new(),
+        doubtful: 0,
         trace,
     }
 }

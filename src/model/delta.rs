@@ -62,8 +62,12 @@ pub struct Delta {
     pub size: u64,
     /// What was compared.
     pub scope: Scope,
-    /// What each side marked as changed, clipped to `size`.
+    /// What each side marked as changed, clipped to `size`: its bitmap, and what its activity log kept hot where
+    /// the other side's bitmap does not claim the block.
     pub marked: Pair<ExtentSet>,
+    /// Marked by the other side's bitmap, not by this one's, but hot in this side's activity log: this side may have
+    /// written it, too.
+    pub doubt: Pair<ExtentSet>,
     /// Whether the marks explain every difference (the lineages have a common base).
     pub marks_complete: bool,
     /// What really differs, in whole 4 KiB blocks (the last may be shorter).
@@ -93,6 +97,12 @@ impl Delta {
     #[must_use]
     pub fn differs_as(&self, class: Class) -> ExtentSet {
         self.marked_as(class).intersect(&self.differs)
+    }
+
+    /// Differing blocks that the other side marked and that this side may have written, too.
+    #[must_use]
+    pub fn doubtful(&self, side: Side) -> ExtentSet {
+        self.doubt[side].intersect(&self.differs)
     }
 
     /// Marked blocks of a class that turned out equal by content. Empty for [`Class::Unmarked`].

@@ -77,6 +77,15 @@ pub struct Marks {
 }
 
 impl Marks {
+    /// What only the activity log claims: hot, but not set in the bitmap. `size` is the compared size in bytes.
+    #[must_use]
+    pub fn only_hot(&self, size: u64) -> ExtentSet {
+        match self.slot {
+            None => ExtentSet::empty(),
+            Some(_) => self.candidates(size).subtract(&self.bitmap),
+        }
+    }
+
     /// Bitmap and, where the log is hot, its extents: everything this replica may have written alone.
     /// `size` is the compared size in bytes.
     #[must_use]

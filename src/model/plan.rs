@@ -202,6 +202,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What will be lost from the survivor's point of view, per unit, in the survivor's layout.
     pub losses: Vec<UnitLoss>,
+    /// Bytes counted as the survivor's only that the victim may have written, too: its activity log was hot there.
+    pub doubtful: u64,
     /// Why.
     pub trace: Trace,
 }

@@ -36,6 +36,10 @@ pub struct DeltaSummary {
     pub both: u64,
     /// Differs, marked by neither.
     pub unmarked: u64,
+    /// Differs, marked by B's bitmap, but hot in A's activity log: A may have written it, too. Part of `only-b`.
+    pub doubt_a: u64,
+    /// The same of B; part of `only-a`.
+    pub doubt_b: u64,
     /// The marks explain every difference: the lineages have a common base.
     pub marks_complete: bool,
     /// Could not be read on A, of what had to be compared.
@@ -57,6 +61,8 @@ impl DeltaSummary {
             only_b: bytes(Class::OnlyB),
             both: bytes(Class::Both),
             unmarked: bytes(Class::Unmarked),
+            doubt_a: delta.doubtful(Side::A).bytes(),
+            doubt_b: delta.doubtful(Side::B).bytes(),
             marks_complete: delta.marks_complete,
             unreadable_a: unreadable(Side::A),
             unreadable_b: unreadable(Side::B),
@@ -87,11 +93,19 @@ impl DeltaSummary {
         }
     }
 
-    /// Bytes of `victim` that may hold something the survivor never had: what it marked and, because nobody knows
-    /// who wrote them, what nobody marked. Without complete marks, everything that differs.
+    /// Bytes of `victim` that may hold something the survivor never had: what it marked, what its hot activity log leaves in
+    /// doubt, and, because nobody knows who wrote them, what nobody marked. Without complete marks, everything that differs.
     #[must_use]
     pub fn discarded(&self, victim: Side) -> u64 {
-        if self.marks_complete { self.differs() - self.only(victim.other()) } else { self.differs() }
+        let doubt = match victim {
+            Side::A => self.doubt_a,
+            Side::B => self.doubt_b,
+        };
+        if self.marks_complete {
+            self.differs().saturating_sub(self.only(victim.other())).saturating_add(doubt).min(self.differs())
+        } else {
+            self.differs()
+        }
     }
 
     /// The same numbers seen from the other side.
@@ -100,6 +114,8 @@ impl DeltaSummary {
         DeltaSummary {
             only_a: self.only_b,
             only_b: self.only_a,
+            doubt_a: self.doubt_b,
+            doubt_b: self.doubt_a,
             unreadable_a: self.unreadable_b,
             unreadable_b: self.unreadable_a,
             ..*self

@@ -12,6 +12,7 @@ fn delta(size: u64, a: &[(u64, u64)], b: &[(u64, u64)], differs: &[(u64, u64)]) 
         size,
         scope: Scope::Everything,
         marked: Pair::new(set(a), set(b)),
+        doubt: Pair::new(ExtentSet::empty(), ExtentSet::empty()),
         marks_complete: true,
         differs: set(differs),
         content: Pair::new(Digest([0; 32]), Digest([0; 32])),
