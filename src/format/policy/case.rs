@@ -90,6 +90,12 @@ pub struct WrittenDelta {
     pub both: u64,
     /// Marked by neither.
     pub unmarked: u64,
+    /// Part of `only-b` that A may have written, too: hot in its activity log.
+    #[serde(default)]
+    pub doubt_a: u64,
+    /// Part of `only-a` that B may have written, too.
+    #[serde(default)]
+    pub doubt_b: u64,
     /// Could not be read on A.
     pub unreadable_a: u64,
     /// Could not be read on B.
@@ -226,6 +232,8 @@ impl Written {
                 only_b: written.only_b,
                 both: written.both,
                 unmarked: written.unmarked,
+                doubt_a: written.doubt_a,
+                doubt_b: written.doubt_b,
                 marks_complete: comparison.common_base,
                 unreadable_a: written.unreadable_a,
                 unreadable_b: written.unreadable_b,
