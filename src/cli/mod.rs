@@ -1,1 +1,3 @@
 //! The command line: one file per command, and the rendering of what they show.
+
+pub mod report;
