@@ -32,8 +32,22 @@ pub(super) fn line(text: &str, max: usize) -> String {
 
 /// As [`line()`], escaped for HTML text and for attributes in double or single quotes.
 pub(super) fn html(text: &str, max: usize) -> String {
-    let mut out = String::new();
-    for c in line(text, max).chars() {
+    escaped(&line(text, max))
+}
+
+/// As [`html()`], but what is too long loses its end: for places too narrow to show both ends.
+pub(super) fn html_start(text: &str, max: usize) -> String {
+    let whole = line(text, usize::MAX);
+    if whole.chars().count() <= max {
+        return escaped(&whole);
+    }
+    let start: String = whole.chars().take(max.saturating_sub(1)).collect();
+    escaped(&format!("{start}\u{2026}"))
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
@@ -61,6 +75,8 @@ mod tests {
     fn long_text_keeps_both_ends() {
         assert_eq!(line("abcdefghij", 10), "abcdefghij");
         assert_eq!(line("abcdefghijk", 10), "abcd...ijk");
+        assert_eq!(html_start("<bcdef", 4), "&lt;bc\u{2026}");
+        assert_eq!(html_start("<bcd", 4), "&lt;bcd");
         assert_eq!(line(&"\u{202e}".repeat(1000), 20).chars().count(), 20);
     }
 }

@@ -194,7 +194,7 @@ fn units(page: &mut Page, data: &ReportData, names: &Pair<String>) {
             show(unit.only_b),
             show(unit.both),
             show(unit.unmarked),
-            words::meaning(unit, &names.as_ref().map(|name| clean::line(name, 10)))
+            words::brief_meaning(unit, &names.as_ref().map(|name| clean::line(name, 10)))
         ));
     }
     page.more(order.len().saturating_sub(UNITS), "units, with fewer differences");
@@ -245,7 +245,7 @@ fn map(page: &mut Page, data: &ReportData, names: &Pair<String>) {
     page.wrap(
         "  ",
         &format!(
-            "One sign is {}. A: changed on {} only. B: changed on {} only. X: changed on both, a conflict. \
+            "One sign is {}. A: changed on {} only. B: changed on {} only. X: changed on both sides. \
              ?: differs, recorded by neither. !: unreadable. ~: marked as changed but equal. .: no difference found.",
             human(step),
             names.a,

@@ -21,14 +21,24 @@ pub(super) enum Mood {
     Alarm,
 }
 
-/// The headline: at most one short sentence, and how bad it is.
+/// The headline: one or two short sentences, and how bad it is.
 pub(super) fn headline(data: &ReportData) -> (Mood, String) {
+    let (mood, text) = finding(data);
+    match (data.unreadable.is_empty(), data.differs().total()) {
+        (true, _) => (mood, text),
+        (false, 0) => (
+            Mood::Alarm,
+            "Incomplete: parts could not be read. Nothing else that was compared differs.".to_owned(),
+        ),
+        (false, _) => (Mood::Alarm, format!("{text} Parts could not be read.")),
+    }
+}
+
+/// The headline if everything could be read.
+fn finding(data: &ReportData) -> (Mood, String) {
     let (a, b) = (&data.names.a, &data.names.b);
     let differs = data.differs().total();
     let relation = data.comparison.as_ref().map(|comparison| comparison.relation);
-    if !data.unreadable.is_empty() {
-        return (Mood::Alarm, "Parts could not be read: this comparison is incomplete.".to_owned());
-    }
     match (relation, differs) {
         (Some(Relation::InSync), 0) => (Mood::Calm, format!("In sync: {a} and {b} hold the same data.")),
         (Some(Relation::InSync), _) => {
@@ -167,6 +177,16 @@ pub(super) fn meaning(unit: &UnitRow, names: &Pair<String>) -> String {
     }
 }
 
+/// [`meaning`] for a narrow column.
+pub(super) fn brief_meaning(unit: &UnitRow, names: &Pair<String>) -> String {
+    match changed(&unit.differs()) {
+        Changed::Nobody => "no difference".to_owned(),
+        Changed::Only(side) => format!("keep {}'s", names[side]),
+        Changed::Both => "CONFLICT".to_owned(),
+        Changed::Unexplained => "look closer".to_owned(),
+    }
+}
+
 /// A unit's kind.
 pub(super) fn kind(kind: UnitKind) -> &'static str {
     match kind {
@@ -182,8 +202,8 @@ pub(super) fn kind(kind: UnitKind) -> &'static str {
 pub(super) fn log(log: LogState) -> &'static str {
     match log {
         LogState::Clean => "clean",
-        LogState::Hot => "hot: was Primary, its last extents count as written",
-        LogState::Disabled => "proves nothing: everything counts as written",
+        LogState::Hot => "hot: its last extents count as written",
+        LogState::Disabled => "proves nothing: all counts as written",
     }
 }
 
@@ -256,8 +276,7 @@ pub(super) fn worst_losses(discard: &Discard, top: usize) -> (Vec<&crate::model:
     (all, more)
 }
 
-/// The units by differing bytes, most first (the volume's order among equals), as indices: those that differ, or all
-/// when `with_equal`.
+/// The units by differing bytes, most first (the volume's order among equals), as indices.
 pub(super) fn ranked(units: &[UnitRow]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..units.len()).collect();
     order.sort_by_key(|index| std::cmp::Reverse(units[*index].differs().total()));

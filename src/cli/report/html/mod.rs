@@ -15,7 +15,7 @@ const CSS: &str = include_str!("page.css");
 const JS: &str = include_str!("page.js");
 /// SHA-256 of [`CSS`] and [`JS`] in base 64: with them the page's policy admits these two texts and nothing else, should
 /// any foreign text ever slip through the escaping. A test compares.
-const CSS_SHA256: &str = "ClS0B8mgQYyppr1DMVjKS3GjqlaNioy8AE8009e6lEY=";
+const CSS_SHA256: &str = "6OLgnuOKjmdsJy0+bJP4VQ9ep/RvSkQwEgSkv2vEvNc=";
 const JS_SHA256: &str = "w4LGKAG6Ox9jZ028zCVvbwWvQM0OZ2WlpGvToowFRWM=";
 
 /// Cells of the volume's map at most.
@@ -56,8 +56,8 @@ pub fn render_html(data: &ReportData) -> String {
     }
     sections::header(&mut out, data);
     sections::choices(&mut out, data);
-    sections::next(&mut out, data);
     map(&mut out, data, &ranks);
+    sections::next(&mut out, data);
     // The strips come before the rest on the page but after it in the budget.
     let mut rest = String::new();
     sections::units(&mut rest, data, &order);
@@ -75,9 +75,9 @@ pub fn render_html(data: &ReportData) -> String {
 /// Rows and columns of the volume's map: one row as long as the eye can follow it.
 fn grid(units: usize) -> (usize, usize) {
     match units {
-        0..=8 => (1, 500),
-        9..=24 => (2, 500),
-        25..=64 => (4, 500),
+        0..=8 => (1, 512),
+        9..=24 => (2, 512),
+        25..=64 => (4, 512),
         _ => (8, MAP_CELLS / 8),
     }
 }
@@ -99,6 +99,9 @@ fn map(out: &mut String, data: &ReportData, ranks: &[Option<usize>]) {
         out,
         "<section><h2>Map of the volume <span class=\"soft\">({}, start to end)</span></h2>",
         human(data.size)
+    );
+    out.push_str(
+        "<p class=\"soft swipe\">This screen is narrow: swipe the maps sideways to see all of them.</p>",
     );
     for row in all.chunks(columns) {
         let (start, end) = (row.first().map_or(0, |c| c.at), row.last().map_or(0, |c| c.at + c.len));

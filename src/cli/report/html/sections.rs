@@ -54,7 +54,7 @@ pub(super) fn header(out: &mut String, data: &ReportData) {
         let _ = write!(out, "<p class=\"verdict\"><b>Verdict: {word}.</b> {}</p>", sentence(&text));
     }
     if !data.unreadable.is_empty() {
-        out.push_str("<div class=\"warn\"><b>Could not be read:</b><ul>");
+        out.push_str("<div class=\"warn\"><b>Could not be read, so this comparison is incomplete:</b><ul>");
         for one in data.unreadable.iter().take(ENTRIES) {
             let _ = write!(
                 out,
@@ -174,7 +174,7 @@ pub(super) fn legend(out: &mut String, data: &ReportData, step: u64) {
         (rect("fb", 1, 14), format!("below the middle: changed on <b>{b}</b>")),
         (
             rect("hx", 3, 10),
-            "hatched, in the middle: changed on <b>both</b>, and different: a conflict".to_owned(),
+            "hatched, with a pointer below: changed on <b>both</b>, and different: a conflict".to_owned(),
         ),
     ];
     if data.equal() > 0 {
@@ -224,10 +224,10 @@ pub(super) fn units(out: &mut String, data: &ReportData, order: &[usize]) {
     if data.units.is_empty() {
         return;
     }
-    let (a, b) = (name(&data.names.a), name(&data.names.b));
+    let (a, b) = (clean::html(&data.names.a, 20), clean::html(&data.names.b, 20));
     let _ = write!(
         out,
-        "<section class=\"long\"><h2>Units: bytes that differ</h2><div class=\"scroll\"><table><thead><tr><th>unit</th>\
+        "<section class=\"long\"><h2>Units: bytes that differ</h2><div class=\"scroll\"><table class=\"wide\"><thead><tr><th>unit</th>\
          <th class=\"num\">size</th><th class=\"num\">{a} only</th><th class=\"num\">{b} only</th>\
          <th class=\"num\">both</th><th class=\"num\">neither</th><th>what it means</th></tr></thead><tbody>"
     );
@@ -241,7 +241,7 @@ pub(super) fn units(out: &mut String, data: &ReportData, order: &[usize]) {
             out,
             "<tr id=\"u{rank}\" data-name=\"{shown}\"><td class=\"name\">{shown}<br><span class=\"soft\">{}{content}</span></td>\
              <td class=\"num\">{}</td><td class=\"num\">{}</td><td class=\"num\">{}</td><td class=\"num\">{}</td>\
-             <td class=\"num\">{}</td><td><span class=\"badge {}\">{}</span></td></tr>",
+             <td class=\"num\">{}</td><td class=\"means\"><span class=\"badge {}\">{}</span></td></tr>",
             words::kind(unit.kind),
             human(unit.bytes()),
             show(unit.only_a),

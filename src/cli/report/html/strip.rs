@@ -20,7 +20,7 @@ const BAND: u64 = 12;
 /// Room above the lanes for the units' names, if they are shown.
 const NAMES: u64 = 24;
 /// Room below for the offsets.
-const AXIS: u64 = 18;
+const AXIS: u64 = 26;
 /// Steps of a bar's height.
 const LEVELS: u64 = 6;
 
@@ -155,7 +155,7 @@ pub(super) fn draw(out: &mut String, data: &ReportData, strip: &Strip<'_>) {
             lanes[side],
             GUTTER - 8,
             lanes[side] + LANE / 2 + 5,
-            clean::html(&data.names[side], 12)
+            clean::html(&data.names[side], 11)
         );
     }
     let _ = write!(out, "<rect class=\"band\" x=\"{x}\" y=\"{middle}\" width=\"{wide}\" height=\"{BAND}\"/>");
@@ -178,6 +178,7 @@ pub(super) fn draw(out: &mut String, data: &ReportData, strip: &Strip<'_>) {
     if strip.named {
         names(out, data, strip, &bars);
     }
+    pointers(out, &bars, top + 2 * LANE + BAND + 1);
     axis(out, &bars, first.at, last.at + last.len, height);
     out.push_str("</svg></div>");
 }
@@ -209,21 +210,25 @@ fn names(out: &mut String, data: &ReportData, strip: &Strip<'_>, bars: &Bars<'_>
             tenths(left),
             tenths(wide.saturating_sub(10).max(5))
         );
-        let _ = write!(edges, "M{} 0V{}", tenths(left), NAMES + 2 * LANE + BAND);
-        // About 6.6 SVG units per character.
-        let room = usize::try_from(wide / 66).unwrap_or(0).saturating_sub(1);
+        if wide >= 120 {
+            let _ = write!(edges, "M{} 0V{}", tenths(left), NAMES + 2 * LANE + BAND);
+        }
+        // SVG units per character, in tenths: those of conflicts are bold.
+        let character = if class == "ux" { 88 } else { 72 };
+        let room = usize::try_from(wide / character).unwrap_or(0).saturating_sub(1);
         if room >= 4 {
             let short = unit.name.rsplit('/').next().unwrap_or(&unit.name);
             let who = words::changed_by(unit, &data.names).unwrap_or_default();
             let long = format!("{short}: {who}");
+            let sign = if class == "ux" { "\u{2715} " } else { "" };
             let label = match () {
-                () if !who.is_empty() && long.chars().count() <= room => long,
-                () => short.to_owned(),
+                () if !who.is_empty() && long.chars().count() + 2 <= room => format!("{sign}{long}"),
+                () => format!("{sign}{short}"),
             };
             let text = format!(
-                "<text class=\"un-t\" x=\"{}\" y=\"14\">{}</text>",
+                "<text class=\"{class}-t\" x=\"{}\" y=\"14\">{}</text>",
                 tenths(left + 50),
-                clean::html(&label, room)
+                clean::html_start(&label, room)
             );
             match strip.ranks.get(index).copied().flatten() {
                 Some(rank) => {
@@ -236,24 +241,50 @@ fn names(out: &mut String, data: &ReportData, strip: &Strip<'_>, bars: &Bars<'_>
     let _ = write!(out, "<path class=\"edge\" d=\"{edges}\"/>");
 }
 
+/// Offsets below the lanes, at multiples of a power of two so that they read well.
 fn axis(out: &mut String, bars: &Bars<'_>, start: u64, end: u64, height: u64) {
     let (left, right) = (bars.x(0), bars.x(bars.cells.len()));
-    let ticks = if right - left > 4000 { 4 } else { 1 };
-    for tick in 0..=ticks {
-        let at = start + u64::try_from(u128::from(end - start) * tick / ticks).unwrap_or(0);
-        let x = left + u64::try_from(u128::from(right - left) * tick / ticks).unwrap_or(0);
-        let anchor = match tick {
-            0 => "start",
-            _ if tick == ticks => "end",
-            _ => "middle",
+    // Seven labels at most, and fewer when a last row is short.
+    let labels = ((right - left) / 1400).max(1);
+    let step = ((end - start) / labels).max(1).checked_next_power_of_two().unwrap_or(u64::MAX);
+    let mut at = start.checked_next_multiple_of(step);
+    while let Some(offset) = at.filter(|offset| *offset <= end) {
+        let along = u128::from(right - left) * u128::from(offset - start) / u128::from((end - start).max(1));
+        let x = left + u64::try_from(along).unwrap_or(0);
+        let anchor = match () {
+            () if x < left + 300 => "start",
+            () if x + 300 > right => "end",
+            () => "middle",
         };
         let _ = write!(
             out,
             "<text class=\"tick\" x=\"{}\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>",
             tenths(x),
-            height - 4,
-            human(at)
+            height - 3,
+            human(offset)
         );
+        at = offset.checked_add(step);
+    }
+}
+
+/// Pointers below the conflicts, so that the narrowest is not overlooked: one for each group of near cells.
+fn pointers(out: &mut String, bars: &Bars<'_>, y: u64) {
+    let mut groups: Vec<(u64, u64)> = Vec::new();
+    for index in
+        bars.cells.iter().enumerate().filter(|(_, cell)| cell.differs.both > 0).map(|(index, _)| index)
+    {
+        let (left, right) = (bars.x(index), bars.x(index + 1));
+        match groups.last_mut() {
+            Some(group) if left <= group.1 + 100 => group.1 = right,
+            _ => groups.push((left, right)),
+        }
+    }
+    let mut path = String::new();
+    for (left, right) in groups {
+        let _ = write!(path, "M{} {y}l-5 9h10z", tenths((left + right) / 2));
+    }
+    if !path.is_empty() {
+        let _ = write!(out, "<path class=\"fx\" d=\"{path}\"/>");
     }
 }
 

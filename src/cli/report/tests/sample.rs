@@ -11,10 +11,10 @@ use crate::model::size::BLOCK;
 use crate::model::verdict::{Trace, Verdict};
 
 /// Bytes of replicated data.
-pub const SIZE: u64 = 196_528 * 512;
+pub(super) const SIZE: u64 = 196_528 * 512;
 
 /// Extents from (first block, number of blocks).
-pub fn blocks(list: &[(u64, u64)]) -> ExtentSet {
+pub(super) fn blocks(list: &[(u64, u64)]) -> ExtentSet {
     list.iter().map(|(at, n)| Extent { start: at * BLOCK, len: n * BLOCK }).collect()
 }
 
@@ -25,7 +25,7 @@ fn guest(first: u64) -> Vec<(u64, u64)> {
 }
 
 /// The sample's delta. Side B's log has one hot extent without a write behind it.
-pub fn delta() -> Delta {
+pub(super) fn delta() -> Delta {
     let (mut a, mut b) = (guest(256), guest(6400));
     a.push((12_564, 40));
     b.push((12_584, 40));
@@ -47,7 +47,7 @@ pub fn delta() -> Delta {
 }
 
 /// A unit of consecutive MiB.
-pub fn unit(
+pub(super) fn unit(
     name: &str,
     kind: UnitKind,
     content: Option<&str>,
@@ -82,7 +82,7 @@ fn side(current: u64, bits: u64, after: u64, node: &str) -> SideFacts {
 }
 
 /// The whole sample.
-pub fn report() -> ReportData {
+pub(super) fn report() -> ReportData {
     let names = Pair::new("node1".to_owned(), "node2".to_owned());
     let classes = ClassFacts::all(&delta());
     let comparison = Comparison {
