@@ -12,6 +12,7 @@ pub mod incident;
 pub mod pair;
 pub mod plan;
 pub mod policy;
+pub mod report;
 pub mod resolve;
 pub mod salvage;
 pub mod screen;
@@ -73,6 +74,8 @@ pub enum Command {
     Resolve(resolve::ResolveArgs),
     /// Put back what a healing overwrote
     Undo(undo::UndoArgs),
+    /// Write down the whole comparison: for the ticket, as text, JSON or one HTML page
+    Report(report::command::ReportArgs),
     /// List, show and verify the kept copies
     Salvage(salvage::SalvageArgs),
     /// Show what was done, when and why
@@ -92,6 +95,7 @@ pub fn run(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
         Command::Plan(args) => plan::run(cli, args, screen),
         Command::Resolve(args) => resolve::run(cli, args, screen),
         Command::Undo(args) => undo::run(cli, args, screen),
+        Command::Report(args) => report::command::run(cli, args, screen),
         Command::Salvage(args) => salvage::run(cli, args, screen),
         Command::History(args) => history::run(cli, args, screen),
         Command::Policy(args) => policy::run(args, screen.out(), cli.json).map_err(Failure::internal),

@@ -103,15 +103,7 @@ pub fn draw_plan(
     let names = sight.evidence.as_ref().map(|seen| seen.name.clone());
     let keep = choice.keep_side(&names)?;
     let found = opened.diff(&sight, choice.full, pair.options.threads())?;
-    let case = Case {
-        names: names.clone(),
-        lineages: sight.lineages.clone(),
-        comparison: sight.comparison.clone(),
-        delta: DeltaSummary::of(&found.delta),
-        clues: Clues::default(),
-        keep,
-    };
-    let (survivor, auto, trace) = match decide(settings, &case) {
+    let (survivor, auto, trace) = match judge(settings, &sight, &found, keep) {
         Verdict::Agree { trace } => return Ok(Drawn::Agree(trace)),
         Verdict::Heal { survivor, auto, trace } => (survivor, auto, trace),
         held @ (Verdict::Hold { .. } | Verdict::Refuse { .. }) => return Ok(Drawn::Held(held)),
@@ -122,6 +114,20 @@ pub fn draw_plan(
     let sealed = plans::seal_healing(plan, &sight.evidence, &found.delta).map_err(Failure::internal)?;
     plans::keep(store, &sealed).map_err(Failure::internal)?;
     Ok(Drawn::Sealed { sealed, auto })
+}
+
+/// What the policy says of this pair.
+#[must_use]
+pub fn judge(settings: &Settings, sight: &Sight, found: &Found, keep: Option<Side>) -> Verdict {
+    let case = Case {
+        names: found.names.clone(),
+        lineages: sight.lineages.clone(),
+        comparison: sight.comparison.clone(),
+        delta: DeltaSummary::of(&found.delta),
+        clues: Clues::default(),
+        keep,
+    };
+    decide(settings, &case)
 }
 
 fn draw_from(
