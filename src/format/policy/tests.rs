@@ -3,6 +3,7 @@
 use super::{MAX_BYTES, load};
 use crate::model::id::ResourceName;
 use crate::model::policy::{AfterSb0pri, Keep};
+use proptest::prelude::*;
 
 fn said(text: &str) -> String {
     load(text, "p.toml").unwrap_err().to_string()
@@ -177,4 +178,18 @@ fn hostile_files_are_turned_away() {
     assert!(said(&many).contains("more than 1000"));
     let long = said(&format!("\"{}\u{7}\" = 1", "k".repeat(5000)));
     assert!(long.len() < 500 && !long.contains('\u{7}'), "{}", long.len());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nonsense_is_an_error_and_no_panic(text in "\\PC{0,200}", bytes in any::<[u8; 64]>()) {
+        for text in [text.as_str(), &String::from_utf8_lossy(&bytes)] {
+            if let Err(errors) = load(text, "x") {
+                prop_assert!(errors.errors.iter().all(|error| error.line > 0 && error.column > 0));
+            }
+            let _ = super::case::load(text, "x");
+        }
+    }
 }
