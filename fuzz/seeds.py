@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+"""Fills fuzz/corpus with seeds made from tests/data, so that the fuzzers start behind the magic numbers.
+
+Usage: fuzz/seeds.py     then: cargo +nightly fuzz run TARGET
+"""
+import pathlib
+import struct
+
+ROOT = pathlib.Path(__file__).resolve().parent
+DATA = ROOT.parent / "tests" / "data"
+DISK = 100663296  # size of the captured devices, bytes
+
+
+def seed(target: str, name: str, content: bytes) -> None:
+    folder = ROOT / "corpus" / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content)
+
+
+for tail in DATA.glob("drbd/*.tail"):
+    bytes_ = tail.read_bytes()
+    blocks = [bytes_[at:at + 4096] for at in range(0, len(bytes_) - 4095, 4096)]
+    for block in blocks:
+        if struct.unpack(">I", block[60:64])[0] & 0xFFFFFFF0 == 0x83740260:
+            # Sizes of metadata and data device, then flags: 0x80 leaves the magic alone.
+            seed("drbd_superblock", tail.name, struct.pack("<QQB", DISK, DISK, 0x80) + block)
+    log = b"".join(block for block in blocks if struct.unpack(">I", block[:4])[0] == 0x69CB65A2)
+    seed("drbd_activity_log", tail.name, log)
+    seed("drbd_bitmap", tail.name, bytes_[:8192])
+for head in DATA.glob("lvm/*.bin"):
+    bytes_ = head.read_bytes()
+    seed("lvm2", head.name, bytes_)
+    text = bytes_.find(b" {\nid = \"")
+    if text > 0:
+        start = bytes_.rfind(b"\0", 0, text) + 1
+        seed("lvm2", head.name + ".text", bytes_[start:].split(b"\0")[0])
+for policy in (ROOT.parent / "policies").glob("**/*.toml"):
+    seed("policy", policy.name, policy.read_bytes())
+print(f"seeds are in {ROOT / 'corpus'}")
