@@ -23,16 +23,27 @@ pub(super) fn line(text: &str, max: usize) -> String {
     if count <= max {
         return out;
     }
-    let keep = max.saturating_sub(3);
+    if max < 3 {
+        return out.chars().take(max).collect();
+    }
+    let keep = max - 3;
     let (head, tail) = (keep - keep / 2, keep / 2);
     let start: String = out.chars().take(head).collect();
     let end: String = out.chars().skip(count - tail).collect();
     format!("{start}...{end}")
 }
 
-/// As [`line()`], escaped for HTML text and for attributes in double or single quotes.
+/// As [`line()`], escaped for HTML text and for attributes in double or single quotes. Never more than 3 times `max`
+/// bytes: a text that escaping would swell beyond that is cut shorter.
 pub(super) fn html(text: &str, max: usize) -> String {
-    escaped(&line(text, max))
+    let mut most = max;
+    loop {
+        let out = escaped(&line(text, most));
+        if out.len() <= max.saturating_mul(3) || most == 0 {
+            return out;
+        }
+        most /= 2;
+    }
 }
 
 /// As [`html()`], but what is too long loses its end: for places too narrow to show both ends.
@@ -77,6 +88,11 @@ mod tests {
         assert_eq!(line("abcdefghijk", 10), "abcd...ijk");
         assert_eq!(html_start("<bcdef", 4), "&lt;bc\u{2026}");
         assert_eq!(html_start("<bcd", 4), "&lt;bcd");
+        assert_eq!(html("<b>", 9), "&lt;b&gt;");
+        for max in 0..200 {
+            assert!(html(&"\"".repeat(1000), max).len() <= (3 * max).max(18));
+            assert!(html(&"\u{1f600}".repeat(1000), max).len() <= (3 * max).max(18));
+        }
         assert_eq!(line(&"\u{202e}".repeat(1000), 20).chars().count(), 20);
     }
 }

@@ -278,7 +278,7 @@ pub struct NextCommand {
 
 /// A command as it is shown: whole or not at all, because half a command is worse than none.
 fn whole_command(command: &str) -> String {
-    const LONGEST: usize = 2000;
+    const LONGEST: usize = 1000;
     if command.chars().count() > LONGEST {
         return "# this command is too long to be shown here; see the output of unsplit itself".to_owned();
     }

@@ -40,7 +40,12 @@ fn finding(data: &ReportData) -> (Mood, String) {
     let differs = data.differs().total();
     let relation = data.comparison.as_ref().map(|comparison| comparison.relation);
     match (relation, differs) {
-        (Some(Relation::InSync), 0) => (Mood::Calm, format!("In sync: {a} and {b} hold the same data.")),
+        (Some(Relation::InSync), 0) if data.scope == Scope::Everything => {
+            (Mood::Calm, format!("In sync: {a} and {b} hold the same data."))
+        }
+        (Some(Relation::InSync), 0) => {
+            (Mood::Calm, "In sync by DRBD's records, and nothing that was compared differs.".to_owned())
+        }
         (Some(Relation::InSync), _) => {
             (Mood::Alarm, format!("{a} and {b} claim to be in sync, but their data differ."))
         }

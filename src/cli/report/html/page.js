@@ -38,7 +38,7 @@
         words.forEach((word, k) => { if (f[k + 1]) line(human(parseInt(f[k + 1], 36)) + " " + word); });
         const names = f[10] ? f[10].split(".").map((r) => {
           const row = document.getElementById("u" + parseInt(r, 36));
-          return row ? row.dataset.name : "";
+          return row ? row.cells[0].firstChild.data : "";
         }) : [];
         if (f[11]) names.push(parseInt(f[11], 36) + " more");
         if (names.length) line("in " + names.join(", "));

@@ -1,6 +1,6 @@
 //! The page's sections other than the maps. Every foreign text goes through [`clean::html`].
 
-use super::{ENTRIES, NAME, SENTENCE, TABLE_UNITS};
+use super::{COMMANDS, ENTRIES, NAME, SENTENCE, TABLE_UNITS};
 use crate::cli::report::words::{self, Changed, Mood};
 use crate::cli::report::{ReportData, UnitRow, clean};
 use crate::model::delta::Class;
@@ -148,7 +148,7 @@ pub(super) fn next(out: &mut String, data: &ReportData) {
         return;
     }
     out.push_str("<section><h2>What to type next</h2>");
-    for step in data.next.iter().take(ENTRIES) {
+    for step in data.next.iter().take(COMMANDS) {
         let _ = write!(
             out,
             "<p class=\"step\">{}</p><pre>{}</pre>",
@@ -156,7 +156,7 @@ pub(super) fn next(out: &mut String, data: &ReportData) {
             clean::html(&super::super::whole_command(&step.command), usize::MAX)
         );
     }
-    more(out, data.next.len().saturating_sub(ENTRIES), "commands");
+    more(out, data.next.len().saturating_sub(COMMANDS), "commands");
     out.push_str("</section>\n");
 }
 
@@ -239,7 +239,7 @@ pub(super) fn units(out: &mut String, data: &ReportData, order: &[usize]) {
         let shown = name(&unit.name);
         let _ = write!(
             out,
-            "<tr id=\"u{rank}\" data-name=\"{shown}\"><td class=\"name\">{shown}<br><span class=\"soft\">{}{content}</span></td>\
+            "<tr id=\"u{rank}\"><td class=\"name\">{shown}<br><span class=\"soft\">{}{content}</span></td>\
              <td class=\"num\">{}</td><td class=\"num\">{}</td><td class=\"num\">{}</td><td class=\"num\">{}</td>\
              <td class=\"num\">{}</td><td class=\"means\"><span class=\"badge {}\">{}</span></td></tr>",
             words::kind(unit.kind),

@@ -101,7 +101,7 @@ impl Bars<'_> {
 
 /// Tenths as a decimal number, as short as can be.
 fn tenths(n: u64) -> String {
-    if n % 10 == 0 { (n / 10).to_string() } else { format!("{}.{}", n / 10, n % 10) }
+    if n.is_multiple_of(10) { (n / 10).to_string() } else { format!("{}.{}", n / 10, n % 10) }
 }
 
 /// Height of a lane's bar.
