@@ -1,6 +1,6 @@
 //! The whole line through the real binary, on captures of real split brains, against their ground truth.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod captures;
 

@@ -78,7 +78,7 @@ pub enum Drawn {
     /// A sealed and kept plan; `auto` says whether the policy lets it run without asking.
     Sealed {
         /// The plan.
-        sealed: SealedPlan,
+        sealed: Box<SealedPlan>,
         /// From the policy.
         auto: bool,
     },
@@ -113,7 +113,7 @@ pub fn draw_plan(
         draw_from(pair.options.resource.clone(), &sight, &found, survivor, salvage, choice.full, trace)?;
     let sealed = plans::seal_healing(plan, &sight.evidence, &found.delta).map_err(Failure::internal)?;
     plans::keep(store, &sealed).map_err(Failure::internal)?;
-    Ok(Drawn::Sealed { sealed, auto })
+    Ok(Drawn::Sealed { sealed: Box::new(sealed), auto })
 }
 
 /// What the policy says of this pair.

@@ -1,6 +1,6 @@
 //! Unpacks the captures of real split brains (tests/data/images) into a temporary folder.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
 use std::io::Read;

@@ -107,8 +107,10 @@ fn any_settings() -> impl Strategy<Value = Settings> {
 fn any_delta() -> impl Strategy<Value = DeltaSummary> {
     let bytes = || select(vec![0u64, 0, 4096, 8192, u64::MAX]);
     let holes = || select(vec![0u64, 0, 0, 4096]);
-    (bytes(), bytes(), bytes(), bytes(), any::<bool>(), holes(), holes()).prop_map(
-        |(only_a, only_b, both, unmarked, marks_complete, unreadable_a, unreadable_b)| DeltaSummary {
+    (bytes(), bytes(), bytes(), bytes(), any::<bool>(), holes(), holes(), (holes(), holes())).prop_map(
+        |(only_a, only_b, both, unmarked, marks_complete, unreadable_a, unreadable_b, doubt)| DeltaSummary {
+            doubt_a: doubt.0,
+            doubt_b: doubt.1,
             only_a,
             only_b,
             both,
@@ -234,6 +236,7 @@ fn a_summary_counts_by_class() {
         size: 100 * 4096,
         scope: Scope::Candidates,
         marked: Pair::new(set(&[extent(0, 10)]), set(&[extent(5, 10)])),
+        doubt: Pair::new(set(&[extent(12, 1)]), set(&[extent(4, 1), extent(20, 1)])),
         marks_complete: true,
         differs: set(&[extent(3, 4), extent(12, 1), extent(50, 2)]),
         content: Pair::new(Digest([0; 32]), Digest([1; 32])),
@@ -244,8 +247,10 @@ fn a_summary_counts_by_class() {
     let blocks = |bytes: u64| bytes / 4096;
     assert_eq!([summary.only_a, summary.only_b, summary.both, summary.unmarked].map(blocks), [2, 1, 2, 2]);
     assert_eq!((summary.unreadable_a, blocks(summary.unreadable_b)), (0, 3));
-    assert_eq!(blocks(summary.discarded(Side::A)), 6);
-    assert_eq!(blocks(summary.discarded(Side::B)), 5);
+    // A hot log keeps what the other side marked in doubt, where it differs.
+    assert_eq!([summary.doubt_a, summary.doubt_b].map(blocks), [1, 1]);
+    assert_eq!(blocks(summary.discarded(Side::A)), 7);
+    assert_eq!(blocks(summary.discarded(Side::B)), 6);
     let unknown = DeltaSummary { marks_complete: false, ..summary };
     assert_eq!(blocks(unknown.discarded(Side::A)), 7);
 }

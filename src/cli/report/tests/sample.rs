@@ -38,6 +38,7 @@ pub(super) fn delta() -> Delta {
         size: SIZE,
         scope: Scope::Candidates,
         marked,
+        doubt: Pair::new(ExtentSet::empty(), ExtentSet::empty()),
         marks_complete: true,
         differs: written.subtract(&unchanged),
         content: Pair::new(Digest([1; 32]), Digest([2; 32])),
