@@ -5,6 +5,7 @@
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
+pub mod demo;
 pub mod diff;
 pub mod exit;
 pub mod history;
@@ -82,6 +83,8 @@ pub enum Command {
     History(history::HistoryArgs),
     /// Check and explain policies
     Policy(policy::PolicyArgs),
+    /// Make a split brain in a temporary folder, and heal it before your eyes
+    Demo(demo::DemoArgs),
 }
 
 /// Runs one command line.
@@ -98,6 +101,7 @@ pub fn run(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
         Command::Report(args) => report::command::run(cli, args, screen),
         Command::Salvage(args) => salvage::run(cli, args, screen),
         Command::History(args) => history::run(cli, args, screen),
+        Command::Demo(args) => demo::run(cli, args, screen),
         Command::Policy(args) => policy::run(args, screen.out(), cli.json).map_err(Failure::internal),
     }
 }

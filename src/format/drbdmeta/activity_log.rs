@@ -277,3 +277,114 @@ pub fn initial(superblock: &Superblock) -> Vec<u8> {
     block[al::CRC32C..al::CRC32C + 4].copy_from_slice(&crc.to_be_bytes());
     block.repeat((superblock.al_stripes as usize).saturating_mul(superblock.al_stripe_size_4k as usize))
 }
+
+/// One update transaction to be written: some slots get new extents, and a window of the table is repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Update<'a> {
+    /// Its number, counted since the log was initialised.
+    pub number: u32,
+    /// Slots and their new extents; only the first [`al::UPDATES`] can be told.
+    pub changes: &'a [(u16, u32)],
+    /// Every slot's extent before the changes, [`al::FREE`] where there is none.
+    pub table: &'a [u32],
+    /// First slot of the window.
+    pub window: u16,
+}
+
+/// The block of a transaction, as kernels write it.
+#[must_use]
+pub fn encode(update: &Update<'_>) -> [u8; BLOCK] {
+    let mut block = [0; BLOCK];
+    let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
+    let changes = update.changes.get(..al::UPDATES).unwrap_or(update.changes);
+    put(al::MAGIC, &sys::MAGIC_AL.to_be_bytes());
+    put(al::TR_NUMBER, &update.number.to_be_bytes());
+    put(al::TRANSACTION_TYPE, &al::TYPE_UPDATE.to_be_bytes());
+    put(al::N_UPDATES, &u16::try_from(changes.len()).unwrap_or(0).to_be_bytes());
+    put(al::CONTEXT_SIZE, &u16::try_from(update.table.len()).unwrap_or(u16::MAX).to_be_bytes());
+    put(al::CONTEXT_START_SLOT, &update.window.to_be_bytes());
+    for i in 0..al::UPDATES {
+        let (slot, extent) = changes.get(i).copied().unwrap_or((al::NO_SLOT, al::FREE));
+        put(al::UPDATE_SLOT_NR + 2 * i, &slot.to_be_bytes());
+        put(al::UPDATE_EXTENT_NR + 4 * i, &extent.to_be_bytes());
+    }
+    let window = update.table.iter().skip(usize::from(update.window)).chain(std::iter::repeat(&al::FREE));
+    for (i, extent) in window.take(al::CONTEXT_COUNT).enumerate() {
+        put(al::CONTEXT + 4 * i, &extent.to_be_bytes());
+    }
+    let crc = checksum(&block);
+    block[al::CRC32C..al::CRC32C + 4].copy_from_slice(&crc.to_be_bytes());
+    block
+}
+
+/// The bytes of a log to which these transactions (slots and their new extents) were written since it was initialised.
+/// The table has as many slots as the superblock says; slots beyond it are left out.
+#[must_use]
+pub fn written(superblock: &Superblock, transactions: &[&[(u16, u32)]]) -> Vec<u8> {
+    let (stripes, per_stripe) = (superblock.al_stripes as usize, superblock.al_stripe_size_4k as usize);
+    let slots = (superblock.al_extents as usize).min(al::MAX_SLOTS);
+    let (mut area, mut table, mut window) = (initial(superblock), vec![al::FREE; slots], 0);
+    for (number, changes) in (0..).zip(transactions) {
+        let changes: Vec<(u16, u32)> =
+            changes.iter().copied().filter(|(slot, _)| usize::from(*slot) < slots).collect();
+        let start = u16::try_from(window).unwrap_or(0);
+        let block = encode(&Update { number, changes: &changes, table: &table, window: start });
+        let at = block_of(number, stripes, per_stripe) * BLOCK;
+        if let Some(place) = area.get_mut(at..at + BLOCK) {
+            place.copy_from_slice(&block);
+        }
+        for (slot, extent) in changes {
+            table[usize::from(slot)] = extent;
+        }
+        // The window goes round the table, so that a full round repeats all of it.
+        window = if window + al::CONTEXT_COUNT < slots { window + al::CONTEXT_COUNT } else { 0 };
+    }
+    area
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::drbdmeta::create::{Wanted, create};
+    use crate::model::drbd::MetadataFormat;
+
+    fn superblock(stripes: u32) -> Superblock {
+        let wanted = Wanted { al_stripes: stripes, ..Wanted::internal(MetadataFormat::V09, 64 << 20) };
+        Superblock { al_extents: 1237, ..create(&wanted, false).unwrap().superblock }
+    }
+
+    fn hot(area: &[u8], superblock: &Superblock) -> Vec<u32> {
+        let log = parse(area, superblock).unwrap();
+        assert_eq!((log.corrupt, log.complete), (0, true));
+        log.numbers().collect()
+    }
+
+    #[test]
+    fn what_is_written_is_replayed() {
+        let sb = superblock(1);
+        assert_eq!(hot(&written(&sb, &[]), &sb), [0; 0]);
+        assert_eq!(hot(&written(&sb, &[&[(1236, 7), (1235, 3)]]), &sb), [3, 7]);
+        // Slot 1236 goes over to another extent; a slot outside the table does not count.
+        assert_eq!(hot(&written(&sb, &[&[(1236, 7), (1235, 3)], &[(1236, 9), (2000, 5)]]), &sb), [3, 9]);
+    }
+
+    #[test]
+    fn the_ring_goes_round() {
+        for stripes in [1, 3] {
+            let sb = superblock(stripes);
+            let history: Vec<[(u16, u32); 1]> = (0..61).map(|n| [(n % 5, u32::from(n))]).collect();
+            let history: Vec<&[(u16, u32)]> = history.iter().map(|each| &each[..]).collect();
+            assert_eq!(hot(&written(&sb, &history), &sb), [56, 57, 58, 59, 60]);
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_found() {
+        let sb = superblock(1);
+        for at in [0, 5, 9, 13, 40, 170, BLOCK - 1] {
+            let mut area = written(&sb, &[&[(0, 1)], &[(1, 2)]]);
+            area[BLOCK + at] ^= 4;
+            assert_eq!(parse(&area, &sb).unwrap().corrupt, 1, "byte {at}");
+        }
+    }
+}
