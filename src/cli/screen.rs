@@ -22,6 +22,8 @@ pub enum Tone {
     Strong,
     /// Less important.
     Faint,
+    /// Somebody explains; not what a command found.
+    Aside,
 }
 
 impl Screen {
@@ -58,6 +60,7 @@ impl Screen {
             Tone::Bad => "1;31",
             Tone::Strong => "1",
             Tone::Faint => "2",
+            Tone::Aside => "36",
         };
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }

@@ -1,6 +1,6 @@
 //! How the demonstration speaks: commentary as shell comments, commands as typed, proofs with a tick.
 
-use crate::cli::exit::{Failure, INTERNAL};
+use crate::cli::exit::{DIVERGED, Failure, INTERNAL};
 use crate::cli::screen::{Screen, Tone};
 use crate::cli::{Cli, run};
 use anyhow::anyhow;
@@ -10,7 +10,7 @@ use std::io::{self, BufRead as _, Write};
 use std::rc::Rc;
 
 /// Longest line of commentary, in characters.
-const WIDTH: usize = 96;
+const WIDTH: usize = 80;
 
 /// Where the demonstration is shown.
 pub(super) struct Stage<'a> {
@@ -56,7 +56,7 @@ impl<'a> Stage<'a> {
     /// A sentence or two of commentary.
     pub(super) fn say(&mut self, text: &str) -> io::Result<()> {
         for line in wrapped(text) {
-            let line = self.screen.paint(Tone::Faint, &format!("# {line}"));
+            let line = self.screen.paint(Tone::Aside, &format!("# {line}"));
             self.screen.line(line)?;
         }
         Ok(())
@@ -67,20 +67,22 @@ impl<'a> Stage<'a> {
         self.screen.line(line)
     }
 
-    /// Shows a command line, and does what it says by the very code that a shell would reach. Any other exit code
-    /// than `expected` is an error of the demonstration.
-    pub(super) fn run(&mut self, line: &str, expected: u8, meaning: &str) -> Result<(), Failure> {
+    /// Shows a command line, and does what it says by the very code that a shell would reach. Any exit code but
+    /// the `expected` ones is an error of the demonstration.
+    pub(super) fn run(&mut self, line: &str, expected: &[u8]) -> Result<(), Failure> {
         self.screen.line("")?;
         let typed = self.screen.paint(Tone::Strong, &format!("$ unsplit {line}"));
         self.screen.line(typed)?;
         let code = perform(line, self.screen)?;
-        if code != expected {
+        if !expected.contains(&code) {
             let error = anyhow!(
-                "the demonstration failed: `unsplit {line}` ended with exit code {code}, {expected} was expected"
+                "the demonstration failed: `unsplit {line}` ended with exit code {code}, {expected:?} was expected"
             );
             return Err(Failure::new(INTERNAL, error));
         }
-        self.screen.line(self.screen.paint(Tone::Faint, &format!("[exit code {code}: {meaning}]")))?;
+        let meaning = if code == DIVERGED { "divergence found" } else { "done" };
+        let ended = self.screen.paint(Tone::Faint, &format!("[exit code {code}: {meaning}]"));
+        self.screen.line(ended)?;
         self.screen.line("")?;
         Ok(())
     }
@@ -178,8 +180,8 @@ mod tests {
         let line = format!("status --state-dir {}/none", folder.path().display());
         let (code, shown) = overheard(&line).unwrap();
         assert!(code == 0 && shown.starts_with(b"No incidents"));
-        assert!(stage.run(&line, 0, "fine").is_ok());
-        assert_eq!(stage.run(&line, 1, "not so").unwrap_err().code, INTERNAL);
-        assert_eq!(stage.run("no-such-command", 0, "").unwrap_err().code, INTERNAL);
+        assert!(stage.run(&line, &[0]).is_ok());
+        assert_eq!(stage.run(&line, &[1]).unwrap_err().code, INTERNAL);
+        assert_eq!(stage.run("no-such-command", &[0]).unwrap_err().code, INTERNAL);
     }
 }

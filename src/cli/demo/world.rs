@@ -65,20 +65,14 @@ pub(super) fn writes() -> Vec<Write> {
         write(Side::A, Volume::Orders, 1800..1850, one, "changed"),
         Write {
             in_bitmap: false,
-            ..write(Side::A, Volume::Orders, 1850..1860, one, "changed last: only the activity log tells")
+            ..write(Side::A, Volume::Orders, 1850..1860, one, "changed; only the activity log tells")
         },
-        write(Side::A, Volume::Orders, 1700..1720, Author::Base, "written again with the same content"),
+        write(Side::A, Volume::Orders, 1700..1720, Author::Base, "rewritten with the same content"),
         write(Side::A, Volume::Stock, 40..60, one, "changed"),
         write(Side::A, Volume::Stock, 200..210, Author::Nightly, "rewritten by the nightly job"),
         write(Side::B, Volume::Ledger, 300..380, two, "changed"),
-        write(Side::B, Volume::Stock, 50..90, two, "changed: ten of them node1 changed, too"),
-        write(
-            Side::B,
-            Volume::Stock,
-            200..210,
-            Author::Nightly,
-            "rewritten by the nightly job, the same way",
-        ),
+        write(Side::B, Volume::Stock, 50..90, two, "changed; ten of them on node1, too"),
+        write(Side::B, Volume::Stock, 200..210, Author::Nightly, "rewritten in the same way"),
     ]
 }
 
