@@ -56,7 +56,7 @@ fn the_whole_line_is_walked() {
             "✓ Both images hold the same data again, byte for byte.",
             "$ unsplit undo --state-dir state",
             "Undone: a and b are as they were before the healing.",
-            "✓ Both image files, DRBD's metadata included, are byte for byte as before the healing.",
+            "✓ Both image files, metadata included, are byte for byte as before the healing.",
             &format!("{format} metadata."),
         ] {
             assert!(shown.contains(line), "{format}: `{line}` is not in\n{shown}");

@@ -349,7 +349,7 @@ impl Play<'_, '_> {
         self.stage.show("")?;
         self.stage.proven(
             after == *before,
-            "Both image files, DRBD's metadata included, are byte for byte as before the healing.",
+            "Both image files, metadata included, are byte for byte as before the healing.",
         )?;
         Ok(Next::Go)
     }
