@@ -134,6 +134,50 @@ impl PairOptions {
     }
 }
 
+/// A path as a shell takes it.
+#[must_use]
+pub fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+:,@%".contains(c)) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+impl PairArgs {
+    /// The two sides and everything that says how to read them, as they must be typed again: for the next command.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let mut words = format!("{} {}", quoted(&self.a), quoted(&self.b));
+        let options = &self.options;
+        let names = [("--name-a", "a", &options.name_a), ("--name-b", "b", &options.name_b)];
+        for (flag, default, name) in names {
+            if name.as_str() != default {
+                words.push_str(&format!(" {flag} {name}"));
+            }
+        }
+        for (flag, device) in [("--meta-a", &options.meta_a), ("--meta-b", &options.meta_b)] {
+            if let Some(MetadataDevice { path, index }) = device {
+                let index = index.map(|index| format!(":{index}")).unwrap_or_default();
+                words.push_str(&format!(" {flag} {}{index}", quoted(path)));
+            }
+        }
+        for (flag, role) in [("--role-a", options.role_a), ("--role-b", options.role_b)] {
+            if let Some(role) = role.as_ref().and_then(ValueEnum::to_possible_value) {
+                words.push_str(&format!(" {flag} {}", role.get_name()));
+            }
+        }
+        if options.resource.as_str() != "offline" {
+            words.push_str(&format!(" --resource {}", options.resource));
+        }
+        if let Some(policy) = &options.policy {
+            words.push_str(&format!(" --policy {}", quoted(policy)));
+        }
+        words
+    }
+}
+
 /// One per core, at most 8: beyond that the disks are the limit.
 #[must_use]
 pub fn threads(asked: Option<u16>) -> usize {

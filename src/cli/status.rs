@@ -157,13 +157,14 @@ fn show(screen: &mut Screen, pair: &PairArgs, sight: &Sight) -> Result<(), Failu
     screen.heading("What can differ")?;
     screen.line(format!("  {}", can_differ(sight)))?;
     screen.heading("Next")?;
-    let (a, b) = (pair.a.display(), pair.b.display());
-    screen
-        .line(format!("  unsplit diff {a} {b}                what differs, who wrote it, in which volume"))?;
+    let sides = pair.words();
+    screen.line(format!("  unsplit diff {sides}"))?;
+    screen.line("      what differs, who wrote it, in which volume; reads only")?;
     if relation == Relation::Diverged {
+        screen.line(format!("  unsplit plan {sides} --keep {}", names.a))?;
         screen.line(format!(
-            "  unsplit plan {a} {b} --keep {}       what would happen if {} were kept",
-            names.a, names.a
+            "      what would happen, be lost and be kept if {} were kept; changes nothing",
+            names.a
         ))?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use crate::digest::compare::CompareError;
 use crate::digest::delta::{Question, delta};
-use crate::judge::lineage::{Incomparable, compare, view};
+use crate::judge::lineage::{Handshake, Incomparable, compare_in, view};
 use crate::model::delta::{Delta, Scope};
 use crate::model::drbd::{MetadataFormat, Superblock};
 use crate::model::evidence::Evidence;
@@ -132,7 +132,9 @@ pub fn look(
         let seen = &evidence[side];
         view(&seen.superblock, peer_id(&superblocks[side.other()]), seen.marks.bits_after_replay, seen.role)
     });
-    let comparison = compare(&lineages.a, &lineages.b, settings)?;
+    let names = evidence.as_ref().map(|seen| seen.name.as_str());
+    let with = Handshake::newest(lineages.a.format);
+    let comparison = compare_in(lineages.as_ref(), names, settings, &with)?;
     Ok(Sight { evidence, superblocks: blocks, lineages, comparison })
 }
 

@@ -135,7 +135,7 @@ fn rows(found: &Found, classes: &[ClassFacts]) -> Vec<UnitRow> {
 }
 
 fn next(args: &PairArgs, sight: &Sight, found: &Found) -> Vec<NextCommand> {
-    let (a, b) = (quoted(&args.a), quoted(&args.b));
+    let sides = args.words();
     if sight.comparison.relation == Relation::InSync && found.delta.differs.is_empty() {
         return Vec::new();
     }
@@ -144,22 +144,12 @@ fn next(args: &PairArgs, sight: &Sight, found: &Found) -> Vec<NextCommand> {
         .map(|side| {
             NextCommand::new(
                 format!("see in detail what keeping {} would do; changes nothing", found.names[side]),
-                format!("unsplit plan {a} {b} --keep {side}"),
+                format!("unsplit plan {sides} --keep {}", found.names[side]),
             )
         })
         .collect();
-    all.push(NextCommand::new("list every differing range", format!("unsplit diff {a} {b} --extents")));
+    all.push(NextCommand::new("list every differing range", format!("unsplit diff {sides} --extents")));
     all
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    if text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+:,@%".contains(c)) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
 
 /// A slip of the tongue (`--html node2.img`) must not cost a node's disk.
