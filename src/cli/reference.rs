@@ -19,7 +19,7 @@ pub struct Entry {
 /// Every command that is not hidden, parents before their children, in the order of `--help`.
 #[must_use]
 pub fn commands() -> Vec<Entry> {
-    let mut root = Cli::command().disable_help_subcommand(true).term_width(WIDTH);
+    let mut root = Cli::command().term_width(WIDTH);
     root.build();
     let mut all = Vec::new();
     walk(&root, &mut all);
@@ -30,7 +30,8 @@ fn walk(command: &Command, all: &mut Vec<Entry>) {
     let words = command.get_bin_name().unwrap_or(command.get_name()).to_owned();
     let help = command.clone().term_width(WIDTH).render_long_help().to_string();
     all.push(Entry { words, help: trimmed(&help) });
-    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+    // clap's own `help` says what `--help` says.
+    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
         walk(sub, all);
     }
 }
