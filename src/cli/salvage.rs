@@ -82,7 +82,7 @@ const GONE: &str =
     "its manifest is gone, although the journal says that it was taken: restore the folder from a backup";
 
 /// Everything that is there or should be, with what is wrong with it.
-fn all(store: &StateDir) -> Result<Vec<(String, Result<Manifest, Fault>)>, Failure> {
+fn all(store: &StateDir) -> Result<Vec<Entry>, Failure> {
     let owed = owed(store);
     let mut found: Vec<_> = list(store)
         .map_err(Failure::internal)?
@@ -105,6 +105,9 @@ fn all(store: &StateDir) -> Result<Vec<(String, Result<Manifest, Fault>)>, Failu
     found.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(found)
 }
+
+/// A salvage's name, and what it holds or what is wrong with it.
+type Entry = (String, Result<Manifest, Fault>);
 
 /// What is wrong with a salvage.
 enum Fault {

@@ -199,7 +199,13 @@ impl Scene {
 }
 
 pub fn ran(mut command: Command) -> Ran {
-    let output = command.output().unwrap();
+    let mut output = command.output();
+    // A copy of the binary is busy for as long as a child that another test forks still has it open for writing.
+    while output.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::ExecutableFileBusy) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        output = command.output();
+    }
+    let output = output.unwrap();
     Ran {
         code: output.status.code().expect("no signal ended it"),
         out: String::from_utf8(output.stdout).unwrap(),
