@@ -3,7 +3,7 @@
 use super::exit::Failure;
 use super::screen::{Screen, Tone};
 use crate::edge::clock::SystemClock;
-use crate::edge::state_dir::StateDir;
+use crate::edge::state_dir::{StateDir, StateDirError};
 use crate::engine::journal::{Journal, Story};
 use crate::judge::incident::{Incident, IncidentState};
 use crate::model::id::IncidentId;
@@ -27,10 +27,20 @@ pub struct Desk {
 /// # Errors
 /// It is in use, damaged, or not writable.
 pub fn open_desk(state_dir: &Path) -> Result<Desk, Failure> {
-    let hint = "give another folder with --state-dir, or run as root";
-    let store = Arc::new(StateDir::open(state_dir).map_err(|error| Failure::internal(error).hint(hint))?);
+    let store = Arc::new(StateDir::open(state_dir).map_err(unopened)?);
     let journal = Journal::open(store.clone(), Arc::new(SystemClock)).map_err(Failure::internal)?;
     Ok(Desk { store, journal })
+}
+
+fn unopened(error: StateDirError) -> Failure {
+    let hint = match &error {
+        StateDirError::Locked { .. } => {
+            "wait; never go round it with another --state-dir, whose journal would not know of what is running here"
+        }
+        StateDirError::Io { .. } => "run as root, or give another folder with --state-dir",
+        _ => "give the right folder with --state-dir",
+    };
+    Failure::internal(error).hint(hint)
 }
 
 /// Opens the journal for reading; `None` when there never was one.
@@ -50,9 +60,7 @@ pub fn open_store_read_only(state_dir: &Path) -> Result<Option<Arc<StateDir>>, F
     // Asked first, so that a folder that exists but cannot be read is an error and not "no incidents".
     match state_dir.try_exists() {
         Ok(false) => Ok(None),
-        _ => {
-            StateDir::open_read_only(state_dir).map(|store| Some(Arc::new(store))).map_err(Failure::internal)
-        }
+        _ => StateDir::open_read_only(state_dir).map(|store| Some(Arc::new(store))).map_err(unopened),
     }
 }
 
@@ -114,9 +122,9 @@ pub struct IncidentView {
     next: Option<String>,
 }
 
-/// The view of an incident.
+/// The view of an incident. `state_dir` is ` --state-dir DIR`, or nothing for the default.
 #[must_use]
-pub fn view(incident: &Incident) -> IncidentView {
+pub fn view(incident: &Incident, state_dir: &str) -> IncidentView {
     let (why, next) = match &incident.state {
         IncidentState::Parked { why, next, .. } => (Some(why.to_string()), Some(next.clone())),
         IncidentState::Closed { .. } => (None, None),
@@ -128,7 +136,10 @@ pub fn view(incident: &Incident) -> IncidentView {
         plan: incident.plan.0.to_string(),
         state: state_words(&incident.state),
         why,
-        next,
+        next: next.map(|next| match next.starts_with("unsplit ") {
+            true => next + state_dir,
+            false => next,
+        }),
     }
 }
 
@@ -142,8 +153,8 @@ pub fn resume_command(id: &IncidentId) -> String {
 ///
 /// # Errors
 /// When standard output is closed.
-pub fn show(screen: &mut Screen, incident: &Incident) -> std::io::Result<()> {
-    let view = view(incident);
+pub fn show(screen: &mut Screen, incident: &Incident, state_dir: &str) -> std::io::Result<()> {
+    let view = view(incident, state_dir);
     let title = screen.paint(Tone::Bad, &format!("Incident {} ({}): {}", view.id, view.resource, view.state));
     screen.line(title)?;
     if let Some(why) = &view.why {
@@ -152,7 +163,7 @@ pub fn show(screen: &mut Screen, incident: &Incident) -> std::io::Result<()> {
     if let Some(next) = &view.next {
         screen.line(format!("  next: {next}        go on"))?;
         screen.line(format!(
-            "        unsplit undo {}                put back what was overwritten so far",
+            "        unsplit undo {}{state_dir}                put back what was overwritten so far",
             view.id
         ))?;
     }

@@ -4,7 +4,7 @@ use super::Cli;
 use super::exit::{DIVERGED, EVIDENCE, FINE, Failure, HELD, PARKED};
 use super::incident::{is_open, open_desk, resume_command};
 use super::pair::{Found, OpenPair, PairArgs, open};
-use super::screen::{Screen, Tone};
+use super::screen::{Screen, Tone, shell_path};
 use crate::edge::blockdev::Mode;
 use crate::engine::inquiry::Sight;
 use crate::engine::journal::Journal;
@@ -64,10 +64,13 @@ impl ChoiceArgs {
         // A name wins over the letters: a node may be called `b` and be side a.
         let by_name = Side::BOTH.into_iter().find(|side| names[*side].as_str() == word);
         let by_letter = Side::BOTH.into_iter().find(|side| side.word() == word);
-        by_name
-            .or(by_letter)
-            .map(Some)
-            .ok_or_else(|| Failure::usage(format!("--keep {word}: say a, b, {} or {}", names.a, names.b)))
+        by_name.or(by_letter).map(Some).ok_or_else(|| {
+            let named = match (names.a.as_str(), names.b.as_str()) {
+                ("a", "b") => "a or b".to_owned(),
+                (a, b) => format!("a, b, {a} or {b}"),
+            };
+            Failure::usage(format!("--keep {word}: there is no such side; say {named}"))
+        })
     }
 }
 
@@ -181,6 +184,7 @@ fn refuse_while_open(sight: &Sight, store: &dyn Store, journal: &Journal) -> Res
     Ok(())
 }
 
+/// A verdict, and the plan that follows from it, as JSON shows them.
 #[derive(Serialize)]
 struct Document<'a> {
     schema: &'static str,
@@ -230,13 +234,30 @@ pub(super) fn run(cli: &Cli, args: &PlanArgs, screen: &mut Screen) -> Result<u8,
     }
 }
 
+/// The plan of an undo, as JSON.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn show_undo(screen: &mut Screen, sealed: &SealedPlan) -> std::io::Result<()> {
+    let plan = sealed.plan();
+    screen.json(&Document {
+        schema: "unsplit.plan",
+        version: 1,
+        verdict: "undo",
+        id: Some(sealed.id().0.to_string()),
+        auto: None,
+        trace: &plan.trace,
+        plan: Some(plan),
+    })
+}
+
 /// ` --state-dir DIR`, when it is not the default.
 #[must_use]
 pub fn state_dir_words(cli: &Cli) -> String {
     if cli.state_dir.as_os_str() == super::STATE_DIR {
         String::new()
     } else {
-        format!(" --state-dir {}", cli.state_dir.display())
+        format!(" --state-dir {}", shell_path(&cli.state_dir))
     }
 }
 

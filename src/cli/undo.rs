@@ -3,7 +3,7 @@
 use super::Cli;
 use super::exit::{DIVERGED, EVIDENCE, Failure, USAGE};
 use super::incident::{Desk, is_open, new_id, open_desk};
-use super::plan::step_words;
+use super::plan::{show_undo, step_words};
 use super::resolve::{conclude, open_as_planned, take_up, theatre};
 use super::screen::Screen;
 use crate::edge::terminal::TerminalProgress;
@@ -45,6 +45,10 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
     let (id, healed) = healing_of(&desk.journal, &*desk.store, args.incident.as_deref()).map_err(failure)?;
     let opened = open_as_planned(healed.plan(), args.threads)?;
     let sealed = plan_undo(healed.plan(), &id, opened.replicas()).map_err(failure)?;
+    if args.dry_run && cli.json {
+        show_undo(screen, &sealed)?;
+        return Ok(DIVERGED);
+    }
     if args.dry_run {
         screen.line(format!("Undo of incident {id}:"))?;
         for (at, step) in sealed.plan().steps.iter().enumerate() {

@@ -29,31 +29,27 @@ pub enum Stale {
         is: String,
     },
     /// Its superblock changed.
-    #[error(
-        "side {side}'s DRBD superblock changed since the plan was drawn: it was attached or edited meanwhile. Draw a new plan"
-    )]
+    #[error("side {side}'s DRBD superblock is not as expected: it was attached or edited meanwhile")]
     Superblock {
         /// Which.
         side: Side,
     },
     /// Its bitmap or activity log changed.
-    #[error(
-        "side {side}'s bitmap or activity log changed since the plan was drawn: it was written to meanwhile. Draw a new plan"
-    )]
+    #[error("side {side}'s bitmap or activity log is not as expected: it was written to meanwhile")]
     Area {
         /// Which.
         side: Side,
     },
     /// Its data changed.
-    #[error("side {side}'s data changed since the plan was drawn. Draw a new plan")]
+    #[error("side {side}'s data is not as expected: it was written to meanwhile")]
     Content {
         /// Which.
         side: Side,
     },
     /// The victim holds bytes that are in neither copy.
     #[error(
-        "side {side} holds data near byte {offset} that is neither the survivor's nor in the salvage: somebody wrote to it \
-         after the healing was interrupted. Nothing more is overwritten. Keep a copy of that device before anything else"
+        "side {side} holds data near byte {offset} that is neither the survivor's nor in the salvage: somebody else wrote \
+         to it. Nothing more is overwritten. Keep a copy of that device before anything else"
     )]
     Foreign {
         /// Which.

@@ -10,6 +10,8 @@ use std::io;
 const NEW: &str = "journal.new";
 /// What a kept torn tail's name begins with.
 const TORN: &str = "journal.torn-";
+/// Folders that only appear in a state directory that has a journal.
+const WITNESSES: [&str; 2] = ["plans", "salvage"];
 /// Bytes asked for at once.
 const CHUNK: usize = 1 << 20;
 /// Different torn tails that are kept for one place in the journal before giving up.
@@ -54,10 +56,11 @@ pub(super) fn load(store: &dyn Store) -> Result<Option<Loaded>, JournalError> {
     Ok(Some(Loaded { story, link: replay.link, len: bytes.len() as u64, torn }))
 }
 
-/// No journal is fine only if nothing says that there was one.
+/// No journal is fine only if nothing says that there was one: the journal is made before anything else.
 fn never_there(store: &dyn Store) -> Result<(), JournalError> {
     let names = store.list("").map_err(JournalError::Unavailable)?;
-    match names.iter().find(|name| name.starts_with(TORN)) {
+    let witness = |name: &&String| name.starts_with(TORN) || WITNESSES.contains(&name.as_str());
+    match names.iter().find(witness) {
         None => Ok(()),
         Some(name) => Err(JournalError::Missing { path: store.locate(FILE), witness: store.locate(name) }),
     }
