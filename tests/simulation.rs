@@ -157,6 +157,8 @@ impl Scene {
                 Ok(Ending::Finished(_)) => return Ok(()),
                 Ok(Ending::Abandoned { .. }) => {}
                 Ok(Ending::Parked { why, .. }) => return Err(format!("{command:?} without faults parks: {why}")),
+                // Cut off between the last record and its message.
+                Err(why) if command == Command::Undo && why.contains("was already undone by") => return Ok(()),
                 Err(why) => return Err(format!("{command:?} without faults is refused: {why}")),
             }
         }
@@ -397,6 +399,10 @@ fn cut_everywhere(format: MetadataFormat) {
                 if operation < healing {
                     cut(&mut scene, Command::Resolve, operation)?;
                     scene.healed(operation)?;
+                    // The way back from here is the same whatever happened; try it now and then.
+                    if operation % 8 != 0 {
+                        return Ok(());
+                    }
                     scene.to_the_end(Command::Undo)?;
                 } else {
                     scene.to_the_end(Command::Resolve)?;

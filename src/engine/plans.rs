@@ -117,15 +117,15 @@ pub fn keep(store: &dyn Store, sealed: &SealedPlan) -> Result<(), PlanError> {
     let (bytes, digest) = canonical(sealed.plan())
         .map_err(|source| PlanError::Malformed { file: "the plan".to_owned(), source })?;
     let name = format!("{FOLDER}/{digest}.json");
-    if store.len(&name)? == Some(bytes.len() as u64) {
-        return Ok(());
+    if store.len(&name)? != Some(bytes.len() as u64) {
+        store.create_dir(FOLDER)?;
+        let beside = format!("{name}.tmp");
+        store.create(&beside)?;
+        store.write_at(&beside, 0, &bytes)?;
+        store.sync(&beside)?;
+        store.rename(&beside, &name)?;
     }
-    store.create_dir(FOLDER)?;
-    let beside = format!("{name}.tmp");
-    store.create(&beside)?;
-    store.write_at(&beside, 0, &bytes)?;
-    store.sync(&beside)?;
-    store.rename(&beside, &name)?;
+    // Also for a plan that is there: an earlier attempt may have ended before its name was durable.
     store.sync_dir(FOLDER)?;
     store.sync_dir("")?;
     Ok(())

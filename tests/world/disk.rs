@@ -1,6 +1,6 @@
 //! A disk in memory with a volatile write cache.
 
-use super::cache::Cached;
+use super::cache::{Cached, SECTOR};
 use super::faults::{Faults, Op, Verdict};
 use super::rng::Rng;
 use std::io;
@@ -111,7 +111,8 @@ impl DiskMut for FakeDisk {
                 Ok(())
             }
             Some(mut verdict) => {
-                let part = verdict.part(buffer.len());
+                // A disk writes whole sectors, also when it fails.
+                let part = if verdict.whole { buffer.len() } else { verdict.part(buffer.len()) / SECTOR * SECTOR };
                 bytes.write(range.start, &buffer[..part]);
                 Err(self.fault("write", offset, buffer.len(), verdict.error))
             }

@@ -3,14 +3,15 @@
 
 use super::pair::Images;
 use super::store::FakeStore;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use unsplit::engine::executor::{Ending, in_words};
 use unsplit::engine::journal::{FILE, Journal};
 use unsplit::engine::salvage;
 use unsplit::format::journal::{Tail, parse};
-use unsplit::judge::incident::{Incident, IncidentState};
+use unsplit::judge::incident::IncidentState;
 use unsplit::model::extent::{Extent, ExtentSet};
-use unsplit::model::id::PlanId;
+use unsplit::model::id::{Digest, PlanId};
 use unsplit::model::plan::Plan;
 use unsplit::model::record::{Event, Outcome};
 use unsplit::model::salvage::PartKind;
@@ -38,7 +39,14 @@ struct State {
     /// A durable salvage was seen in this run.
     kept: bool,
     broken: Vec<String>,
+    /// The durable journal as last read, and what it declares.
+    declared: Option<(Vec<u8>, Declared)>,
+    /// What the salvages came to, by their bytes: reading them is dear.
+    salvages: HashMap<Digest, Result<Vec<Pair<ExtentSet>>, String>>,
 }
+
+/// The step under way, in a word, and its side; or why there is none.
+type Declared = Result<(String, Side), String>;
 
 /// The promises of one world.
 pub struct Promises {
@@ -83,10 +91,10 @@ impl Promises {
         state.writes += 1;
         let certain = self.store.certain();
         let mut broken = Vec::new();
-        match self.declared(&certain) {
-            Ok((incident, word, on)) => {
+        match self.declared(&certain, &mut state) {
+            Ok((word, on)) => {
                 if side != on {
-                    broken.push(format!("P6: step {word} of {} is not for side {side}", incident.id));
+                    broken.push(format!("P6: step {word} is not for side {side}"));
                 }
                 if let Err(why) = self.belongs(&state, side, device, extent, &word) {
                     broken.push(format!("P3: step {word} writes {len} bytes at {offset} of side {side}: {why}"));
@@ -95,7 +103,7 @@ impl Promises {
             Err(why) => broken.push(format!("P6: {len} bytes at {offset} of side {side}, but {why}")),
         }
         if !state.kept {
-            match self.salvages(&certain, &state) {
+            match self.salvages(&certain, &mut state) {
                 Ok(_) => state.kept = true,
                 Err(why) => broken.push(format!("P2: {len} bytes at {offset} of side {side}, but {why}")),
             }
@@ -103,19 +111,28 @@ impl Promises {
         state.broken.extend(broken);
     }
 
-    /// The open incident whose step is under way, by what is durable; the step's word and side.
-    fn declared(&self, certain: &FakeStore) -> Result<(Incident, String, Side), String> {
+    /// The step that is under way, by what is durable.
+    fn declared(&self, certain: &FakeStore, state: &mut State) -> Declared {
         let bytes = certain.content(FILE).ok_or("the journal is not durable")?;
-        let replay = parse(&bytes).map_err(|damage| format!("the durable journal is damaged: {damage}"))?;
+        match &state.declared {
+            Some((read, declared)) if *read == bytes => declared.clone(),
+            _ => {
+                let declared = self.declared_in(&bytes);
+                state.declared = Some((bytes, declared.clone()));
+                declared
+            }
+        }
+    }
+
+    fn declared_in(&self, journal: &[u8]) -> Declared {
+        let replay = parse(journal).map_err(|damage| format!("the durable journal is damaged: {damage}"))?;
         if replay.tail != Tail::Clean {
             return Err("the durable journal has a torn tail".to_owned());
         }
-        let story = Journal::read(certain).map_err(|error| in_words(&error))?.ok_or("no journal")?;
         let last = replay.records.last().ok_or("the durable journal is empty")?;
-        let (Event::Intent { step, word }, Some(id)) = (&last.event, &last.incident) else {
+        let (Event::Intent { step, word }, Some(_)) = (&last.event, &last.incident) else {
             return Err(format!("the last durable record is {:?}", last.event));
         };
-        let incident = story.incidents.get(id).ok_or("no incident")?.clone();
         let victim = self.survivor.other();
         let on = match (word.as_str(), step) {
             ("mark-inconsistent" | "overwrite", _) => victim,
@@ -123,7 +140,7 @@ impl Promises {
             ("settle-metadata", 6) | ("restore-metadata", 5) => self.survivor,
             _ => return Err(format!("the declared step is {step}, {word}")),
         };
-        Ok((incident, word.clone(), on))
+        Ok((word.clone(), on))
     }
 
     fn belongs(
@@ -148,7 +165,17 @@ impl Promises {
     }
 
     /// The complete salvages of the healing, each verified and compared with how everything was.
-    fn salvages(&self, store: &FakeStore, state: &State) -> Result<Vec<Pair<ExtentSet>>, String> {
+    fn salvages(&self, store: &FakeStore, state: &mut State) -> Result<Vec<Pair<ExtentSet>>, String> {
+        let key = store.fingerprint(salvage::FOLDER);
+        if let Some(known) = state.salvages.get(&key) {
+            return known.clone();
+        }
+        let found = self.read_salvages(store, state);
+        state.salvages.insert(key, found.clone());
+        found
+    }
+
+    fn read_salvages(&self, store: &FakeStore, state: &State) -> Result<Vec<Pair<ExtentSet>>, String> {
         let (plan, overwrite) = state.healing.as_ref().ok_or("nothing was planned")?;
         let victim = self.survivor.other();
         let mut complete = Vec::new();
@@ -197,7 +224,7 @@ impl Promises {
         content: impl Fn(Side, Device) -> Vec<u8>,
         store: &FakeStore,
     ) -> Result<(), String> {
-        let state = self.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         let mut changed = false;
         let mut metadata = Pair::new(ExtentSet::empty(), ExtentSet::empty());
         for side in Side::BOTH {
@@ -238,7 +265,7 @@ impl Promises {
         if !changed {
             return Ok(());
         }
-        let kept = self.salvages(store, &state)?;
+        let kept = self.salvages(store, &mut state)?;
         let whole = |kept: &Pair<ExtentSet>| {
             Side::BOTH.into_iter().all(|side| metadata[side].subtract(&kept[side]).is_empty())
         };

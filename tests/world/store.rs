@@ -7,6 +7,7 @@ use super::rng::Rng;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
+use unsplit::model::id::Digest;
 use unsplit::ports::store::{Store, StoreFault};
 
 /// What a name stands for.
@@ -151,6 +152,20 @@ impl FakeStore {
         let mut certain = State { names: names.clone(), durable_names: names, changes: Vec::new(), files };
         certain.drop_orphans();
         FakeStore { state: Mutex::new(certain), limit: self.limit, faults: Arc::new(Faults::none()) }
+    }
+
+    /// A digest of the names and contents in a folder and below, without counting as an operation.
+    pub fn fingerprint(&self, folder: &str) -> Digest {
+        let state = self.state.lock().unwrap();
+        let mut hasher = blake3::Hasher::new();
+        for (path, node) in state.names.iter().filter(|(path, _)| path.starts_with(folder)) {
+            let content = match node {
+                Node::Dir => &[][..],
+                Node::File(index) => state.files[*index].visible(),
+            };
+            hasher.update(path.as_bytes()).update(&(content.len() as u64).to_le_bytes()).update(content);
+        }
+        Digest(*hasher.finalize().as_bytes())
     }
 
     /// All files' paths, without counting as an operation.

@@ -23,6 +23,8 @@ pub(super) struct Loaded {
     pub(super) link: Link,
     /// Bytes up to the end of the last record.
     pub(super) len: u64,
+    /// The last record's line, newline included.
+    last_line: Vec<u8>,
     /// The torn bytes after them.
     pub(super) torn: Option<Vec<u8>>,
 }
@@ -52,8 +54,25 @@ pub(super) fn load(store: &dyn Store) -> Result<Option<Loaded>, JournalError> {
         Tail::Clean => None,
         Tail::Torn { from, .. } => usize::try_from(from).ok().map(|from| bytes.split_off(from)),
     };
+    let before_last = bytes.strip_suffix(b"\n").unwrap_or(&bytes).iter().rposition(|byte| *byte == b'\n');
+    let last_line = bytes[before_last.map_or(0, |at| at + 1)..].to_vec();
     let story = Story { records: replay.records, incidents, tail: replay.tail };
-    Ok(Some(Loaded { story, link: replay.link, len: bytes.len() as u64, torn }))
+    Ok(Some(Loaded { story, link: replay.link, len: bytes.len() as u64, last_line, torn }))
+}
+
+/// Makes durable what was read: the last writer may have stopped because its sync failed, and what a failed sync did not
+/// write can still be read but is not written by a later one. That can be the last record (a writer stops at its first
+/// failure), the length after a cut, and the journal's own name.
+pub(super) fn confirm(store: &dyn Store, loaded: &Loaded) -> Result<(), JournalError> {
+    let write = || {
+        store.write_at(FILE, loaded.len - loaded.last_line.len() as u64, &loaded.last_line)?;
+        if loaded.torn.is_none() {
+            store.set_len(FILE, loaded.len)?;
+        }
+        store.sync(FILE)?;
+        store.sync_dir("")
+    };
+    write().map_err(JournalError::Unavailable)
 }
 
 /// No journal is fine only if nothing says that there was one: the journal is made before anything else.
@@ -93,7 +112,7 @@ pub(super) fn create(store: &dyn Store) -> Result<Loaded, JournalError> {
     };
     write().map_err(JournalError::Unavailable)?;
     let story = Story { records: Vec::new(), incidents: Incidents::default(), tail: Tail::Clean };
-    Ok(Loaded { story, link: Link::start(), len: header.len() as u64, torn: None })
+    Ok(Loaded { story, link: Link::start(), len: header.len() as u64, last_line: header, torn: None })
 }
 
 /// Keeps the torn bytes in a file of their own, then cuts the journal to `len`. Returns the file's name.
