@@ -209,7 +209,9 @@ impl Scene {
     }
 
     fn closed_as(&self, outcome: Outcome) -> bool {
-        let story = unsplit::engine::journal::Journal::read(&self.site.store.certain());
+        self.site.faults.pause();
+        let story = unsplit::engine::journal::Journal::read(&*self.site.store);
+        self.site.faults.unpause();
         story.ok().flatten().is_some_and(|story| {
             story.incidents.as_slice().last().is_some_and(|incident| {
                 incident.state == unsplit::judge::incident::IncidentState::Closed { outcome }

@@ -135,7 +135,8 @@ impl Spec {
                 scribble(&mut data[side], extent, &mut rng);
                 let unmarked = match self.logs[side] {
                     Log::Clean => false,
-                    Log::Hot | Log::Off => rng.one_in(2),
+                    // The log tells of the first extent only.
+                    Log::Hot | Log::Off => extent.end() <= sys::AL_EXTENT_BYTES && rng.one_in(2),
                 };
                 if unmarked { &mut hidden[side] } else { &mut marked[side] }.push(extent);
             }
