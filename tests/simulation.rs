@@ -47,8 +47,21 @@ impl Scene {
         let site = Site::new(spec.build(), survivor);
         let sealed = site.plan(survivor, full).unwrap_or_else(|why| panic!("no plan for {spec:?}: {why}"));
         site.promises.planned(sealed.id(), sealed.plan());
-        // The plan is durable: that `plans::keep` makes it so is not what is tried here.
         Scene { site, sealed, survivor, story: vec![format!("{spec:?}, survivor {survivor}")] }
+    }
+
+    /// `unsplit plan` until it says that the plan is kept: then it is.
+    fn keep_plan(&mut self, faults: Vec<(u64, Fault)>, seed: u64) -> Check {
+        self.site.faults.go_on(faults);
+        loop {
+            let kept = self.site.keep(&self.sealed);
+            self.story.push(format!("keep the plan: {kept:?}"));
+            if self.site.faults.is_off() {
+                self.power_cut(seed)?;
+            } else if kept.is_ok() {
+                return Ok(());
+            }
+        }
     }
 
     fn victim(&self) -> Side {
@@ -267,6 +280,11 @@ fn live(seed: u64, scene: &mut Option<Scene>) -> Check {
     let survivor = if rng.one_in(2) { Side::A } else { Side::B };
     let full = rng.one_in(4);
     let scene = scene.insert(Scene::new(Spec::from_seed(seed), survivor, full));
+    let faults = if rng.one_in(4) { (0..3).map(|_| (rng.below(24), any_fault(&mut rng))).collect() } else { vec![] };
+    scene.keep_plan(faults, rng.next())?;
+    if rng.one_in(4) {
+        scene.power_cut(rng.next())?;
+    }
     if rng.one_in(8) {
         scene.meddled(Command::Resolve, &mut rng)?;
     }
@@ -378,6 +396,7 @@ fn cut_everywhere(format: MetadataFormat) {
         ..Spec::plain(format, 7)
     };
     let mut whole = Scene::new(spec(), Side::A, false);
+    whole.keep_plan(vec![], 0).unwrap();
     let before = whole.site.faults.count();
     whole.to_the_end(Command::Resolve).unwrap();
     let healing = whole.site.faults.count() - before;
@@ -390,6 +409,7 @@ fn cut_everywhere(format: MetadataFormat) {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         pool.install(|| {
             let mut scene = Scene::new(spec(), Side::A, false);
+            scene.keep_plan(vec![], 0)?;
             let cut = |scene: &mut Scene, command, at| -> Check {
                 scene.site.faults.go_on([(at, Fault::Cut)]);
                 let _ = scene.run(command)?;

@@ -125,7 +125,7 @@ impl Site {
         .transpose()
     }
 
-    /// `unsplit plan --keep SIDE`.
+    /// `unsplit plan --keep SIDE`, short of keeping the plan.
     pub fn plan(&self, survivor: Side, full: bool) -> Result<SealedPlan, Refused> {
         let sides = self.open()?;
         let replicas = sides.as_ref().map(|side| side as &dyn Replica);
@@ -157,10 +157,12 @@ impl Site {
             trace,
         })
         .map_err(|error| in_words(&error))?;
-        let sealed =
-            plans::seal_healing(plan, &sight.evidence, &delta).map_err(|error| in_words(&error))?;
-        plans::keep(&*self.store, &sealed).map_err(|error| in_words(&error))?;
-        Ok(sealed)
+        plans::seal_healing(plan, &sight.evidence, &delta).map_err(|error| in_words(&error))
+    }
+
+    /// Keeps a plan, as `unsplit plan` does at its end.
+    pub fn keep(&self, sealed: &SealedPlan) -> Result<(), Refused> {
+        plans::keep(&*self.store, sealed).map_err(|error| in_words(&error))
     }
 
     /// The journal, opened for writing.
