@@ -98,7 +98,7 @@ impl Scene {
         assert!(now.a[..size] == self.images.sides.a.data[..size], "the survivor's data is as it was");
         assert!(now.b[..size] == now.a[..size], "the victim equals the survivor");
         let open = self.unsplit(&["--json", "resolve", "--resume"]).output().unwrap();
-        assert!(text(&open).contains("nothing to resume"), "{}", text(&open));
+        assert!(text(&open).contains("nothing-open"), "{}", text(&open));
     }
 
     fn assert_undone(&self) {
