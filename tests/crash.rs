@@ -20,7 +20,8 @@ use world::pair::{Images, Log, Spec};
 use world::rng::Rng;
 
 /// What changes something for good, or makes it durable.
-const CALLS: &str = "pwrite64,write,fsync,fdatasync,rename,renameat,renameat2,ftruncate,unlink,unlinkat,mkdir,mkdirat";
+const CALLS: &str =
+    "pwrite64,write,fsync,fdatasync,rename,renameat,renameat2,ftruncate,unlink,unlinkat,mkdir,mkdirat";
 
 /// Two images in a folder of their own, and a plan for them.
 struct Scene {
@@ -80,7 +81,8 @@ impl Scene {
     fn finish(&self, act: Act) {
         let output = self.start(act).output().unwrap();
         // The killed process may have come as far as having undone everything.
-        let fine = output.status.success() || (act == Act::Undo && text(&output).contains("was already undone by"));
+        let fine =
+            output.status.success() || (act == Act::Undo && text(&output).contains("was already undone by"));
         assert!(fine, "{act:?}: {:?}\n{}\n{}", output.status, text(&output), self.journal());
     }
 
@@ -103,7 +105,10 @@ impl Scene {
 
     fn assert_undone(&self) {
         for (side, volume) in self.images.sides.iter() {
-            assert!(self.read(&format!("{side}.img")) == volume.data, "side {side} is byte for byte as it was");
+            assert!(
+                self.read(&format!("{side}.img")) == volume.data,
+                "side {side} is byte for byte as it was"
+            );
             if let Some(metadata) = &volume.metadata {
                 assert!(self.read(&format!("{side}.md")) == *metadata, "its metadata, too");
             }
@@ -116,7 +121,8 @@ impl Scene {
         let (a, b) = (&self.images.sides.a.data, &self.images.sides.b.data);
         assert!(self.read("a.img")[..size] == a[..size], "the survivor's data is as it was");
         let now = self.read("b.img");
-        let changed: Vec<usize> = (0..size).step_by(512).filter(|at| now[*at..at + 512] != b[*at..at + 512]).collect();
+        let changed: Vec<usize> =
+            (0..size).step_by(512).filter(|at| now[*at..at + 512] != b[*at..at + 512]).collect();
         assert!(changed.iter().all(|at| now[*at..at + 512] == a[*at..at + 512]), "old or new, nothing else");
         if !changed.is_empty() {
             let verified = self.unsplit(&["salvage", "verify"]).output().unwrap();
@@ -157,7 +163,8 @@ fn strace() -> Option<PathBuf> {
         eprintln!("SKIPPED: strace is not installed, so nothing is killed at exact system calls");
         return None;
     };
-    let tried = Command::new(&strace).args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "true"]).output();
+    let tried =
+        Command::new(&strace).args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "true"]).output();
     if tried.is_ok_and(|output| output.status.success()) {
         return Some(strace);
     }
@@ -166,7 +173,13 @@ fn strace() -> Option<PathBuf> {
 }
 
 /// Runs under strace; `inject` as strace spells it. Says whether the process was killed, and what it called.
-fn traced(strace: &Path, scene: &Scene, act: Act, calls: &str, kill_at: Option<usize>) -> (bool, Vec<String>) {
+fn traced(
+    strace: &Path,
+    scene: &Scene,
+    act: Act,
+    calls: &str,
+    kill_at: Option<usize>,
+) -> (bool, Vec<String>) {
     let log = scene.folder.path().join("trace");
     let mut command = Command::new(strace);
     scene.dress(&mut command);
@@ -180,7 +193,8 @@ fn traced(strace: &Path, scene: &Scene, act: Act, calls: &str, kill_at: Option<u
         .args(scene.words(act))
         .output()
         .unwrap();
-    let lines: Vec<String> = fs::read_to_string(&log).unwrap_or_default().lines().map(str::to_owned).collect();
+    let lines: Vec<String> =
+        fs::read_to_string(&log).unwrap_or_default().lines().map(str::to_owned).collect();
     let killed = !output.status.success();
     assert!(killed || kill_at.is_none() || output.status.success());
     (killed, lines)
@@ -267,8 +281,7 @@ fn an_undo_killed_at_every_call() {
 /// Kills as soon as `now` says so, or when the process is done. Says whether it was killed.
 fn killed_when(scene: &Scene, act: Act, now: impl Fn(Duration) -> bool) -> bool {
     let started = Instant::now();
-    let mut child =
-        scene.start(act).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = scene.start(act).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             assert!(status.success(), "{act:?}: {status}\n{}", scene.journal());
@@ -294,7 +307,9 @@ fn killed_at_every_length_of_the_journal() {
         let scene = Scene::new(large(format));
         let journal = scene.folder.path().join("state/journal");
         // The plan's header line is there already. What is read may be more than what was waited for.
-        let there = |_| fs::read(&journal).is_ok_and(|bytes| bytes.iter().filter(|byte| **byte == b'\n').count() > length);
+        let there = |_| {
+            fs::read(&journal).is_ok_and(|bytes| bytes.iter().filter(|byte| **byte == b'\n').count() > length)
+        };
         if killed_when(&scene, Act::Resolve, there) {
             reached.insert(scene.journal().lines().count());
         }

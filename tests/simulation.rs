@@ -169,9 +169,13 @@ impl Scene {
             match self.run(command)? {
                 Ok(Ending::Finished(_)) => return Ok(()),
                 Ok(Ending::Abandoned { .. }) => {}
-                Ok(Ending::Parked { why, .. }) => return Err(format!("{command:?} without faults parks: {why}")),
+                Ok(Ending::Parked { why, .. }) => {
+                    return Err(format!("{command:?} without faults parks: {why}"));
+                }
                 // Cut off between the last record and its message.
-                Err(why) if command == Command::Undo && why.contains("was already undone by") => return Ok(()),
+                Err(why) if command == Command::Undo && why.contains("was already undone by") => {
+                    return Ok(());
+                }
                 Err(why) => return Err(format!("{command:?} without faults is refused: {why}")),
             }
         }
@@ -190,7 +194,11 @@ impl Scene {
                 ("data", &self.site.devices[side].data, extent.start + rng.below(extent.len))
             }
             // The current UUID or the device UUID: no write of ours changes them to anything.
-            2 => ("superblock", self.site.devices[side].of_metadata(), geometry.superblock_at + 9 + rng.below(6)),
+            2 => (
+                "superblock",
+                self.site.devices[side].of_metadata(),
+                geometry.superblock_at + 9 + rng.below(6),
+            ),
             _ => {
                 let at = geometry.bitmap.start + rng.below(geometry.bitmap.len);
                 ("bitmap", self.site.devices[side].of_metadata(), at)
@@ -210,7 +218,11 @@ impl Scene {
             Command::Undo => self.site.undo(),
         };
         self.story.push(format!("{command:?}: {ending:?}"));
-        let disk = if what == "data" { &self.site.devices[side].data } else { self.site.devices[side].of_metadata() };
+        let disk = if what == "data" {
+            &self.site.devices[side].data
+        } else {
+            self.site.devices[side].of_metadata()
+        };
         ensure(!matches!(ending, Ok(Ending::Finished(_))), &format!("P5: a changed {what} was not noticed"))?;
         ensure(self.site.promises.writes() == 0, &format!("P5: a changed {what} was noticed too late"))?;
         disk.meddle(index, &[was]);
@@ -239,7 +251,8 @@ impl Scene {
             Command::Undo => Outcome::Undone,
         };
         for _ in 0..1 + rng.below(3) {
-            let faults: Vec<(u64, Fault)> = (0..1 + rng.below(3)).map(|_| (rng.below(OPERATIONS), any_fault(rng))).collect();
+            let faults: Vec<(u64, Fault)> =
+                (0..1 + rng.below(3)).map(|_| (rng.below(OPERATIONS), any_fault(rng))).collect();
             self.site.faults.go_on(faults);
             if rng.one_in(8) {
                 self.site.holds_last.store(1 + rng.below(10), Ordering::Relaxed);
@@ -280,7 +293,8 @@ fn live(seed: u64, scene: &mut Option<Scene>) -> Check {
     let survivor = if rng.one_in(2) { Side::A } else { Side::B };
     let full = rng.one_in(4);
     let scene = scene.insert(Scene::new(Spec::from_seed(seed), survivor, full));
-    let faults = if rng.one_in(4) { (0..3).map(|_| (rng.below(24), any_fault(&mut rng))).collect() } else { vec![] };
+    let faults =
+        if rng.one_in(4) { (0..3).map(|_| (rng.below(24), any_fault(&mut rng))).collect() } else { vec![] };
     scene.keep_plan(faults, rng.next())?;
     if rng.one_in(4) {
         scene.power_cut(rng.next())?;
@@ -335,7 +349,9 @@ fn try_seed(seed: u64, loud: bool) -> Check {
 }
 
 fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }
 
 #[test]
@@ -345,7 +361,11 @@ fn every_schedule_ends_healed_undone_or_parked_with_nothing_lost() {
         return;
     }
     let seeds = number("UNSPLIT_SIM_SEEDS").unwrap_or(SEEDS);
-    each(seeds, |seed| try_seed(seed, false), "UNSPLIT_SIM_SEED=N cargo test --test simulation every_schedule");
+    each(
+        seeds,
+        |seed| try_seed(seed, false),
+        "UNSPLIT_SIM_SEED=N cargo test --test simulation every_schedule",
+    );
 }
 
 /// Tries all numbers on a few threads; panics with the first failures.
@@ -374,22 +394,33 @@ fn each(many: u64, attempt: impl Fn(u64) -> Check + Sync, replay: &str) {
         let mut kinds: std::collections::BTreeMap<String, Vec<u64>> = std::collections::BTreeMap::new();
         for (number, why) in &failures {
             let line = why.lines().next().unwrap_or_default();
-            let kind: String = line.split_once(": ").map_or(line, |(_, rest)| rest).chars().filter(|c| !c.is_ascii_digit()).take(110).collect();
+            let kind: String = line
+                .split_once(": ")
+                .map_or(line, |(_, rest)| rest)
+                .chars()
+                .filter(|c| !c.is_ascii_digit())
+                .take(110)
+                .collect();
             kinds.entry(kind).or_default().push(*number);
         }
         let kinds: Vec<String> = kinds
             .iter()
-            .map(|(kind, numbers)| format!("{} × {kind} {:?}", numbers.len(), &numbers[..numbers.len().min(4)]))
+            .map(|(kind, numbers)| {
+                format!("{} × {kind} {:?}", numbers.len(), &numbers[..numbers.len().min(4)])
+            })
             .collect();
         panic!(
             "{} of {many} failed; replay one with {replay}\n{}\n\n{}",
-            failures.len(), kinds.join("\n"), shown.join("\n\n")
+            failures.len(),
+            kinds.join("\n"),
+            shown.join("\n\n")
         );
     }
 }
 
-/// Cuts the power at every single operation of a healing, and of the undo after it.
-fn cut_everywhere(format: MetadataFormat) {
+/// Lets this happen at every single operation of a healing, and of the undo after it; then goes on without faults to the
+/// end, where the power is cut once more: what was promised must be durable.
+fn everywhere(format: MetadataFormat, fault: Fault) {
     let spec = || Spec {
         slots: if format == MetadataFormat::V09 { 2 } else { 1 },
         logs: Pair::new(Log::Hot, Log::Hot),
@@ -410,16 +441,18 @@ fn cut_everywhere(format: MetadataFormat) {
         pool.install(|| {
             let mut scene = Scene::new(spec(), Side::A, false);
             scene.keep_plan(vec![], 0)?;
-            let cut = |scene: &mut Scene, command, at| -> Check {
-                scene.site.faults.go_on([(at, Fault::Cut)]);
+            let trouble = |scene: &mut Scene, command, at| -> Check {
+                scene.site.faults.go_on([(at, fault)]);
                 let _ = scene.run(command)?;
-                ensure(scene.site.faults.is_off(), "the cut did not come")?;
-                scene.power_cut(operation)?;
+                if fault == Fault::Cut {
+                    ensure(scene.site.faults.is_off(), "the cut did not come")?;
+                    scene.power_cut(operation)?;
+                }
                 scene.to_the_end(command)
             };
             let mut all = || -> Check {
                 if operation < healing {
-                    cut(&mut scene, Command::Resolve, operation)?;
+                    trouble(&mut scene, Command::Resolve, operation)?;
                     scene.healed(operation)?;
                     // The way back from here is the same whatever happened; try it now and then.
                     if operation % 8 != 0 {
@@ -428,23 +461,46 @@ fn cut_everywhere(format: MetadataFormat) {
                     scene.to_the_end(Command::Undo)?;
                 } else {
                     scene.to_the_end(Command::Resolve)?;
-                    cut(&mut scene, Command::Undo, operation - healing)?;
+                    trouble(&mut scene, Command::Undo, operation - healing)?;
                 }
                 scene.undone(operation)
             };
             let result = all();
-            result.map_err(|why| format!("cut at operation {operation}: {why}\n  {}", scene.story.join("\n  ")))
+            result.map_err(|why| {
+                format!("{fault:?} at operation {operation}: {why}\n  {}", scene.story.join("\n  "))
+            })
         })
     };
-    each(healing + undoing, attempt, "cargo test --test simulation cut_at_every");
+    each(healing + undoing, attempt, "the test itself: it always does the same");
 }
 
 #[test]
 fn cut_at_every_operation_of_v08() {
-    cut_everywhere(MetadataFormat::V08);
+    everywhere(MetadataFormat::V08, Fault::Cut);
 }
 
 #[test]
 fn cut_at_every_operation_of_v09() {
-    cut_everywhere(MetadataFormat::V09);
+    everywhere(MetadataFormat::V09, Fault::Cut);
+}
+
+/// A flush that fails loses what can still be read: whoever goes on must write it once more.
+#[test]
+fn an_io_error_at_every_operation_of_v09() {
+    everywhere(MetadataFormat::V09, Fault::Io);
+}
+
+#[test]
+fn a_plan_that_is_said_to_be_kept_survives_whatever_went_wrong_before() {
+    for operation in 0..16 {
+        for fault in [Fault::Io, Fault::Short, Fault::NoSpace, Fault::Cut] {
+            for seed in 0..4 {
+                let mut scene = Scene::new(Spec::plain(MetadataFormat::V08, 3), Side::A, false);
+                scene.keep_plan(vec![(operation, fault)], seed).unwrap();
+                scene.power_cut(seed).unwrap();
+                let kept = unsplit::engine::plans::load(&*scene.site.store, scene.sealed.id());
+                assert!(kept.is_ok(), "{fault:?} at {operation}, {kept:?}\n{}", scene.story.join("\n"));
+            }
+        }
+    }
 }

@@ -112,7 +112,8 @@ impl DiskMut for FakeDisk {
             }
             Some(mut verdict) => {
                 // A disk writes whole sectors, also when it fails.
-                let part = if verdict.whole { buffer.len() } else { verdict.part(buffer.len()) / SECTOR * SECTOR };
+                let part =
+                    if verdict.whole { buffer.len() } else { verdict.part(buffer.len()) / SECTOR * SECTOR };
                 bytes.write(range.start, &buffer[..part]);
                 Err(self.fault("write", offset, buffer.len(), verdict.error))
             }

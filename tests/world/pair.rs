@@ -122,7 +122,8 @@ impl Spec {
         let always = rng.below(blocks);
         for block in 0..blocks {
             let extent = Extent::between(block * BLOCK as u64, ((block + 1) * BLOCK as u64).min(size));
-            let changes = if block == always || rng.below(100) < self.differing { 1 + rng.below(3) } else { 0 };
+            let changes =
+                if block == always || rng.below(100) < self.differing { 1 + rng.below(3) } else { 0 };
             for (side, bit) in [(Side::A, 1), (Side::B, 2)] {
                 // A mark is a claim: some blocks are marked and equal.
                 let claimed = rng.one_in(16);
@@ -156,7 +157,9 @@ impl Spec {
             if self.slots > 1 {
                 third[side] = (0..blocks)
                     .filter(|_| rng.one_in(4))
-                    .map(|block| Extent::between(block * BLOCK as u64, ((block + 1) * BLOCK as u64).min(size)))
+                    .map(|block| {
+                        Extent::between(block * BLOCK as u64, ((block + 1) * BLOCK as u64).min(size))
+                    })
                     .collect();
             }
             let mut device = vec![0; self.device];
@@ -178,14 +181,7 @@ impl Spec {
         Images { spec: *self, sides, size, third }
     }
 
-    fn superblock(
-        &self,
-        side: Side,
-        fresh: &Fresh,
-        size: u64,
-        uuids: &Uuids,
-        rng: &mut Rng,
-    ) -> Superblock {
+    fn superblock(&self, side: Side, fresh: &Fresh, size: u64, uuids: &Uuids, rng: &mut Rng) -> Superblock {
         let mut superblock = fresh.superblock.clone();
         let primary = self.logs[side] != Log::Clean;
         superblock.effective_size = size / 512;
@@ -325,10 +321,8 @@ fn put_metadata(
     metadata[at..at + BLOCK].copy_from_slice(&block);
     metadata[range(geometry.log)].copy_from_slice(&fresh.log_bytes());
     let slots: Vec<u32> = (1..geometry.layout.slots).collect();
-    let mark = vec![
-        Marking { slots: vec![0], extents: marked.clone() },
-        Marking { slots, extents: third.clone() },
-    ];
+    let mark =
+        vec![Marking { slots: vec![0], extents: marked.clone() }, Marking { slots, extents: third.clone() }];
     let area = &mut metadata[range(geometry.bitmap)];
     area.fill(0);
     Edit::new(geometry.layout, &[], mark).unwrap().apply(0, area).unwrap();

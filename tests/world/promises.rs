@@ -97,7 +97,9 @@ impl Promises {
                     broken.push(format!("P6: step {word} is not for side {side}"));
                 }
                 if let Err(why) = self.belongs(&state, side, device, extent, &word) {
-                    broken.push(format!("P3: step {word} writes {len} bytes at {offset} of side {side}: {why}"));
+                    broken.push(format!(
+                        "P3: step {word} writes {len} bytes at {offset} of side {side}: {why}"
+                    ));
                 }
             }
             Err(why) => broken.push(format!("P6: {len} bytes at {offset} of side {side}, but {why}")),
@@ -158,10 +160,17 @@ impl Promises {
         let area: ExtentSet = [superblock, geometry.log, geometry.bitmap].into_iter().collect();
         let (right_device, allowed) = match word {
             "mark-inconsistent" => (on_metadata, [superblock].into_iter().collect()),
-            "overwrite" => (device == Device::Data, state.healing.as_ref().map_or_else(ExtentSet::empty, |(_, overwrite)| overwrite.clone())),
+            "overwrite" => (
+                device == Device::Data,
+                state.healing.as_ref().map_or_else(ExtentSet::empty, |(_, overwrite)| overwrite.clone()),
+            ),
             _ => (on_metadata, area),
         };
-        if right_device && allowed.covers(&extent) { Ok(()) } else { Err("that is not what it is for".to_owned()) }
+        if right_device && allowed.covers(&extent) {
+            Ok(())
+        } else {
+            Err("that is not what it is for".to_owned())
+        }
     }
 
     /// The complete salvages of the healing, each verified and compared with how everything was.
@@ -187,7 +196,8 @@ impl Promises {
             salvage::verify(store, &found.dir, &Silent).map_err(|error| in_words(&error))?;
             let mut metadata = Pair::new(ExtentSet::empty(), ExtentSet::empty());
             for part in &manifest.parts {
-                let reader = salvage::reader(store, &found.dir, part.kind).map_err(|error| in_words(&error))?;
+                let reader =
+                    salvage::reader(store, &found.dir, part.kind).map_err(|error| in_words(&error))?;
                 let before = match part.kind {
                     PartKind::VictimData => &self.images.sides[victim].data[..],
                     PartKind::VictimMetadata => self.images.sides[victim].metadata_device(),
@@ -231,10 +241,13 @@ impl Promises {
             let volume = &self.images.sides[side];
             let victim = side != self.survivor;
             let size = usize::try_from(self.images.size).unwrap();
-            let area: ExtentSet =
-                [Extent { start: volume.geometry.superblock_at, len: 4096 }, volume.geometry.log, volume.geometry.bitmap]
-                    .into_iter()
-                    .collect();
+            let area: ExtentSet = [
+                Extent { start: volume.geometry.superblock_at, len: 4096 },
+                volume.geometry.log,
+                volume.geometry.bitmap,
+            ]
+            .into_iter()
+            .collect();
             let devices = [(Device::Data, Some(&volume.data)), (Device::Metadata, volume.metadata.as_ref())];
             for (device, before) in devices {
                 let Some(before) = before else { continue };
@@ -254,10 +267,14 @@ impl Promises {
                         if now[sector.clone()] != other[sector.clone()] {
                             return Err(format!("the victim has something foreign at {at}"));
                         }
-                    } else if (device == Device::Metadata) == volume.metadata.is_some() && area.covers(&extent) {
+                    } else if (device == Device::Metadata) == volume.metadata.is_some()
+                        && area.covers(&extent)
+                    {
                         metadata[side].push(extent);
                     } else {
-                        return Err(format!("{device:?} of side {side} changed at {at}, where nothing is ours"));
+                        return Err(format!(
+                            "{device:?} of side {side} changed at {at}, where nothing is ours"
+                        ));
                     }
                 }
             }
@@ -284,18 +301,20 @@ impl Promises {
         let fine = match ending {
             Ending::Parked { why, .. } => {
                 !why.is_empty()
-                    && incident(&|state| {
-                        matches!(state, IncidentState::Parked { why, next, .. } if !why.0.is_empty() && next.starts_with("unsplit "))
-                    })
+                    && incident(
+                        &|state| matches!(state, IncidentState::Parked { why, next, .. } if !why.0.is_empty() && next.starts_with("unsplit ")),
+                    )
             }
             Ending::Abandoned { why, .. } => {
                 !why.is_empty()
                     && self.writes() == 0
-                    && incident(&|state| matches!(state, IncidentState::Closed { outcome: Outcome::Abandoned }))
+                    && incident(&|state| {
+                        matches!(state, IncidentState::Closed { outcome: Outcome::Abandoned })
+                    })
             }
-            Ending::Finished(outcome) => {
-                incident(&|state| matches!(state, IncidentState::Closed { outcome: closed } if closed == outcome))
-            }
+            Ending::Finished(outcome) => incident(
+                &|state| matches!(state, IncidentState::Closed { outcome: closed } if closed == outcome),
+            ),
         };
         if fine { Ok(()) } else { Err(format!("P7: {ending:?} after {} writes; {story:?}", self.writes())) }
     }

@@ -120,7 +120,8 @@ impl Site {
             let metadata = devices.metadata.as_ref().map(|disk| Arc::clone(disk) as Arc<dyn DiskMut>);
             let place = metadata.is_some().then_some(MetadataPlace::FlexibleExternal);
             let claimant = Box::new(Claims(Arc::clone(&self.holds_last)));
-            OfflineReplica::over(name, data, metadata, place, None, claimant).map_err(|error| in_words(&error))
+            OfflineReplica::over(name, data, metadata, place, None, claimant)
+                .map_err(|error| in_words(&error))
         })
         .transpose()
     }
@@ -212,32 +213,24 @@ impl Site {
         self.close_what_was_undone(&mut journal)?;
         for incident in journal.incidents().to_vec() {
             let undo = plans::load(&*self.store, incident.plan).map_err(|error| in_words(&error))?;
-            if let (false, Purpose::Undo { incident: healed }) = (incident.is_closed(), &undo.plan().purpose) {
+            if let (false, Purpose::Undo { incident: healed }) = (incident.is_closed(), &undo.plan().purpose)
+            {
                 let healed = journal.incident(healed).expect("it was healed").plan;
                 let healed = plans::load(&*self.store, healed).map_err(|error| in_words(&error))?;
                 let sides = self.open()?;
-                return resume(
-                    &mut journal,
-                    self.theatre(&sides),
-                    &undo,
-                    Some(&healed),
-                    &incident.id,
-                    None,
-                )
-                .map_err(|error| in_words(&error));
+                return resume(&mut journal, self.theatre(&sides), &undo, Some(&healed), &incident.id, None)
+                    .map_err(|error| in_words(&error));
             }
         }
-        let (id, healed) =
-            healing_of(&journal, &*self.store, None).map_err(|error| in_words(&error))?;
+        let (id, healed) = healing_of(&journal, &*self.store, None).map_err(|error| in_words(&error))?;
         let sides = self.open()?;
         let replicas = sides.as_ref().map(|side| side as &dyn Replica);
         let undo = plan_undo(healed.plan(), &id, replicas).map_err(|error| in_words(&error))?;
         plans::keep(&*self.store, &undo).map_err(|error| in_words(&error))?;
         let incident = new_id(&journal);
         let theatre = self.theatre(&sides);
-        let ending =
-            begin(&mut journal, theatre, &undo, Some(&healed), &incident, Consent::Operator, None)
-                .map_err(|error| in_words(&error))?;
+        let ending = begin(&mut journal, theatre, &undo, Some(&healed), &incident, Consent::Operator, None)
+            .map_err(|error| in_words(&error))?;
         if matches!(ending, Ending::Finished(_)) {
             self.close_what_was_undone(&mut journal)?;
         }

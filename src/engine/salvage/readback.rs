@@ -1,9 +1,9 @@
 //! Reads a part back from the store, through the qcow2 reader, and compares it with its manifest.
 
+use super::PartSource;
 use super::batch::{batches, buffer_for, pieces_of};
 use super::error::SalvageError;
 use super::write::read_source;
-use super::PartSource;
 use crate::format::qcow2::{Bytes, Image, Layout};
 use crate::model::extent::ExtentSet;
 use crate::model::salvage::{Part, Piece};

@@ -3,8 +3,8 @@
 use super::batch::{batches, buffer_for, pieces_of};
 use super::catalogue::load_manifest;
 use super::error::SalvageError;
-use super::readback::{StoredPart, read_back};
 use super::phase;
+use super::readback::{StoredPart, read_back};
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::salvage::{Part, PartKind, Piece};
 use crate::ports::disk::{Disk, DiskFault, DiskMut};

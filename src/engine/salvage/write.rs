@@ -1,8 +1,8 @@
 //! Writes one part: the tables, then the data while the next batch is already being read and hashed.
 
+use super::PartSource;
 use super::batch::{Batch, Segment, batches, buffer_for, pieces_of};
 use super::error::SalvageError;
-use super::PartSource;
 use crate::format::qcow2::Layout;
 use crate::model::salvage::Piece;
 use crate::ports::progress::Progress;
