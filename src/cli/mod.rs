@@ -109,9 +109,19 @@ pub fn run(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
         Command::Salvage(args) => salvage::run(cli, args, screen),
         Command::History(args) => history::run(cli, args, screen),
         Command::Demo(args) => demo::run(cli, args, screen),
-        Command::Policy(args) => policy::run(args, screen.out(), cli.json).map_err(Failure::internal),
+        Command::Policy(args) => policy::run(args, screen.out(), cli.json).map_err(policy_failure),
         Command::Completions(args) => completions::run(args, screen),
         Command::Man(args) => man::run(cli, args, screen),
     };
     done.map_err(|failure| failure.in_state_dir(&plan::state_dir_words(cli)))
+}
+
+/// All that `policy` takes comes from the command line; besides, only printing can fail, which has no context.
+fn policy_failure(error: anyhow::Error) -> Failure {
+    let printing = error.chain().len() == 1 && error.is::<std::io::Error>();
+    if printing {
+        Failure::internal(error.context("the output could not be written"))
+    } else {
+        Failure::new(exit::USAGE, error)
+    }
 }

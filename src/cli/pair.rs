@@ -1,6 +1,7 @@
 //! The two sides as the command line names them.
 
 use super::exit::{EVIDENCE, Failure, USAGE};
+use super::screen::shell_path;
 use crate::edge::blockdev::{BlockFile, Mode};
 use crate::edge::clock::SystemClock;
 use crate::edge::drbd::image::ObserveError;
@@ -139,12 +140,7 @@ impl PairOptions {
 /// A path as a shell takes it.
 #[must_use]
 pub fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    if text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+:,@%".contains(c)) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
+    shell_path(path)
 }
 
 impl PairArgs {

@@ -64,7 +64,7 @@ fn what_cannot_be_opened() {
 fn what_may_not_be_read() {
     let scene = Scene::split();
     scene.copy("b.img", "x.img");
-    fs::set_permissions(scene.path("x.img"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(scene.path("x.img"), fs::Permissions::from_mode(0o0)).unwrap();
     let Some(ran) = scene.run_unprivileged(&["status", "a.img", "x.img"]) else { return };
     ran.says(4, &["x.img: may not be opened for reading", "run as root", "Permission denied"]);
 }
@@ -245,7 +245,16 @@ fn a_destroyed_hot_activity_log() {
     }
     let before = fs::read(&b).unwrap();
     let ran = scene.run(&["status", "node1.img", "node2.img"]);
-    ran.says(4, &["side b", "node2.img: the node was Primary", "is not known", "--full", "activity log"]);
+    ran.says(
+        4,
+        &[
+            "side b",
+            "node2.img: the node was Primary",
+            "is unreadable",
+            "copy this side again",
+            "activity log is destroyed",
+        ],
+    );
     scene
         .run(&["resolve", "node1.img", "node2.img", "--keep", "b", "--yes"])
         .says(4, &["side b", "node2.img: the node was Primary"]);
@@ -322,6 +331,8 @@ fn hostile_names() {
     ] {
         scene.refuses(&["status", "a.img", "b.img", &format!("{option}={value}")], 2, &[says]);
     }
+    scene.refuses(&["policy", "check", "gone.toml"], 2, &["cannot open gone.toml"]);
+    scene.refuses(&["policy", "explain", "gone.toml"], 2, &["cannot open gone.toml"]);
     scene.refuses(
         &["plan", "a.img", "b.img", "--keep", "\u{1b}c"],
         2,

@@ -93,6 +93,7 @@ fn real_documents_are_as_documented() {
     check(&["status", "a.img", "b.img"], 1, "unsplit.status");
     check(&["diff", "a.img", "b.img"], 1, "unsplit.diff");
     check(&["diff", "a.img", "b.img", "--full", "--extents"], 1, "unsplit.diff");
+    check(&["report", "a.img", "b.img"], 1, "unsplit.report");
     assert_eq!(check(&["plan", "a.img", "b.img"], 3, "unsplit.plan")["verdict"], "hold");
     assert_eq!(check(&["resolve", "a.img", "b.img"], 3, "unsplit.plan")["verdict"], "hold");
     let plan = check(&["plan", "a.img", "b.img", "--keep", "a"], 1, "unsplit.plan");
@@ -122,8 +123,13 @@ fn real_documents_are_as_documented() {
     check(&["status", "a.img", "gone.img"], 4, "unsplit.error");
     check(&["status", "--no-such-option"], 2, "unsplit.error");
     check(&["man", "pages"], 0, "unsplit.man");
-    let of_others = sections.keys().filter(|schema| !seen.contains(*schema)).cloned().collect::<Vec<_>>();
-    eprintln!("not run here, only compared with their examples: {of_others:?}");
+    let policy = root().join("policies/conservative.toml");
+    let policy = policy.to_str().unwrap();
+    check(&["policy", "check", policy], 0, "unsplit.policy-check");
+    check(&["policy", "explain", policy], 3, "unsplit.policy-explain");
+    check(&["policy", "check", "gone.toml"], 2, "unsplit.error");
+    let all: BTreeSet<String> = sections.keys().cloned().collect();
+    assert_eq!(seen, all, "left was run here, right is documented");
 }
 
 #[test]

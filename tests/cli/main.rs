@@ -3,7 +3,7 @@
 //!
 //! `UNSPLIT_UPDATE=1 cargo test --test cli` writes tests/snapshots/help and docs/cli-reference.md anew.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 #[path = "../scene/mod.rs"]
 mod scene;
