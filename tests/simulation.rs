@@ -3,7 +3,7 @@
 //!
 //! `UNSPLIT_SIM_SEEDS=N` runs N seeds instead of the default; `UNSPLIT_SIM_SEED=S` runs just that one, with its log.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod world;
 
@@ -162,7 +162,7 @@ impl Scene {
     }
 
     /// Without faults, to the end. A run that gave up before anything was changed is begun anew.
-    fn to_the_end(&mut self, command: Command) -> Check {
+    fn run_to_the_end(&mut self, command: Command) -> Check {
         self.site.faults.reboot();
         self.site.holds_last.store(0, Ordering::Relaxed);
         for _ in 0..3 {
@@ -305,7 +305,7 @@ fn live(seed: u64, scene: &mut Option<Scene>) -> Check {
     scene.troubled(Command::Resolve, &mut rng)?;
     let early = rng.one_in(4);
     if !early {
-        scene.to_the_end(Command::Resolve)?;
+        scene.run_to_the_end(Command::Resolve)?;
         scene.healed(rng.next())?;
     }
     if rng.one_in(2) || early {
@@ -314,9 +314,9 @@ fn live(seed: u64, scene: &mut Option<Scene>) -> Check {
         let changed = scene.sides_changed();
         scene.troubled(Command::Undo, &mut rng)?;
         if changed || scene.sides_changed() {
-            scene.to_the_end(Command::Undo)?;
+            scene.run_to_the_end(Command::Undo)?;
             scene.undone(rng.next())?;
-            scene.to_the_end(Command::Resolve)?;
+            scene.run_to_the_end(Command::Resolve)?;
             scene.healed(rng.next())?;
         }
     }
@@ -429,10 +429,10 @@ fn everywhere(format: MetadataFormat, fault: Fault) {
     let mut whole = Scene::new(spec(), Side::A, false);
     whole.keep_plan(vec![], 0).unwrap();
     let before = whole.site.faults.count();
-    whole.to_the_end(Command::Resolve).unwrap();
+    whole.run_to_the_end(Command::Resolve).unwrap();
     let healing = whole.site.faults.count() - before;
     let before = whole.site.faults.count();
-    whole.to_the_end(Command::Undo).unwrap();
+    whole.run_to_the_end(Command::Undo).unwrap();
     let undoing = whole.site.faults.count() - before;
     assert!(healing > 60 && undoing > 40, "{healing} and {undoing} operations");
 
@@ -448,19 +448,19 @@ fn everywhere(format: MetadataFormat, fault: Fault) {
                     ensure(scene.site.faults.is_off(), "the cut did not come")?;
                     scene.power_cut(operation)?;
                 }
-                scene.to_the_end(command)
+                scene.run_to_the_end(command)
             };
             let mut all = || -> Check {
                 if operation < healing {
                     trouble(&mut scene, Command::Resolve, operation)?;
                     scene.healed(operation)?;
                     // The way back from here is the same whatever happened; try it now and then.
-                    if operation % 8 != 0 {
+                    if !operation.is_multiple_of(8) {
                         return Ok(());
                     }
-                    scene.to_the_end(Command::Undo)?;
+                    scene.run_to_the_end(Command::Undo)?;
                 } else {
-                    scene.to_the_end(Command::Resolve)?;
+                    scene.run_to_the_end(Command::Resolve)?;
                     trouble(&mut scene, Command::Undo, operation - healing)?;
                 }
                 scene.undone(operation)
