@@ -2,7 +2,7 @@
 //! byte. Where strace may trace, it kills exactly before every single write, sync and rename; in any case the test
 //! kills at every length of the journal and at random moments.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod world;
 

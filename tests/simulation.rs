@@ -50,6 +50,13 @@ impl Scene {
         Scene { site, sealed, survivor, story: vec![format!("{spec:?}, survivor {survivor}")] }
     }
 
+    /// The same scene from its beginning.
+    fn afresh(&self) -> Scene {
+        let site = Site::new((*self.site.images).clone(), self.survivor);
+        site.promises.planned(self.sealed.id(), self.sealed.plan());
+        Scene { site, sealed: self.sealed.clone(), survivor: self.survivor, story: self.story[..1].to_vec() }
+    }
+
     /// `unsplit plan` until it says that the plan is kept: then it is.
     fn keep_plan(&mut self, faults: Vec<(u64, Fault)>, seed: u64) -> Check {
         self.site.faults.go_on(faults);
@@ -162,7 +169,7 @@ impl Scene {
     }
 
     /// Without faults, to the end. A run that gave up before anything was changed is begun anew.
-    fn run_to_the_end(&mut self, command: Command) -> Check {
+    fn finish(&mut self, command: Command) -> Check {
         self.site.faults.reboot();
         self.site.holds_last.store(0, Ordering::Relaxed);
         for _ in 0..3 {
@@ -305,7 +312,7 @@ fn live(seed: u64, scene: &mut Option<Scene>) -> Check {
     scene.troubled(Command::Resolve, &mut rng)?;
     let early = rng.one_in(4);
     if !early {
-        scene.run_to_the_end(Command::Resolve)?;
+        scene.finish(Command::Resolve)?;
         scene.healed(rng.next())?;
     }
     if rng.one_in(2) || early {
@@ -314,9 +321,9 @@ fn live(seed: u64, scene: &mut Option<Scene>) -> Check {
         let changed = scene.sides_changed();
         scene.troubled(Command::Undo, &mut rng)?;
         if changed || scene.sides_changed() {
-            scene.run_to_the_end(Command::Undo)?;
+            scene.finish(Command::Undo)?;
             scene.undone(rng.next())?;
-            scene.run_to_the_end(Command::Resolve)?;
+            scene.finish(Command::Resolve)?;
             scene.healed(rng.next())?;
         }
     }
@@ -429,17 +436,17 @@ fn everywhere(format: MetadataFormat, fault: Fault) {
     let mut whole = Scene::new(spec(), Side::A, false);
     whole.keep_plan(vec![], 0).unwrap();
     let before = whole.site.faults.count();
-    whole.run_to_the_end(Command::Resolve).unwrap();
+    whole.finish(Command::Resolve).unwrap();
     let healing = whole.site.faults.count() - before;
     let before = whole.site.faults.count();
-    whole.run_to_the_end(Command::Undo).unwrap();
+    whole.finish(Command::Undo).unwrap();
     let undoing = whole.site.faults.count() - before;
     assert!(healing > 60 && undoing > 40, "{healing} and {undoing} operations");
 
     let attempt = |operation: u64| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         pool.install(|| {
-            let mut scene = Scene::new(spec(), Side::A, false);
+            let mut scene = whole.afresh();
             scene.keep_plan(vec![], 0)?;
             let trouble = |scene: &mut Scene, command, at| -> Check {
                 scene.site.faults.go_on([(at, fault)]);
@@ -448,7 +455,7 @@ fn everywhere(format: MetadataFormat, fault: Fault) {
                     ensure(scene.site.faults.is_off(), "the cut did not come")?;
                     scene.power_cut(operation)?;
                 }
-                scene.run_to_the_end(command)
+                scene.finish(command)
             };
             let mut all = || -> Check {
                 if operation < healing {
@@ -458,9 +465,9 @@ fn everywhere(format: MetadataFormat, fault: Fault) {
                     if !operation.is_multiple_of(8) {
                         return Ok(());
                     }
-                    scene.run_to_the_end(Command::Undo)?;
+                    scene.finish(Command::Undo)?;
                 } else {
-                    scene.run_to_the_end(Command::Resolve)?;
+                    scene.finish(Command::Resolve)?;
                     trouble(&mut scene, Command::Undo, operation - healing)?;
                 }
                 scene.undone(operation)
@@ -492,10 +499,11 @@ fn an_io_error_at_every_operation_of_v09() {
 
 #[test]
 fn a_plan_that_is_said_to_be_kept_survives_whatever_went_wrong_before() {
+    let scene = Scene::new(Spec::plain(MetadataFormat::V08, 3), Side::A, false);
     for operation in 0..16 {
         for fault in [Fault::Io, Fault::Short, Fault::NoSpace, Fault::Cut] {
             for seed in 0..4 {
-                let mut scene = Scene::new(Spec::plain(MetadataFormat::V08, 3), Side::A, false);
+                let mut scene = scene.afresh();
                 scene.keep_plan(vec![(operation, fault)], seed).unwrap();
                 scene.power_cut(seed).unwrap();
                 let kept = unsplit::engine::plans::load(&*scene.site.store, scene.sealed.id());
