@@ -55,6 +55,31 @@ pub struct Claimed {
     // Its open file description holds the locks. They are not tied to the process: closing another
     // descriptor of the same file, as with plain POSIX locks, would silently end them.
     _file: File,
+    identity: Identity,
+    path: String,
+}
+
+impl Claimed {
+    /// Asks again whether anybody else uses the disk: a loop device made over the file, or a process that opened it for
+    /// writing without asking for a lock, after the claim was made.
+    ///
+    /// # Errors
+    /// [`ClaimError::InUse`].
+    pub fn still_ours(&self) -> Result<(), ClaimError> {
+        let by = || -> Vec<String> {
+            let writers = holders::writers(self.identity);
+            holders::loop_device(self.identity).into_iter().chain(writers).collect()
+        };
+        // The same patience as when claiming: a forked child holds the descriptors for a moment.
+        for look in 1..=LOOKS {
+            match by() {
+                by if by.is_empty() => return Ok(()),
+                by if look == LOOKS => return Err(ClaimError::InUse { path: self.path.clone(), by }),
+                _ => std::thread::sleep(PAUSE),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl BlockFile {
@@ -118,7 +143,7 @@ impl BlockFile {
         if !writers.is_empty() {
             return Err(ClaimError::InUse { path: path(), by: writers });
         }
-        Ok(Claimed { _file: file })
+        Ok(Claimed { _file: file, identity: self.identity(), path: self.name().to_owned() })
     }
 }
 

@@ -183,19 +183,20 @@ impl Claimant for Devices {
         let claims: Result<Vec<Claimed>, ClaimError> = self.all.iter().map(|device| device.claim()).collect();
         let how =
             self.all.iter().map(|device| if device.is_device() { "opened exclusively" } else { "locked" });
-        Ok(Box::new(Held { how: how.collect::<Vec<_>>().join(", "), _claims: claims.map_err(unseen)? }))
+        Ok(Box::new(Held { how: how.collect::<Vec<_>>().join(", "), claims: claims.map_err(unseen)? }))
     }
 }
 
-/// Open file descriptions that hold the claims; the kernel keeps them for as long as they are open.
+/// Open file descriptions that hold the claims; the kernel keeps their locks for as long as they are open. Who asks for no
+/// lock is found by asking again.
 struct Held {
     how: String,
-    _claims: Vec<Claimed>,
+    claims: Vec<Claimed>,
 }
 
 impl Hold for Held {
     fn still_ours(&self) -> Result<(), String> {
-        Ok(())
+        self.claims.iter().try_for_each(Claimed::still_ours).map_err(|error| error.to_string())
     }
 
     fn how(&self) -> &str {
