@@ -5,9 +5,11 @@ use super::screen::{Screen, Tone};
 use crate::edge::clock::SystemClock;
 use crate::edge::state_dir::StateDir;
 use crate::engine::journal::{Journal, Story};
+use crate::engine::plans;
 use crate::judge::incident::{Incident, IncidentState};
 use crate::model::id::IncidentId;
-use crate::model::record::Outcome;
+use crate::model::plan::Purpose;
+use crate::model::record::{Event, Outcome};
 use crate::model::seen::Stamp;
 use crate::ports::clock::Clock;
 use serde::Serialize;
@@ -30,7 +32,47 @@ pub fn open_desk(state_dir: &Path) -> Result<Desk, Failure> {
     let hint = "give another folder with --state-dir, or run as root";
     let store = Arc::new(StateDir::open(state_dir).map_err(|error| Failure::internal(error).hint(hint))?);
     let journal = Journal::open(store.clone(), Arc::new(SystemClock)).map_err(Failure::internal)?;
-    Ok(Desk { store, journal })
+    let mut desk = Desk { store, journal };
+    close_what_was_undone(&mut desk)?;
+    Ok(desk)
+}
+
+/// A healing that was parked and then undone is over, too: it must not go on. Also mends a cut between the two records.
+///
+/// # Errors
+/// The plan of a finished undo cannot be read, or the journal cannot be written.
+pub fn close_what_was_undone(desk: &mut Desk) -> Result<(), Failure> {
+    if !desk.journal.incidents().iter().any(is_open) {
+        return Ok(());
+    }
+    let mut over: Vec<IncidentId> = Vec::new();
+    for undo in desk.journal.incidents() {
+        if !matches!(undo.state, IncidentState::Closed { outcome: Outcome::Undone }) {
+            continue;
+        }
+        let plan = plans::load(&*desk.store, undo.plan).map_err(Failure::internal)?;
+        if let Purpose::Undo { incident } = &plan.plan().purpose {
+            let healing = desk.journal.incidents().iter().find(|other| other.id == *incident);
+            if healing.is_some_and(is_open) {
+                over.push(incident.clone());
+            }
+        }
+    }
+    for id in over {
+        // A healing that was cut off inside a step is parked first: the journal closes nothing in the middle of an act.
+        if !matches!(
+            desk.journal.incident(&id).map(|incident| &incident.state),
+            Some(IncidentState::Parked { .. })
+        ) {
+            let parked =
+                Event::Parked { why: "it was undone".into(), next: "nothing: it is over".to_owned() };
+            desk.journal.append(Some(id.clone()), parked).map_err(Failure::internal)?;
+        }
+        desk.journal
+            .append(Some(id), Event::Closed { outcome: Outcome::Undone })
+            .map_err(Failure::internal)?;
+    }
+    Ok(())
 }
 
 /// Opens the journal for reading; `None` when there never was one.

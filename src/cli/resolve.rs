@@ -2,7 +2,7 @@
 
 use super::Cli;
 use super::exit::{EVIDENCE, FINE, Failure, HELD, INTERNAL, NOT_FENCED, PARKED};
-use super::incident::{Desk, is_open, new_id, open_desk, resume_command};
+use super::incident::{Desk, close_what_was_undone, is_open, new_id, open_desk, resume_command};
 use super::pair::{OpenPair, PairArgs, PairOptions, args_from_sources, open};
 use super::plan::{ChoiceArgs, Drawn, agree, draw_plan, held, show, state_dir_words};
 use super::screen::{Screen, Tone};
@@ -234,6 +234,9 @@ pub(super) fn take_up(
         OperatorSaidNoSalvage::from_flag(no_salvage, sealed.id()),
     )
     .map_err(Failure::internal)?;
+    if matches!(ending, Ending::Finished(Outcome::Undone)) {
+        close_what_was_undone(desk)?;
+    }
     conclude(cli, screen, &*store, sealed.plan(), &incident.id, &ending)
 }
 

@@ -2,7 +2,7 @@
 
 use super::Cli;
 use super::exit::{DIVERGED, EVIDENCE, Failure, USAGE};
-use super::incident::{Desk, is_open, new_id, open_desk};
+use super::incident::{Desk, close_what_was_undone, is_open, new_id, open_desk};
 use super::plan::step_words;
 use super::resolve::{conclude, open_as_planned, take_up, theatre};
 use super::screen::Screen;
@@ -10,10 +10,9 @@ use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::{Ending, begin};
 use crate::engine::plans;
 use crate::engine::undo::{UndoError, healing_of, plan_undo};
-use crate::judge::incident::{Incident, IncidentState};
-use crate::model::id::IncidentId;
+use crate::judge::incident::Incident;
 use crate::model::plan::Purpose;
-use crate::model::record::{Consent, Event, Outcome};
+use crate::model::record::Consent;
 use clap::Args;
 
 /// Put back what a healing overwrote.
@@ -37,7 +36,6 @@ pub struct UndoArgs {
 
 pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8, Failure> {
     let mut desk = open_desk(&cli.state_dir)?;
-    close_what_was_undone(&mut desk)?;
     // An undo that was cut off goes on first; nothing else may touch these devices before.
     if let Some(open) = open_undo(&desk)? {
         return take_up(cli, screen, &mut desk, &open, args.threads, false);
@@ -73,38 +71,6 @@ fn open_undo(desk: &Desk) -> Result<Option<Incident>, Failure> {
         }
     }
     Ok(None)
-}
-
-/// A healing that was parked and then undone is over, too. Also mends a cut between the two records.
-fn close_what_was_undone(desk: &mut Desk) -> Result<(), Failure> {
-    let mut over: Vec<IncidentId> = Vec::new();
-    for undo in desk.journal.incidents() {
-        if !matches!(undo.state, IncidentState::Closed { outcome: Outcome::Undone }) {
-            continue;
-        }
-        let plan = plans::load(&*desk.store, undo.plan).map_err(Failure::internal)?;
-        if let Purpose::Undo { incident } = &plan.plan().purpose {
-            let healing = desk.journal.incidents().iter().find(|other| other.id == *incident);
-            if healing.is_some_and(is_open) {
-                over.push(incident.clone());
-            }
-        }
-    }
-    for id in over {
-        // A healing that was cut off inside a step is parked first: the journal closes nothing in the middle of an act.
-        if !matches!(
-            desk.journal.incident(&id).map(|incident| &incident.state),
-            Some(IncidentState::Parked { .. })
-        ) {
-            let parked =
-                Event::Parked { why: "it was undone".into(), next: "nothing: it is over".to_owned() };
-            desk.journal.append(Some(id.clone()), parked).map_err(Failure::internal)?;
-        }
-        desk.journal
-            .append(Some(id), Event::Closed { outcome: Outcome::Undone })
-            .map_err(Failure::internal)?;
-    }
-    Ok(())
 }
 
 fn failure(error: UndoError) -> Failure {
