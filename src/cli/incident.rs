@@ -1,15 +1,22 @@
 //! Incidents on the screen, and the state directory behind them.
 
-use super::exit::Failure;
+use super::exit::{Failure, PARKED};
 use super::screen::{Screen, Tone};
+use crate::edge::blockdev::Identity;
 use crate::edge::clock::SystemClock;
 use crate::edge::state_dir::{StateDir, StateDirError};
+use crate::engine::executor::in_words;
 use crate::engine::journal::{Journal, Story};
+use crate::engine::plans;
 use crate::judge::incident::{Incident, IncidentState};
+use crate::model::evidence::Source;
 use crate::model::id::IncidentId;
-use crate::model::record::Outcome;
+use crate::model::plan::Purpose;
+use crate::model::record::{Event, Outcome};
 use crate::model::seen::Stamp;
+use crate::model::side::Pair;
 use crate::ports::clock::Clock;
+use crate::ports::store::Store;
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +36,48 @@ pub struct Desk {
 pub fn open_desk(state_dir: &Path) -> Result<Desk, Failure> {
     let store = Arc::new(StateDir::open(state_dir).map_err(unopened)?);
     let journal = Journal::open(store.clone(), Arc::new(SystemClock)).map_err(Failure::internal)?;
-    Ok(Desk { store, journal })
+    let mut desk = Desk { store, journal };
+    close_what_was_undone(&mut desk)?;
+    Ok(desk)
+}
+
+/// A healing that was parked and then undone is over, too: it must not go on. Also mends a cut between the two records.
+///
+/// # Errors
+/// The journal cannot be written.
+pub fn close_what_was_undone(desk: &mut Desk) -> Result<(), Failure> {
+    if !desk.journal.incidents().iter().any(is_open) {
+        return Ok(());
+    }
+    let mut over: Vec<IncidentId> = Vec::new();
+    for undo in desk.journal.incidents() {
+        if !matches!(undo.state, IncidentState::Closed { outcome: Outcome::Undone }) {
+            continue;
+        }
+        // Unreadable, it must not stand in the way of everything else: taking up a healing looks at it once more.
+        let Ok(plan) = plans::load(&*desk.store, undo.plan) else { continue };
+        if let Purpose::Undo { incident } = &plan.plan().purpose {
+            let healing = desk.journal.incidents().iter().find(|other| other.id == *incident);
+            if healing.is_some_and(is_open) {
+                over.push(incident.clone());
+            }
+        }
+    }
+    for id in over {
+        // A healing that was cut off inside a step is parked first: the journal closes nothing in the middle of an act.
+        if !matches!(
+            desk.journal.incident(&id).map(|incident| &incident.state),
+            Some(IncidentState::Parked { .. })
+        ) {
+            let parked =
+                Event::Parked { why: "it was undone".into(), next: "nothing: it is over".to_owned() };
+            desk.journal.append(Some(id.clone()), parked).map_err(Failure::internal)?;
+        }
+        desk.journal
+            .append(Some(id), Event::Closed { outcome: Outcome::Undone })
+            .map_err(Failure::internal)?;
+    }
+    Ok(())
 }
 
 fn unopened(error: StateDirError) -> Failure {
@@ -107,7 +155,7 @@ pub fn state_words(state: &IncidentState) -> String {
         IncidentState::Parked { .. } => "parked".to_owned(),
         IncidentState::Closed { outcome: Outcome::Healed } => "healed".to_owned(),
         IncidentState::Closed { outcome: Outcome::Undone } => "undone".to_owned(),
-        IncidentState::Closed { outcome: Outcome::Abandoned } => "given up, nothing changed".to_owned(),
+        IncidentState::Closed { outcome: Outcome::Abandoned } => "given up".to_owned(),
     }
 }
 
@@ -149,6 +197,67 @@ pub fn resume_command(id: &IncidentId) -> String {
     format!("unsplit resolve --resume {id}")
 }
 
+/// The command that ends an open incident and leaves both sides as they are.
+#[must_use]
+pub fn give_up_command(id: &IncidentId) -> String {
+    format!("unsplit resolve --give-up {id}")
+}
+
+/// Whether it ever came to its first step that changes a side.
+#[must_use]
+pub fn has_changed_something(incident: &Incident) -> bool {
+    let mark = |event: &Event| matches!(event, Event::Intent { word, .. } if word == "mark-inconsistent");
+    incident.history.iter().any(|record| mark(&record.event))
+}
+
+/// Refuses while another incident on these devices is open. `except` are the incidents that may be.
+///
+/// # Errors
+/// Exit code 6, with the commands that end it; also when the open incident's plan cannot be read, so that nobody knows
+/// which devices it is about.
+pub fn refuse_while_open(
+    devices: Pair<&Source>,
+    store: &dyn Store,
+    journal: &Journal,
+    except: &[&IncidentId],
+) -> Result<(), Failure> {
+    for incident in journal.incidents().iter().filter(|incident| is_open(incident)) {
+        if except.contains(&&incident.id) {
+            continue;
+        }
+        let refused = |text: String| {
+            let next = format!("{}, or `{}`", resume_command(&incident.id), give_up_command(&incident.id));
+            Failure::new(PARKED, anyhow::Error::msg(text)).hint(next)
+        };
+        let sealed = plans::load(store, incident.plan).map_err(|error| {
+            let why = in_words(&error);
+            refused(format!(
+                "incident {} is not over, and which devices it is about is unknown: {why}",
+                incident.id
+            ))
+        })?;
+        let theirs = sealed.plan().basis.as_ref().map(|basis| &basis.source);
+        let shared =
+            devices.iter().any(|(_, ours)| theirs.iter().any(|(_, theirs)| shares_a_device(ours, theirs)));
+        if shared {
+            return Err(refused(format!("incident {} on these devices is not over", incident.id)));
+        }
+    }
+    Ok(())
+}
+
+/// Whether two sides stand on one data or metadata device, by whatever paths. Metadata devices with several indexes
+/// serve several resources.
+fn shares_a_device(a: &Source, b: &Source) -> bool {
+    same_thing(&a.data, &b.data)
+        || (a.superblock_at == b.superblock_at && same_thing(&a.metadata, &b.metadata))
+}
+
+fn same_thing(a: &str, b: &str) -> bool {
+    let identity = |path: &str| std::fs::metadata(path).ok().and_then(|found| Identity::of(&found));
+    a == b || identity(a).is_some_and(|found| Some(found) == identity(b))
+}
+
 /// An open incident and its next command.
 ///
 /// # Errors
@@ -162,9 +271,15 @@ pub fn show(screen: &mut Screen, incident: &Incident, state_dir: &str) -> std::i
     }
     if let Some(next) = &view.next {
         screen.line(format!("  next: {next}        go on"))?;
+        if has_changed_something(incident) {
+            screen.line(format!(
+                "        unsplit undo {}{state_dir}                put back what was overwritten so far",
+                view.id
+            ))?;
+        }
         screen.line(format!(
-            "        unsplit undo {}{state_dir}                put back what was overwritten so far",
-            view.id
+            "        {}{state_dir}   leave both sides as they are",
+            give_up_command(&view.id)
         ))?;
     }
     Ok(())

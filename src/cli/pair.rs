@@ -137,17 +137,11 @@ impl PairOptions {
     }
 }
 
-/// A path as a shell takes it.
-#[must_use]
-pub fn quoted(path: &Path) -> String {
-    shell_path(path)
-}
-
 impl PairArgs {
     /// The two sides and everything that says how to read them, as they must be typed again: for the next command.
     #[must_use]
     pub fn words(&self) -> String {
-        let mut words = format!("{} {}", quoted(&self.a), quoted(&self.b));
+        let mut words = format!("{} {}", shell_path(&self.a), shell_path(&self.b));
         let options = &self.options;
         let names = [("--name-a", "a", &options.name_a), ("--name-b", "b", &options.name_b)];
         for (flag, default, name) in names {
@@ -158,7 +152,7 @@ impl PairArgs {
         for (flag, device) in [("--meta-a", &options.meta_a), ("--meta-b", &options.meta_b)] {
             if let Some(MetadataDevice { path, index }) = device {
                 let index = index.map(|index| format!(":{index}")).unwrap_or_default();
-                words.push_str(&format!(" {flag} {}{index}", quoted(path)));
+                words.push_str(&format!(" {flag} {}{index}", shell_path(path)));
             }
         }
         for (flag, role) in [("--role-a", options.role_a), ("--role-b", options.role_b)] {
@@ -170,7 +164,7 @@ impl PairArgs {
             words.push_str(&format!(" --resource {}", options.resource));
         }
         if let Some(policy) = &options.policy {
-            words.push_str(&format!(" --policy {}", quoted(policy)));
+            words.push_str(&format!(" --policy {}", shell_path(policy)));
         }
         words
     }

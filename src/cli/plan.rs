@@ -1,8 +1,8 @@
 //! `unsplit plan`.
 
 use super::Cli;
-use super::exit::{DIVERGED, EVIDENCE, FINE, Failure, HELD, PARKED};
-use super::incident::{is_open, open_desk, resume_command};
+use super::exit::{DIVERGED, EVIDENCE, FINE, Failure, HELD};
+use super::incident::{open_desk, refuse_while_open};
 use super::pair::{Found, OpenPair, PairArgs, open};
 use super::screen::{Screen, Tone, shell_path};
 use crate::edge::blockdev::Mode;
@@ -102,7 +102,8 @@ pub fn draw_plan(
     journal: &Journal,
 ) -> Result<Drawn, Failure> {
     let sight = opened.look(settings)?;
-    refuse_while_open(&sight, store, journal)?;
+    // One incident at a time for a device: an open one must be ended first.
+    refuse_while_open(sight.evidence.as_ref().map(|seen| &seen.source), store, journal, &[])?;
     let names = sight.evidence.as_ref().map(|seen| seen.name.clone());
     let keep = choice.keep_side(&names)?;
     let found = opened.diff(&sight, choice.full, pair.options.threads())?;
@@ -167,23 +168,6 @@ fn salvage_wanted(settings: &Settings, choice: &ChoiceArgs) -> Result<bool, Fail
     }
 }
 
-/// One incident at a time for a device: an open one must be ended first.
-fn refuse_while_open(sight: &Sight, store: &dyn Store, journal: &Journal) -> Result<(), Failure> {
-    for incident in journal.incidents().iter().filter(|incident| is_open(incident)) {
-        let sealed = plans::load(store, incident.plan).map_err(Failure::internal)?;
-        let theirs = &sealed.plan().basis;
-        let shared = sight
-            .evidence
-            .iter()
-            .any(|(_, seen)| theirs.iter().any(|(_, basis)| basis.source.data == seen.source.data));
-        if shared {
-            let text = format!("incident {} on these devices is not over", incident.id);
-            return Err(Failure::new(PARKED, anyhow::Error::msg(text)).hint(resume_command(&incident.id)));
-        }
-    }
-    Ok(())
-}
-
 /// A verdict, and the plan that follows from it, as JSON shows them.
 #[derive(Serialize)]
 struct Document<'a> {
@@ -227,7 +211,8 @@ pub(super) fn run(cli: &Cli, args: &PlanArgs, screen: &mut Screen) -> Result<u8,
                 show(screen, sealed, &desk.store.locate("salvage"))?;
                 screen.heading("Nothing has been changed. To run this plan")?;
                 let state_dir = state_dir_words(cli);
-                screen.line(format!("  unsplit resolve --plan {}{state_dir}", sealed.id()))?;
+                let waive = no_salvage_words(sealed.plan());
+                screen.line(format!("  unsplit resolve --plan {}{waive}{state_dir}", sealed.id()))?;
             }
             Ok(DIVERGED)
         }
@@ -249,6 +234,12 @@ pub fn show_undo(screen: &mut Screen, sealed: &SealedPlan) -> std::io::Result<()
         trace: &plan.trace,
         plan: Some(plan),
     })
+}
+
+/// ` --no-salvage`, when the plan keeps nothing: it must be said again when the plan is run.
+#[must_use]
+pub fn no_salvage_words(plan: &Plan) -> &'static str {
+    if plan.salvage { "" } else { " --no-salvage" }
 }
 
 /// ` --state-dir DIR`, when it is not the default.

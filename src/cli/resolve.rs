@@ -2,9 +2,12 @@
 
 use super::Cli;
 use super::exit::{EVIDENCE, FINE, Failure, HELD, INTERNAL, NOT_FENCED, PARKED, USAGE};
-use super::incident::{Desk, is_open, new_id, open_desk, resume_command};
+use super::incident::{
+    Desk, close_what_was_undone, has_changed_something, is_open, new_id, open_desk, refuse_while_open,
+    resume_command,
+};
 use super::pair::{OpenPair, PairArgs, PairOptions, args_from_sources, open};
-use super::plan::{ChoiceArgs, Drawn, agree, draw_plan, held, show, state_dir_words};
+use super::plan::{ChoiceArgs, Drawn, agree, draw_plan, held, no_salvage_words, show, state_dir_words};
 use super::screen::{Screen, Tone};
 use crate::edge::blockdev::Mode;
 use crate::edge::clock::SystemClock;
@@ -16,7 +19,7 @@ use crate::judge::audit::SealedPlan;
 use crate::judge::incident::{Incident, IncidentState};
 use crate::model::id::IncidentId;
 use crate::model::plan::{Plan, Purpose};
-use crate::model::record::{Consent, Outcome};
+use crate::model::record::{Consent, Event, Outcome};
 use crate::model::side::{Pair, Side};
 use crate::ports::replica::Patient;
 use crate::ports::store::Store;
@@ -48,6 +51,10 @@ pub struct ResolveArgs {
     #[arg(long, value_name = "INCIDENT", num_args = 0..=1, default_missing_value = "")]
     pub resume: Option<String>,
 
+    /// End this open incident and leave both sides as they are; with --yes if it has changed a side already
+    #[arg(long, value_name = "INCIDENT", conflicts_with_all = ["a", "plan", "resume"])]
+    pub give_up: Option<String>,
+
     /// Consent without being asked
     #[arg(long)]
     pub yes: bool,
@@ -63,6 +70,9 @@ pub struct ResolveArgs {
 
 pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<u8, Failure> {
     let mut desk = open_desk(&cli.state_dir)?;
+    if let Some(asked) = &args.give_up {
+        return give_up(cli, args, screen, &mut desk, asked);
+    }
     if let Some(asked) = &args.resume {
         return resume_one(cli, args, screen, &mut desk, asked);
     }
@@ -93,7 +103,8 @@ pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<
                      answer): nothing was changed",
                     sealed.id()
                 );
-                let next = format!("unsplit resolve --plan {}{}", sealed.id(), state_dir_words(cli));
+                let waive = no_salvage_words(sealed.plan());
+                let next = format!("unsplit resolve --plan {}{waive}{}", sealed.id(), state_dir_words(cli));
                 return Err(Failure::new(HELD, anyhow::Error::msg(why)).hint(next));
             };
             start(cli, args, screen, &mut desk, &opened, &sealed, consent)
@@ -144,7 +155,12 @@ fn run_plan(
     desk: &mut Desk,
     sealed: &SealedPlan,
 ) -> Result<u8, Failure> {
+    must_say_no_salvage(cli, args.choice.no_salvage, sealed.plan())?;
     let before = desk.journal.incidents().iter().rev().find(|incident| incident.plan == sealed.id()).cloned();
+    if !before.as_ref().is_some_and(is_open) {
+        let sources = sealed.plan().basis.as_ref().map(|basis| &basis.source);
+        refuse_while_open(sources, &*desk.store, &desk.journal, &[])?;
+    }
     match before {
         // The same command after a crash goes on where it was.
         Some(incident) if is_open(&incident) => {
@@ -206,7 +222,17 @@ fn resume_one(
 ) -> Result<u8, Failure> {
     let incidents = desk.journal.incidents();
     let found = if asked.is_empty() {
-        incidents.iter().rev().find(|incident| is_open(incident))
+        let mut waiting =
+            incidents.iter().filter(|incident| is_open(incident) && !is_being_undone(desk, &incident.id));
+        let first = waiting.next();
+        if let Some(second) = waiting.next() {
+            let first = first.map_or("", |incident| incident.id.as_str());
+            return Err(Failure::usage(format!(
+                "several incidents are open, such as {first} and {}: say which; `unsplit status` shows them",
+                second.id
+            )));
+        }
+        first
     } else {
         incidents.iter().find(|incident| incident.id.as_str() == asked)
     };
@@ -231,6 +257,79 @@ fn resume_one(
     }
 }
 
+fn is_being_undone(desk: &Desk, healing: &IncidentId) -> bool {
+    // A plan that cannot be read is reported by whoever needs it.
+    let undoes = |incident: &Incident| {
+        plans::load(&*desk.store, incident.plan).is_ok_and(
+            |plan| matches!(&plan.plan().purpose, Purpose::Undo { incident } if incident == healing),
+        )
+    };
+    desk.journal.incidents().iter().any(|incident| is_open(incident) && undoes(incident))
+}
+
+/// Ends an open incident as it is. Nothing but the journal is read or written: it must be possible whatever became of
+/// the devices, the plan and the salvage.
+fn give_up(
+    cli: &Cli,
+    args: &ResolveArgs,
+    screen: &mut Screen,
+    desk: &mut Desk,
+    asked: &str,
+) -> Result<u8, Failure> {
+    let found = desk.journal.incidents().iter().find(|incident| incident.id.as_str() == asked).cloned();
+    let incident = match found {
+        Some(incident) if is_open(&incident) => incident,
+        Some(incident) => {
+            let state = super::incident::state_words(&incident.state);
+            return Err(Failure::usage(format!("incident {} is over: {state}", incident.id)));
+        }
+        None => {
+            return Err(Failure::usage(format!(
+                "there is no incident `{asked}`; `unsplit history` lists them"
+            )));
+        }
+    };
+    let id = incident.id.clone();
+    let changed = has_changed_something(&incident);
+    if changed && !args.yes {
+        let text = format!(
+            "incident {id} has begun to change a side: given up now, that side stays Inconsistent and may be half overwritten"
+        );
+        let next = format!("{} --yes{}", super::incident::give_up_command(&id), state_dir_words(cli));
+        return Err(Failure::new(HELD, anyhow::Error::msg(text)).hint(next));
+    }
+    if !matches!(incident.state, IncidentState::Parked { .. }) {
+        let parked =
+            Event::Parked { why: "the operator gave it up".into(), next: "nothing: it is over".to_owned() };
+        desk.journal.append(Some(id.clone()), parked).map_err(Failure::internal)?;
+    }
+    let closed = Event::Closed { outcome: Outcome::Abandoned };
+    desk.journal.append(Some(id.clone()), closed).map_err(Failure::internal)?;
+    if cli.json {
+        screen.json(&serde_json::json!({
+            "schema": "unsplit.resolve", "version": 1, "incident": id, "outcome": Outcome::Abandoned, "changed": changed,
+        }))?;
+    } else if changed {
+        screen.line(format!(
+            "Incident {id} is given up. Both sides stay as they are; one may be half overwritten."
+        ))?;
+        screen.line(format!("What was kept of it stays in {}", desk.store.locate(&dir_of(&id))))?;
+    } else {
+        screen.line(format!("Incident {id} is given up. It had not changed anything."))?;
+    }
+    Ok(FINE)
+}
+
+/// Said when the plan was drawn, and again when it runs; found out before an incident is opened for it.
+fn must_say_no_salvage(cli: &Cli, said: bool, plan: &Plan) -> Result<(), Failure> {
+    if plan.salvage || said {
+        return Ok(());
+    }
+    let text = "this plan keeps no copy of what it overwrites: --no-salvage must be said again to run it";
+    let hint = format!("the same command with --no-salvage{}", state_dir_words(cli));
+    Err(Failure::new(USAGE, anyhow::Error::msg(text)).hint(hint))
+}
+
 /// Goes on with an open incident.
 pub(super) fn take_up(
     cli: &Cli,
@@ -248,6 +347,7 @@ pub(super) fn take_up(
     if healed.is_none() {
         refuse_while_undoing(desk, &incident.id)?;
     }
+    must_say_no_salvage(cli, no_salvage, sealed.plan())?;
     let opened = open_as_planned(sealed.plan(), threads)?;
     if !cli.json {
         screen.line(format!(
@@ -268,12 +368,20 @@ pub(super) fn take_up(
         OperatorSaidNoSalvage::from_flag(no_salvage, sealed.id()),
     )
     .map_err(Failure::internal)?;
+    if matches!(ending, Ending::Finished(Outcome::Undone)) {
+        close_what_was_undone(desk)?;
+    }
     conclude(cli, screen, &*store, sealed.plan(), &incident.id, &ending)
 }
 
-/// A healing must not go on while its undo is under way.
+/// A healing must not go on while its undo is under way, or after it.
 fn refuse_while_undoing(desk: &Desk, healing: &IncidentId) -> Result<(), Failure> {
-    for incident in desk.journal.incidents().iter().filter(|incident| is_open(incident)) {
+    let may_undo = |incident: &&Incident| {
+        incident.id != *healing
+            && (is_open(incident)
+                || matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone }))
+    };
+    for incident in desk.journal.incidents().iter().filter(may_undo) {
         let plan = plans::load(&*desk.store, incident.plan).map_err(Failure::internal)?;
         if matches!(&plan.plan().purpose, Purpose::Undo { incident } if incident == healing) {
             let text = format!("incident {healing} is being undone by {}", incident.id);
@@ -402,15 +510,24 @@ pub(super) fn conclude(
             })
         }
         Ending::Parked { why, .. } => {
-            let kept = if plan.salvage {
-                "Nothing is lost: what was overwritten is in the salvage"
-            } else {
-                "What was overwritten was not kept, as the policy and the command line said"
+            let (kept, back) = match (plan.salvage, &plan.purpose) {
+                (false, _) => (
+                    "No copy was kept of what was overwritten, as the policy and the command line said",
+                    String::new(),
+                ),
+                (true, Purpose::Heal) => (
+                    "Nothing is lost: what was overwritten is in the salvage",
+                    format!("; or go back with `unsplit undo {id}{state_dir}`"),
+                ),
+                (true, Purpose::Undo { .. }) => {
+                    ("Nothing is lost: what is put back is in the salvage", String::new())
+                }
             };
             let text = format!("incident {id} is parked: {why}. {kept}");
             Err(Failure::new(PARKED, anyhow::Error::msg(text)).hint(format!(
-                "mend the cause, then `{}{state_dir}`; or go back with `unsplit undo {id}{state_dir}`",
-                resume_command(id)
+                "mend the cause, then `{}{}{state_dir}`{back}",
+                resume_command(id),
+                no_salvage_words(plan)
             )))
         }
     }

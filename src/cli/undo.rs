@@ -2,7 +2,10 @@
 
 use super::Cli;
 use super::exit::{DIVERGED, EVIDENCE, Failure, USAGE};
-use super::incident::{Desk, is_open, new_id, open_desk};
+use super::incident::{
+    Desk, close_what_was_undone, give_up_command, has_changed_something, is_open, new_id, open_desk,
+    refuse_while_open, state_words,
+};
 use super::plan::{show_undo, step_words};
 use super::resolve::{conclude, open_as_planned, take_up, theatre};
 use super::screen::Screen;
@@ -10,10 +13,9 @@ use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::{Ending, begin};
 use crate::engine::plans;
 use crate::engine::undo::{UndoError, healing_of, plan_undo};
-use crate::judge::incident::{Incident, IncidentState};
-use crate::model::id::IncidentId;
-use crate::model::plan::Purpose;
-use crate::model::record::{Consent, Event, Outcome};
+use crate::judge::incident::Incident;
+use crate::model::plan::{Plan, Purpose};
+use crate::model::record::Consent;
 use clap::Args;
 
 /// Put back what a healing overwrote.
@@ -37,12 +39,23 @@ pub struct UndoArgs {
 
 pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8, Failure> {
     let mut desk = open_desk(&cli.state_dir)?;
-    close_what_was_undone(&mut desk)?;
     // An undo that was cut off goes on first; nothing else may touch these devices before.
-    if let Some(open) = open_undo(&desk)? {
+    if let Some(open) = open_undo(&desk, args.incident.as_deref())? {
+        if args.dry_run {
+            let sealed = plans::load(&*desk.store, open.plan).map_err(Failure::internal)?;
+            screen.line(format!(
+                "Undo {} is under way ({}); it would go on:",
+                open.id,
+                state_words(&open.state)
+            ))?;
+            return steps(screen, sealed.plan());
+        }
         return take_up(cli, screen, &mut desk, &open, args.threads, false);
     }
+    refuse_what_changed_nothing_yet(&desk, args.incident.as_deref())?;
     let (id, healed) = healing_of(&desk.journal, &*desk.store, args.incident.as_deref()).map_err(failure)?;
+    let sources = healed.plan().basis.as_ref().map(|basis| &basis.source);
+    refuse_while_open(sources, &*desk.store, &desk.journal, &[&id])?;
     let opened = open_as_planned(healed.plan(), args.threads)?;
     let sealed = plan_undo(healed.plan(), &id, opened.replicas()).map_err(failure)?;
     if args.dry_run && cli.json {
@@ -51,10 +64,7 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
     }
     if args.dry_run {
         screen.line(format!("Undo of incident {id}:"))?;
-        for (at, step) in sealed.plan().steps.iter().enumerate() {
-            screen.line(format!("  {:>2}. {}", at + 1, step_words(step, sealed.plan())))?;
-        }
-        return Ok(DIVERGED);
+        return steps(screen, sealed.plan());
     }
     plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
     let undo = new_id(sealed.id(), desk.journal.incidents())?;
@@ -69,46 +79,41 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
     conclude(cli, screen, &*store, sealed.plan(), &undo, &ending)
 }
 
-fn open_undo(desk: &Desk) -> Result<Option<Incident>, Failure> {
+/// The undo that was cut off and is meant: any, or the one that is named, or whose healing is.
+fn open_undo(desk: &Desk, asked: Option<&str>) -> Result<Option<Incident>, Failure> {
     for incident in desk.journal.incidents().iter().filter(|incident| is_open(incident)) {
-        let plan = plans::load(&*desk.store, incident.plan).map_err(Failure::internal)?;
-        if plan.plan().purpose != Purpose::Heal {
+        let plan = match plans::load(&*desk.store, incident.plan) {
+            Ok(plan) => plan,
+            // Another one's plan is no obstacle: `refuse_while_open` looks at it.
+            Err(_) if asked.is_some_and(|asked| asked != incident.id.as_str()) => continue,
+            Err(error) => return Err(Failure::internal(error).hint(give_up_command(&incident.id))),
+        };
+        if let Purpose::Undo { incident: healed } = &plan.plan().purpose
+            && asked.is_none_or(|asked| asked == incident.id.as_str() || asked == healed.as_str())
+        {
             return Ok(Some(incident.clone()));
         }
     }
     Ok(None)
 }
 
-/// A healing that was parked and then undone is over, too. Also mends a cut between the two records.
-fn close_what_was_undone(desk: &mut Desk) -> Result<(), Failure> {
-    let mut over: Vec<IncidentId> = Vec::new();
-    for undo in desk.journal.incidents() {
-        if !matches!(undo.state, IncidentState::Closed { outcome: Outcome::Undone }) {
-            continue;
+/// An open healing without a change has nothing to undo, but it is not over, either.
+fn refuse_what_changed_nothing_yet(desk: &Desk, asked: Option<&str>) -> Result<(), Failure> {
+    let named = |incident: &&Incident| asked == Some(incident.id.as_str());
+    match desk.journal.incidents().iter().find(named) {
+        Some(incident) if is_open(incident) && !has_changed_something(incident) => {
+            let text = format!("incident {} has not changed anything: there is nothing to undo", incident.id);
+            Err(Failure::usage(text).hint(give_up_command(&incident.id)))
         }
-        let plan = plans::load(&*desk.store, undo.plan).map_err(Failure::internal)?;
-        if let Purpose::Undo { incident } = &plan.plan().purpose {
-            let healing = desk.journal.incidents().iter().find(|other| other.id == *incident);
-            if healing.is_some_and(is_open) {
-                over.push(incident.clone());
-            }
-        }
+        _ => Ok(()),
     }
-    for id in over {
-        // A healing that was cut off inside a step is parked first: the journal closes nothing in the middle of an act.
-        if !matches!(
-            desk.journal.incident(&id).map(|incident| &incident.state),
-            Some(IncidentState::Parked { .. })
-        ) {
-            let parked =
-                Event::Parked { why: "it was undone".into(), next: "nothing: it is over".to_owned() };
-            desk.journal.append(Some(id.clone()), parked).map_err(Failure::internal)?;
-        }
-        desk.journal
-            .append(Some(id), Event::Closed { outcome: Outcome::Undone })
-            .map_err(Failure::internal)?;
+}
+
+fn steps(screen: &mut Screen, plan: &Plan) -> Result<u8, Failure> {
+    for (at, step) in plan.steps.iter().enumerate() {
+        screen.line(format!("  {:>2}. {}", at + 1, step_words(step, plan)))?;
     }
-    Ok(())
+    Ok(DIVERGED)
 }
 
 fn failure(error: UndoError) -> Failure {

@@ -1,0 +1,294 @@
+//! What went wrong once, through the real binary. Crashes are made by cutting the journal: every prefix of it is what a
+//! crash at that moment leaves, and the images after any later step are among those that such a crash can leave.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod captures;
+
+use captures::Capture;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// A folder with both images of one split brain, and a state directory.
+struct Scene {
+    folder: TempDir,
+    images: [PathBuf; 2],
+    before: [Vec<u8>; 2],
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let folder = tempfile::tempdir().unwrap();
+        let images = Capture::Drbd84Down.unpack(folder.path());
+        let before = images.each_ref().map(|image| fs::read(image).unwrap());
+        Scene { folder, images, before }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs the binary; its output and its exit code.
+    fn run(&self, words: &[&str]) -> (String, i32) {
+        let output: Output = Command::new(env!("CARGO_BIN_EXE_unsplit"))
+            .args(["--state-dir", "state"])
+            .args(words)
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        (text, output.status.code().unwrap())
+    }
+
+    /// The same, when it must end with this exit code.
+    fn ends(&self, words: &[&str], code: i32) -> String {
+        let (text, found) = self.run(words);
+        assert_eq!(found, code, "{words:?}: {text}");
+        text
+    }
+
+    fn heal(&self, keep: &str) {
+        self.ends(&["resolve", "node1.img", "node2.img", "--keep", keep, "--yes"], 0);
+    }
+
+    fn now(&self) -> [Vec<u8>; 2] {
+        self.images.each_ref().map(|image| fs::read(image).unwrap())
+    }
+
+    fn put_back(&self) {
+        for (image, bytes) in self.images.iter().zip(&self.before) {
+            fs::write(image, bytes).unwrap();
+        }
+    }
+
+    /// Forgets what the journal says after the last record that contains `word`.
+    fn crash_after(&self, word: &str) {
+        let path = self.path("state/journal");
+        let text = fs::read_to_string(&path).unwrap();
+        let end = text.rfind(word).map(|at| at + text[at..].find('\n').unwrap() + 1).unwrap();
+        fs::write(&path, &text[..end]).unwrap();
+    }
+
+    /// Names of all incidents, first one first, and their states.
+    fn incidents(&self) -> Vec<(String, String)> {
+        let history: Value = serde_json::from_str(&self.ends(&["--json", "history"], 0)).unwrap();
+        let word = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
+        let rows = history["incidents"].as_array().unwrap();
+        rows.iter().map(|row| (word(row, "id"), word(row, "state"))).collect()
+    }
+}
+
+/// The first plan in the state directory; there must be only one.
+fn only_plan(state: &Path) -> String {
+    let mut names = fs::read_dir(state.join("plans")).unwrap().map(|entry| entry.unwrap().file_name());
+    let name = names.next().unwrap().into_string().unwrap();
+    assert!(names.next().is_none());
+    name.trim_end_matches(".json").to_owned()
+}
+
+/// A healing was cut off, its undo was cut off too and then taken up: the healing is over and must not go on.
+#[test]
+fn an_undo_that_was_taken_up_closes_its_healing() {
+    for take_up in [&["undo"][..], &["resolve", "--resume"]] {
+        let scene = Scene::new();
+        scene.heal("a");
+        scene.crash_after("\"settle-metadata\"");
+        scene.ends(&["undo"], 0);
+        scene.crash_after("\"mark-inconsistent\"");
+        scene.ends(take_up, 0);
+        assert!(scene.now() == scene.before);
+        let states: Vec<String> = scene.incidents().into_iter().map(|(_, state)| state).collect();
+        assert_eq!(states, ["undone", "undone"]);
+        scene.ends(&["status"], 0);
+        scene.ends(&["resolve", "--resume"], 0);
+        assert!(scene.now() == scene.before, "the undone healing went on");
+    }
+}
+
+/// The power went between the record that closes the undo and those that close its healing.
+#[test]
+fn an_undone_healing_does_not_go_on_after_a_crash() {
+    let scene = Scene::new();
+    scene.heal("a");
+    scene.crash_after("\"settle-metadata\"");
+    scene.ends(&["undo"], 0);
+    let path = scene.path("state/journal");
+    let text = fs::read_to_string(&path).unwrap();
+    let closed = text.find("\"outcome\":\"undone\"").unwrap();
+    let end = closed + text[closed..].find('\n').unwrap() + 1;
+    fs::write(&path, &text[..end]).unwrap();
+    let healing = scene.incidents()[0].0.clone();
+    scene.ends(&["resolve", "--resume", &healing], 2);
+    assert!(scene.now() == scene.before, "the undone healing went on");
+}
+
+#[test]
+fn a_dry_run_changes_nothing_while_an_undo_is_open() {
+    let scene = Scene::new();
+    scene.heal("a");
+    scene.ends(&["undo"], 0);
+    scene.crash_after("\"mark-inconsistent\"");
+    let (states, journal) = (scene.incidents(), fs::read(scene.path("state/journal")).unwrap());
+    let shown = scene.ends(&["undo", "--dry-run"], 1);
+    assert!(shown.contains("from the salvage back"), "{shown}");
+    assert_eq!(scene.incidents(), states);
+    assert!(fs::read(scene.path("state/journal")).unwrap() == journal, "the undo went on");
+}
+
+/// An undo that cannot go on, because its disk is gone, does not keep other healings from being undone.
+#[test]
+fn an_open_undo_does_not_stand_in_for_another() {
+    let scene = Scene::new();
+    let copies = ["other1.img", "other2.img"].map(|name| scene.path(name));
+    for (image, copy) in scene.images.iter().zip(&copies) {
+        fs::copy(image, copy).unwrap();
+    }
+    scene.ends(&["resolve", "other1.img", "other2.img", "--keep", "a", "--yes"], 0);
+    let other = scene.incidents()[0].0.clone();
+    scene.heal("b");
+    scene.ends(&["undo"], 0);
+    scene.crash_after("\"restore-metadata\"");
+    fs::remove_file(&scene.images[0]).unwrap();
+    scene.ends(&["undo", &other], 0);
+    for (copy, before) in copies.iter().zip(&scene.before) {
+        assert!(fs::read(copy).unwrap() == *before);
+    }
+}
+
+/// A plan that was drawn earlier does not run while another incident on the same devices is open.
+#[test]
+fn an_older_plan_does_not_overtake_an_open_incident() {
+    let scene = Scene::new();
+    scene.ends(&["plan", "node1.img", "node2.img", "--keep", "b"], 1);
+    let older = only_plan(&scene.path("state"));
+    scene.heal("a");
+    scene.put_back();
+    scene.crash_after("\"preserve\"");
+    let text = scene.ends(&["resolve", "--plan", &older], 6);
+    assert!(text.contains("is not over"), "{text}");
+    assert!(scene.now() == scene.before);
+}
+
+/// By another path the devices are the same devices.
+#[test]
+fn a_link_does_not_hide_an_open_incident() {
+    let scene = Scene::new();
+    scene.heal("a");
+    scene.put_back();
+    scene.crash_after("\"preserve\"");
+    for (link, image) in [("link1", "node1.img"), ("link2", "node2.img")] {
+        std::os::unix::fs::symlink(image, scene.path(link)).unwrap();
+    }
+    scene.ends(&["plan", "link1", "link2", "--keep", "b"], 6);
+}
+
+#[test]
+fn a_plan_in_the_middle_of_its_undo_is_not_called_carried_out() {
+    let scene = Scene::new();
+    scene.ends(&["plan", "node1.img", "node2.img", "--keep", "a"], 1);
+    let plan = only_plan(&scene.path("state"));
+    scene.ends(&["resolve", "--plan", &plan], 0);
+    scene.ends(&["undo"], 0);
+    scene.crash_after("\"overwrite\"");
+    let text = scene.ends(&["resolve", "--plan", &plan], 6);
+    assert!(!text.contains("already carried out"), "{text}");
+}
+
+/// Interrupted before anything was changed: the operator may want the other side by now.
+#[test]
+fn an_incident_without_a_change_can_be_given_up() {
+    let scene = Scene::new();
+    scene.heal("a");
+    scene.put_back();
+    scene.crash_after("\"preserve\"");
+    let id = scene.incidents()[0].0.clone();
+    let text = scene.ends(&["undo", &id], 2);
+    assert!(text.contains("--give-up") && !text.contains("ended"), "{text}");
+    scene.ends(&["resolve", "--give-up", &id], 0);
+    assert!(scene.now() == scene.before);
+    scene.ends(&["resolve", "--give-up", &id], 2);
+    scene.heal("b");
+}
+
+/// Somebody wrote to the victim after the healing was cut off: it can neither go on nor be undone, but the pair must not
+/// be out of bounds for ever. Nor when plan and devices are gone.
+#[test]
+fn a_stuck_incident_can_be_given_up() {
+    let scene = Scene::new();
+    scene.heal("a");
+    scene.crash_after("\"overwrite\"");
+    let mut victim = scene.now()[1].clone();
+    victim[1 << 20..(1 << 20) + 8].copy_from_slice(b"foreign!");
+    fs::write(&scene.images[1], &victim).unwrap();
+    let id = scene.incidents()[0].0.clone();
+    scene.ends(&["resolve", "--resume"], 6);
+    scene.ends(&["undo"], 4);
+    scene.ends(&["plan", "node1.img", "node2.img", "--keep", "a"], 6);
+    scene.ends(&["resolve", "--give-up", &id], 3);
+    fs::remove_dir_all(scene.path("state/plans")).unwrap();
+    fs::rename(&scene.images[1], scene.path("gone.img")).unwrap();
+    scene.ends(&["resolve", "--give-up", &id, "--yes"], 0);
+    fs::rename(scene.path("gone.img"), &scene.images[1]).unwrap();
+    scene.ends(&["status"], 0);
+    // What b holds now, the foreign write included, is kept before it is overwritten. (A write that no DRBD saw is marked
+    // nowhere, so only the full comparison finds it.)
+    scene.ends(&["resolve", "node1.img", "node2.img", "--keep", "a", "--full", "--yes"], 0);
+    scene.ends(&["undo"], 0);
+    assert!(fs::read(&scene.images[1]).unwrap()[1 << 20..].starts_with(b"foreign!"));
+}
+
+#[test]
+fn resuming_asks_which_when_several_are_open() {
+    let scene = Scene::new();
+    for (image, name) in scene.images.iter().zip(["other1.img", "other2.img"]) {
+        fs::copy(image, scene.path(name)).unwrap();
+    }
+    scene.ends(&["resolve", "other1.img", "other2.img", "--keep", "a", "--yes"], 0);
+    scene.crash_after("\"overwrite\"");
+    scene.heal("a");
+    scene.crash_after("\"overwrite\"");
+    let text = scene.ends(&["resolve", "--resume"], 2);
+    assert!(text.contains("say which"), "{text}");
+}
+
+/// Nothing claims that a copy exists where none was taken, and the printed commands can be typed.
+#[test]
+fn without_a_salvage_no_salvage_is_spoken_of() {
+    let scene = Scene::new();
+    fs::write(scene.path("p.toml"), "salvage = \"off\"\n").unwrap();
+    let words = ["plan", "node1.img", "node2.img", "--keep", "a", "--policy", "p.toml", "--no-salvage"];
+    let shown = scene.ends(&words, 1);
+    let plan = only_plan(&scene.path("state"));
+    let printed = format!("resolve --plan {} --no-salvage", &plan[..12]);
+    assert!(shown.contains(&printed), "{shown}");
+    scene.ends(&["resolve", "--plan", &plan], 2);
+    assert!(scene.incidents().is_empty(), "an incident was opened for nothing");
+    scene.ends(&["resolve", "--plan", &plan, "--no-salvage"], 0);
+    scene.crash_after("\"overwrite\"");
+    let mut survivor = scene.now()[0].clone();
+    survivor[1 << 20] ^= 1;
+    fs::write(&scene.images[0], survivor).unwrap();
+    let text = scene.ends(&["resolve", "--resume", "--no-salvage"], 6);
+    assert!(text.contains("No copy was kept") && !text.contains("unsplit undo"), "{text}");
+}
+
+#[test]
+fn a_busy_state_directory_is_no_reason_to_use_another() {
+    let scene = Scene::new();
+    scene.ends(&["plan", "node1.img", "node2.img", "--keep", "a"], 1);
+    let lock = fs::File::open(scene.path("state/lock")).unwrap();
+    lock.try_lock().unwrap();
+    let (text, _) = scene.run(&["plan", "node1.img", "node2.img", "--keep", "a"]);
+    assert!(text.contains("in use") && !text.contains("another folder"), "{text}");
+}
+
+#[test]
+fn an_undo_names_the_salvage_it_read() {
+    let scene = Scene::new();
+    scene.heal("a");
+    let undone: Value = serde_json::from_str(&scene.ends(&["--json", "undo"], 0)).unwrap();
+    assert!(Path::new(undone["salvage"].as_str().unwrap()).join("manifest.json").exists());
+}
