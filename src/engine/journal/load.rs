@@ -1,6 +1,7 @@
 //! Reading, creating and mending the journal's file.
 
 use super::{FILE, JournalError, Story};
+use crate::engine::salvage;
 use crate::format::journal::{self as framing, Damage, Flaw, Link, MAX_JOURNAL, Tail};
 use crate::judge::incident::Incidents;
 use crate::ports::store::{Store, StoreFault};
@@ -54,12 +55,22 @@ pub(super) fn load(store: &dyn Store) -> Result<Option<Loaded>, JournalError> {
     Ok(Some(Loaded { story, link: replay.link, len: bytes.len() as u64, torn }))
 }
 
-/// No journal is fine only if nothing says that there was one.
+/// No journal is fine only if nothing says that there was one: a torn tail that was kept, or a salvage, which only an
+/// incident in the journal takes.
 fn never_there(store: &dyn Store) -> Result<(), JournalError> {
     let names = store.list("").map_err(JournalError::Unavailable)?;
-    match names.iter().find(|name| name.starts_with(TORN)) {
+    let torn = names.into_iter().find(|name| name.starts_with(TORN));
+    let salvage = || -> Result<Option<String>, StoreFault> {
+        let first = store.list(salvage::FOLDER)?.into_iter().next();
+        Ok(first.map(|name| format!("{}/{name}", salvage::FOLDER)))
+    };
+    let witness = match torn {
+        Some(name) => Some(name),
+        None => salvage().map_err(JournalError::Unavailable)?,
+    };
+    match witness {
         None => Ok(()),
-        Some(name) => Err(JournalError::Missing { path: store.locate(FILE), witness: store.locate(name) }),
+        Some(name) => Err(JournalError::Missing { path: store.locate(FILE), witness: store.locate(&name) }),
     }
 }
 
