@@ -163,22 +163,28 @@ struct Devices {
 
 impl Claimant for Devices {
     fn claim(&self) -> Result<Box<dyn Hold>, Unseen> {
-        let claims: Result<Vec<Claimed>, ClaimError> = self.all.iter().map(|device| device.claim()).collect();
+        let claims: Result<Vec<Arc<Claimed>>, ClaimError> =
+            self.all.iter().map(|device| device.claim_together()).collect();
         let how =
             self.all.iter().map(|device| if device.is_device() { "opened exclusively" } else { "locked" });
-        Ok(Box::new(Held { how: how.collect::<Vec<_>>().join(", "), _claims: claims.map_err(unseen)? }))
+        Ok(Box::new(Held {
+            how: how.collect::<Vec<_>>().join(", "),
+            _claims: claims.map_err(unseen)?,
+            devices: self.all.clone(),
+        }))
     }
 }
 
 /// Open file descriptions that hold the claims; the kernel keeps them for as long as they are open.
 struct Held {
     how: String,
-    _claims: Vec<Claimed>,
+    _claims: Vec<Arc<Claimed>>,
+    devices: Vec<Arc<BlockFile>>,
 }
 
 impl Hold for Held {
     fn still_ours(&self) -> Result<(), String> {
-        Ok(())
+        self.devices.iter().try_for_each(|device| device.still_alone())
     }
 
     fn how(&self) -> &str {
