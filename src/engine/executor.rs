@@ -5,7 +5,7 @@
 //! overwritten already is checked against what the plan itself may have left (see [`super::midway`]).
 
 use super::journal::{Cursor, Journal, JournalError, Ready, Recorded, Stopped};
-use super::midway::{Stale, as_drawn, as_left};
+use super::midway::{Stale, as_drawn, as_left, nothing_else_differs};
 use super::salvage::{self, Label, PartSource, dir_of};
 use crate::digest::compare::{CompareOptions, compare as compare_content};
 use crate::digest::content::{ContentHasher, content_digest};
@@ -303,11 +303,15 @@ impl<'w> Stage<'_, 'w> {
             let kept = reader.as_ref().map(|reader| reader as &dyn Disk);
             as_left(self.plan, self.healed.map(SealedPlan::plan), self.replicas(), kept, threads, progress)
         } else {
-            as_drawn(self.plan, self.replicas(), threads, progress)
+            as_drawn(self.plan, self.replicas(), threads, progress).and_then(|()| {
+                nothing_else_differs(self.plan, self.replicas(), self.theatre.clock, threads, progress)
+            })
         };
         match outcome {
             Ok(()) => End::Done,
-            Err(error @ Stale::Unreadable { .. }) => self.not_done(Obstacle::Device, &error),
+            Err(error @ (Stale::Unreadable { .. } | Stale::NewGap { .. })) => {
+                self.not_done(Obstacle::Device, &error)
+            }
             Err(error) => self.not_done(Obstacle::Stale, &error),
         }
     }
