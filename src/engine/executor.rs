@@ -7,6 +7,7 @@
 use super::journal::{Cursor, Journal, JournalError, Ready, Recorded, Stopped};
 use super::midway::{Stale, as_drawn, as_left, nothing_else_differs};
 use super::salvage::{self, Label, PartSource, dir_of};
+use super::undo::SuperblockLast;
 use crate::digest::compare::{CompareOptions, compare as compare_content};
 use crate::digest::content::{ContentHasher, content_digest};
 use crate::judge::audit::SealedPlan;
@@ -446,8 +447,9 @@ impl<'w> Stage<'_, 'w> {
         let kind = self.metadata_kind(side);
         let Theatre { patients, store, progress, .. } = self.theatre;
         let result = self.proofs().map(|(quiet, kept)| {
-            let into = patients[side].metadata_mut(quiet, kept);
-            match salvage::restore(store, &self.salvage_dir(), kind, into, progress) {
+            let at = self.plan.basis[side].source.superblock_at;
+            let into = SuperblockLast::new(patients[side].metadata_mut(quiet, kept), at);
+            match salvage::restore(store, &self.salvage_dir(), kind, &into, progress) {
                 Ok(_) => End::Done,
                 Err(error) => End::Unknown(Why(in_words(&error))),
             }
