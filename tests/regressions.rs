@@ -7,10 +7,19 @@ mod captures;
 
 use captures::Capture;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 use tempfile::TempDir;
+use unsplit::edge::blockdev::{BlockFile, Mode};
+use unsplit::edge::drbd::offline::OfflineReplica;
+use unsplit::model::id::NodeName;
+use unsplit::model::side::Pair;
+use unsplit::ports::replica::Patient;
+use unsplit::proof::quiesced::Quiesced;
 
 /// A folder with both images of one split brain, and a state directory.
 struct Scene {
@@ -21,8 +30,12 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
+        Scene::of(Capture::Drbd84Down)
+    }
+
+    fn of(capture: Capture) -> Scene {
         let folder = tempfile::tempdir().unwrap();
-        let images = Capture::Drbd84Down.unpack(folder.path());
+        let images = capture.unpack(folder.path());
         let before = images.each_ref().map(|image| fs::read(image).unwrap());
         Scene { folder, images, before }
     }
@@ -291,4 +304,98 @@ fn an_undo_names_no_salvage_that_does_not_exist() {
     scene.heal("a");
     let undone: Value = serde_json::from_str(&scene.ends(&["--json", "undo"], 0)).unwrap();
     assert_eq!(undone["salvage"], Value::Null, "an undo takes none");
+}
+
+/// Without its journal nobody knows what became of the incident whose salvage is there.
+#[test]
+fn a_missing_journal_is_noticed_when_salvages_are_there() {
+    let scene = Scene::new();
+    scene.heal("a");
+    fs::remove_file(scene.path("state/journal")).unwrap();
+    for words in [&["undo"][..], &["history"], &["plan", "node1.img", "node2.img"]] {
+        let text = scene.ends(words, 70);
+        assert!(text.contains("was removed"), "{text}");
+    }
+    assert!(!scene.path("state/journal").exists());
+}
+
+/// Between opening the images and writing to them somebody (a copy that has just ended) renamed another file over one.
+#[test]
+fn an_image_that_was_replaced_is_not_written() {
+    let scene = Scene::new();
+    let open = |side: usize| {
+        let disk = Arc::new(BlockFile::open(&scene.images[side], Mode::ReadWrite).unwrap());
+        let name = NodeName::new(["a", "b"][side]).unwrap();
+        OfflineReplica::open(name, disk, None, None, None).unwrap()
+    };
+    let sides = Pair::new(open(0), open(1));
+    let quiet = || Quiesced::by_holding(sides.as_ref().map(|side| side.hold().unwrap()));
+    let held = quiet().unwrap();
+    fs::write(scene.path("new.img"), &scene.before[1]).unwrap();
+    fs::rename(scene.path("new.img"), &scene.images[1]).unwrap();
+    assert!(held.check().unwrap_err().to_string().contains("replaced"), "noticed before every act");
+    drop(held);
+    assert!(quiet().unwrap_err().to_string().contains("replaced"), "and when claiming");
+}
+
+/// Both sides' metadata on one device, at two indexes: as where a third machine holds everything.
+#[test]
+fn both_sides_may_keep_their_metadata_on_one_device() {
+    let scene = Scene::new();
+    let slot = 128 << 20;
+    let meta = fs::File::create(scene.path("meta.img")).unwrap();
+    meta.set_len(2 * slot).unwrap();
+    for (index, image) in (0u64..).zip(&scene.before) {
+        let at = image.len() / 4096 * 4096 - 4096;
+        let mut superblock = image[at..].to_vec();
+        let field = |offset: usize| i32::from_be_bytes(superblock[offset..offset + 4].try_into().unwrap());
+        let place = |sectors: i32| at.strict_add_signed(isize::try_from(sectors).unwrap() * 512);
+        let (log, bitmap) = (place(field(68)), place(field(76)));
+        meta.write_all_at(&image[log..at], index * slot + 4096).unwrap();
+        meta.write_all_at(&image[bitmap..log], index * slot + 36864).unwrap();
+        for (offset, value) in [(64, 262_144i32), (68, 8), (76, 72)] {
+            superblock[offset..offset + 4].copy_from_slice(&value.to_be_bytes());
+        }
+        meta.write_all_at(&superblock[..4096], index * slot).unwrap();
+    }
+    drop(meta);
+    let before = fs::read(scene.path("meta.img")).unwrap();
+    let sides = ["node1.img", "node2.img", "--meta-a", "meta.img:0", "--meta-b", "meta.img:1"];
+    scene.ends(&[&["resolve"], &sides[..], &["--keep", "a", "--yes"]].concat(), 0);
+    scene.ends(&[&["status"], &sides[..]].concat(), 0);
+    assert!(scene.now()[1] != scene.before[1]);
+    scene.ends(&["undo"], 0);
+    assert!(scene.now() == scene.before && fs::read(scene.path("meta.img")).unwrap() == before);
+}
+
+/// A Primary writes where its bit is set and its log is hot already, after the plan was drawn, and crashes: no metadata
+/// tells. If the block was equal before, the plan does not overwrite it, and the healed sides would differ unnoticed.
+#[test]
+fn a_write_that_no_metadata_shows_makes_a_plan_stale() {
+    for side in 0..2 {
+        let scene = Scene::of(Capture::Drbd84Attached);
+        let diff: Value =
+            serde_json::from_str(&scene.ends(&["--json", "diff", "node1.img", "node2.img"], 1)).unwrap();
+        let blocks = |list: &Value| -> BTreeSet<u64> {
+            let extents = list.as_array().unwrap().iter();
+            extents
+                .flat_map(|extent| {
+                    let (start, len) = (extent[0].as_u64().unwrap(), extent[1].as_u64().unwrap());
+                    start / 4096..(start + len) / 4096
+                })
+                .collect()
+        };
+        let marked = blocks(&diff["delta"]["marked"][["a", "b"][side]]);
+        let equal = *marked.difference(&blocks(&diff["delta"]["differs"])).next().unwrap();
+        scene.ends(&["plan", "node1.img", "node2.img", "--keep", "a"], 1);
+        let image = fs::File::options().write(true).open(&scene.images[side]).unwrap();
+        image.write_all_at(b"written after the plan", equal * 4096).unwrap();
+        drop(image);
+        let before = scene.now();
+        let text = scene.ends(&["resolve", "--plan", &only_plan(&scene.path("state"))], 4);
+        assert!(text.contains("did not when the plan was drawn"), "{text}");
+        assert!(scene.now() == before);
+        scene.heal("a");
+        scene.ends(&["diff", "node1.img", "node2.img", "--full"], 0);
+    }
 }

@@ -242,9 +242,18 @@ pub fn open(args: &PairArgs, mode: Mode) -> Result<OpenPair, Failure> {
             args.b.display()
         )));
     }
+    // One device may hold the metadata of both sides, at two indexes: then it is opened once, and claimed once.
+    let metadata = Pair::new(
+        options.meta_a.as_ref().map(|meta| device(&meta.path)).transpose()?,
+        options.meta_b.as_ref().map(|meta| device(&meta.path)).transpose()?,
+    );
+    let metadata = match (metadata.a, metadata.b) {
+        (Some(a), Some(b)) if a.identity() == b.identity() => Pair::new(Some(a.clone()), Some(a)),
+        (a, b) => Pair::new(a, b),
+    };
     let open_side =
         |side: Side, data: &Arc<BlockFile>, name: &NodeName, meta: Option<&MetadataDevice>, role| {
-            let metadata = meta.map(|meta| device(&meta.path)).transpose()?;
+            let metadata = metadata[side].clone();
             if metadata.as_ref().is_some_and(|metadata| metadata.identity() == data.identity()) {
                 return Err(Failure::usage(format!(
                     "side {side}: --meta-{side} names the data device itself; leave it out"

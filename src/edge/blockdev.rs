@@ -9,7 +9,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, Weak};
 
 /// Largest buffer, in bytes, for requests that direct I/O does not take as they are.
 const BOUNCE: u64 = 1 << 20;
@@ -158,6 +158,7 @@ pub struct BlockFile {
     /// Held while a device write is widened to whole sectors, so that two such writes cannot undo each other.
     widening: Mutex<()>,
     claimed: Option<Claimed>,
+    shared_claim: Mutex<Weak<Claimed>>,
 }
 
 impl BlockFile {
@@ -214,8 +215,16 @@ impl BlockFile {
         if size == 0 {
             return Err(OpenError::Empty { path: name });
         }
-        let mut disk =
-            BlockFile { file, name, size, identity, sector, widening: Mutex::new(()), claimed: None };
+        let mut disk = BlockFile {
+            file,
+            name,
+            size,
+            identity,
+            sector,
+            widening: Mutex::new(()),
+            claimed: None,
+            shared_claim: Mutex::default(),
+        };
         if mode == Mode::Exclusive {
             match disk.claim() {
                 Ok(claimed) => disk.claimed = Some(claimed),
@@ -241,6 +250,10 @@ impl BlockFile {
     #[must_use]
     pub fn is_claimed(&self) -> bool {
         self.claimed.is_some()
+    }
+
+    pub(super) fn shared_claim(&self) -> &Mutex<Weak<Claimed>> {
+        &self.shared_claim
     }
 
     pub(super) fn file(&self) -> &File {

@@ -10,6 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// How often, and how long apart, a disk in use is looked at again.
@@ -55,31 +56,6 @@ pub struct Claimed {
     // Its open file description holds the locks. They are not tied to the process: closing another
     // descriptor of the same file, as with plain POSIX locks, would silently end them.
     _file: File,
-    identity: Identity,
-    path: String,
-}
-
-impl Claimed {
-    /// Asks again whether anybody else uses the disk: a loop device made over the file, or a process that opened it for
-    /// writing without asking for a lock, after the claim was made.
-    ///
-    /// # Errors
-    /// [`ClaimError::InUse`].
-    pub fn still_ours(&self) -> Result<(), ClaimError> {
-        let by = || -> Vec<String> {
-            let writers = holders::writers(self.identity);
-            holders::loop_device(self.identity).into_iter().chain(writers).collect()
-        };
-        // The same patience as when claiming: a forked child holds the descriptors for a moment.
-        for look in 1..=LOOKS {
-            match by() {
-                by if by.is_empty() => return Ok(()),
-                by if look == LOOKS => return Err(ClaimError::InUse { path: self.path.clone(), by }),
-                _ => std::thread::sleep(PAUSE),
-            }
-        }
-        Ok(())
-    }
 }
 
 impl BlockFile {
@@ -104,6 +80,49 @@ impl BlockFile {
             }
             look += 1;
         }
+    }
+
+    /// Claims the disk, or shares the claim that is held on this opened disk already: the metadata of both sides may
+    /// stand on one device.
+    ///
+    /// # Errors
+    /// As for [`BlockFile::claim`].
+    pub fn claim_together(&self) -> Result<Arc<Claimed>, ClaimError> {
+        let mut shared = self.shared_claim().lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = shared.upgrade() {
+            return Ok(held);
+        }
+        let claimed = Arc::new(self.claim()?);
+        *shared = Arc::downgrade(&claimed);
+        Ok(claimed)
+    }
+
+    /// Whether the claimed disk is still what its path leads to, and still ours alone as far as that can be asked again.
+    ///
+    /// # Errors
+    /// In words, what is wrong.
+    pub fn still_alone(&self) -> Result<(), String> {
+        let found = std::fs::metadata(self.name()).ok().as_ref().and_then(Identity::of);
+        if found != Some(self.identity()) {
+            return Err(format!(
+                "{} was removed or replaced since it was opened: what is written would not be found there",
+                self.name()
+            ));
+        }
+        let others = || {
+            let mut others = holders::writers(self.identity());
+            others.extend(holders::loop_device(self.identity()));
+            others
+        };
+        let mut by = others();
+        for _ in 1..LOOKS {
+            if by.is_empty() {
+                return Ok(());
+            }
+            std::thread::sleep(PAUSE);
+            by = others();
+        }
+        if by.is_empty() { Ok(()) } else { Err(format!("{} is in use by {}", self.name(), by.join(", "))) }
     }
 
     fn try_claim(&self) -> Result<Claimed, ClaimError> {
@@ -143,7 +162,7 @@ impl BlockFile {
         if !writers.is_empty() {
             return Err(ClaimError::InUse { path: path(), by: writers });
         }
-        Ok(Claimed { _file: file, identity: self.identity(), path: self.name().to_owned() })
+        Ok(Claimed { _file: file })
     }
 }
 

@@ -5,8 +5,9 @@
 //! overwritten already is checked against what the plan itself may have left (see [`super::midway`]).
 
 use super::journal::{Cursor, Journal, JournalError, Ready, Recorded, Stopped};
-use super::midway::{Kept, Stale, as_drawn, as_left};
+use super::midway::{Kept, Stale, as_drawn, as_left, nothing_else_differs};
 use super::salvage::{self, Label, PartSource, SalvageError, dir_of};
+use super::undo::SuperblockLast;
 use crate::digest::compare::{CompareOptions, compare as compare_content};
 use crate::digest::content::{ContentHasher, content_digest};
 use crate::judge::audit::SealedPlan;
@@ -311,11 +312,15 @@ impl<'w> Stage<'_, 'w> {
             });
             as_left(self.plan, self.healed.map(SealedPlan::plan), self.replicas(), kept, threads, progress)
         } else {
-            as_drawn(self.plan, self.replicas(), threads, progress)
+            as_drawn(self.plan, self.replicas(), threads, progress).and_then(|()| {
+                nothing_else_differs(self.plan, self.replicas(), self.theatre.clock, threads, progress)
+            })
         };
         match outcome {
             Ok(()) => End::Done,
-            Err(error @ Stale::Unreadable { .. }) => self.not_done(Obstacle::Device, &error),
+            Err(error @ (Stale::Unreadable { .. } | Stale::NewGap { .. })) => {
+                self.not_done(Obstacle::Device, &error)
+            }
             Err(error) => self.not_done(Obstacle::Stale, &error),
         }
     }
@@ -450,8 +455,9 @@ impl<'w> Stage<'_, 'w> {
         let kind = self.metadata_kind(side);
         let Theatre { patients, store, progress, .. } = self.theatre;
         let result = self.proofs().map(|(quiet, kept)| {
-            let into = patients[side].metadata_mut(quiet, kept);
-            match salvage::restore(store, &self.salvage_dir(), kind, into, progress) {
+            let at = self.plan.basis[side].source.superblock_at;
+            let into = SuperblockLast::new(patients[side].metadata_mut(quiet, kept), at);
+            match salvage::restore(store, &self.salvage_dir(), kind, &into, progress) {
                 Ok(_) => End::Done,
                 Err(error) => End::Unknown(Why(in_words(&error))),
             }

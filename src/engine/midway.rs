@@ -1,13 +1,17 @@
 //! Is this still the pair the plan was drawn for? Fresh evidence against the plan's basis, before anything
 //! is overwritten, and, after a cut in the middle, against everything the plan itself may have written.
 
+use super::inquiry::{InquiryError, diff, look};
 use crate::digest::content::content_digest;
 use crate::format::drbdmeta::superblock::encode_into;
 use crate::model::drbd::Superblock;
 use crate::model::extent::{Extent, ExtentSet};
-use crate::model::plan::{Plan, RawBlock};
+use crate::model::plan::{Plan, RawBlock, Step};
+use crate::model::policy::Settings;
+use crate::model::seen::Why;
 use crate::model::side::{Pair, Side};
 use crate::model::size::SECTOR;
+use crate::ports::clock::Clock;
 use crate::ports::disk::{Disk, DiskFault};
 use crate::ports::progress::Progress;
 use crate::ports::replica::{AreaLeft, Replica, Unseen};
@@ -46,6 +50,30 @@ pub enum Stale {
         /// Which.
         side: Side,
     },
+    /// Something differs that did not.
+    #[error(
+        "{bytes} bytes differ, the first at byte {offset}, that did not when the plan was drawn: a side was written to meanwhile. \
+         Draw a new plan"
+    )]
+    NewDifference {
+        /// How many.
+        bytes: u64,
+        /// The first.
+        offset: u64,
+    },
+    /// Something cannot be read that could.
+    #[error("side {side} cannot be read any more at byte {offset}: {why}")]
+    NewGap {
+        /// Whose.
+        side: Side,
+        /// Where.
+        offset: u64,
+        /// What the read said.
+        why: Why,
+    },
+    /// The comparison that the plan was drawn from cannot be made again.
+    #[error("the sides cannot be compared again")]
+    Incomparable(#[source] Box<InquiryError>),
     /// The victim holds bytes that are in neither copy.
     #[error(
         "side {side} holds data near byte {offset} that is neither the survivor's nor in the salvage: somebody else wrote \
@@ -108,6 +136,33 @@ pub struct Kept<'k> {
     pub data: &'k dyn Disk,
     /// Both sides' metadata blocks: as disks, and which of them are kept.
     pub metadata: Pair<(&'k dyn Disk, &'k ExtentSet)>,
+}
+
+/// Nothing differs but what the plan overwrites. A node that is still Primary, or crashed later, can have written where its
+/// bits were set and its log was hot already: that changes neither bitmap nor log nor superblock, and where the sides were
+/// equal, no digest of the plan covers it. So the comparison is made again, over everything that is marked.
+///
+/// # Errors
+/// [`Stale`].
+pub fn nothing_else_differs(
+    plan: &Plan,
+    replicas: Pair<&dyn Replica>,
+    clock: &dyn Clock,
+    threads: usize,
+    progress: &dyn Progress,
+) -> Result<(), Stale> {
+    let full = plan.steps.contains(&Step::VerifyContent { full: true });
+    let failed = |error| Stale::Incomparable(Box::new(error));
+    let sight = look(replicas, &Settings::drbd_defaults(), clock).map_err(failed)?;
+    let delta = diff(replicas, &sight, full, threads, progress).map_err(failed)?;
+    if let Some(gap) = delta.unreadable.first() {
+        return Err(Stale::NewGap { side: gap.side, offset: gap.extent.start, why: gap.why.clone() });
+    }
+    let new = delta.differs.subtract(&plan.overwrite);
+    match new.as_slice().first() {
+        Some(first) => Err(Stale::NewDifference { bytes: new.bytes(), offset: first.start }),
+        None => Ok(()),
+    }
 }
 
 /// After a cut in the middle, and before an undo: the survivor's data is as the plan's basis says, and

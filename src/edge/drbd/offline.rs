@@ -180,10 +180,15 @@ struct Devices {
 
 impl Claimant for Devices {
     fn claim(&self) -> Result<Box<dyn Hold>, Unseen> {
-        let claims: Result<Vec<Claimed>, ClaimError> = self.all.iter().map(|device| device.claim()).collect();
+        let claims: Result<Vec<Arc<Claimed>>, ClaimError> =
+            self.all.iter().map(|device| device.claim_together()).collect();
         let how =
             self.all.iter().map(|device| if device.is_device() { "opened exclusively" } else { "locked" });
-        Ok(Box::new(Held { how: how.collect::<Vec<_>>().join(", "), claims: claims.map_err(unseen)? }))
+        Ok(Box::new(Held {
+            how: how.collect::<Vec<_>>().join(", "),
+            _claims: claims.map_err(unseen)?,
+            devices: self.all.clone(),
+        }))
     }
 }
 
@@ -191,12 +196,13 @@ impl Claimant for Devices {
 /// lock is found by asking again.
 struct Held {
     how: String,
-    claims: Vec<Claimed>,
+    _claims: Vec<Arc<Claimed>>,
+    devices: Vec<Arc<BlockFile>>,
 }
 
 impl Hold for Held {
     fn still_ours(&self) -> Result<(), String> {
-        self.claims.iter().try_for_each(Claimed::still_ours).map_err(|error| error.to_string())
+        self.devices.iter().try_for_each(|device| device.still_alone())
     }
 
     fn how(&self) -> &str {
