@@ -3,7 +3,7 @@
 use super::exit::{EVIDENCE, Failure, USAGE};
 use crate::edge::blockdev::{BlockFile, Mode};
 use crate::edge::clock::SystemClock;
-use crate::edge::drbd::offline::OfflineReplica;
+use crate::edge::drbd::offline::{OfflineReplica, claiming};
 use crate::edge::layout::read_layout_within;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::inquiry::{InquiryError, Sight, diff, look};
@@ -17,6 +17,7 @@ use crate::model::id::{NodeName, ResourceName};
 use crate::model::policy::Settings;
 use crate::model::side::{Pair, Side};
 use crate::model::unit::Layout;
+use crate::ports::disk::DiskMut;
 use crate::ports::replica::Replica;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -211,6 +212,35 @@ fn role(word: Option<RoleWord>) -> Option<Role> {
     })
 }
 
+/// The devices that `--meta-a` and `--meta-b` name. They may be one device, with an index for each side.
+fn metadata_devices(
+    options: &PairOptions,
+    data: &Pair<Arc<BlockFile>>,
+    device: &dyn Fn(&Path) -> Result<Arc<BlockFile>, Failure>,
+) -> Result<Pair<Option<Arc<BlockFile>>>, Failure> {
+    let open = |side: Side, meta: &Option<MetadataDevice>| -> Result<_, Failure> {
+        let Some(meta) = meta else { return Ok(None) };
+        let opened = device(&meta.path)?;
+        for (whose, data) in data.iter() {
+            if opened.identity() == data.identity() {
+                let whose = if whose == side {
+                    "the data device itself; leave it out"
+                } else {
+                    "the other side's data device"
+                };
+                return Err(Failure::usage(format!("side {side}: --meta-{side} names {whose}")));
+            }
+        }
+        Ok(Some(opened))
+    };
+    Ok(Pair::new(open(Side::A, &options.meta_a)?, open(Side::B, &options.meta_b)?))
+}
+
+fn same_device(metadata: &Pair<Option<Arc<BlockFile>>>) -> bool {
+    let identities = metadata.as_ref().map(|device| device.as_ref().map(|device| device.identity()));
+    identities.a.is_some() && identities.a == identities.b
+}
+
 /// Opens both sides.
 ///
 /// # Errors
@@ -226,28 +256,31 @@ pub fn open(args: &PairArgs, mode: Mode) -> Result<OpenPair, Failure> {
             args.b.display()
         )));
     }
-    let open_side =
-        |side: Side, data: &Arc<BlockFile>, name: &NodeName, meta: Option<&MetadataDevice>, role| {
-            let metadata = meta.map(|meta| device(&meta.path)).transpose()?;
-            if metadata.as_ref().is_some_and(|metadata| metadata.identity() == data.identity()) {
-                return Err(Failure::usage(format!(
-                    "side {side}: --meta-{side} names the data device itself; leave it out"
-                )));
-            }
-            let place = meta.map(|meta| {
-                meta.index.map_or(MetadataPlace::FlexibleExternal, MetadataPlace::IndexedExternal)
-            });
-            // Without an index the place is found, not assumed.
-            let place = place.filter(|place| matches!(place, MetadataPlace::IndexedExternal(_)));
-            OfflineReplica::open(name.clone(), data.clone(), metadata, place, role).map_err(|error| {
+    let metadata = metadata_devices(options, &data, &device)?;
+    let open_side = |side: Side, name: &NodeName, meta: Option<&MetadataDevice>, role| {
+        let own = metadata[side].as_ref();
+        // Without an index the place is found, not assumed.
+        let place = meta.and_then(|meta| meta.index).map(MetadataPlace::IndexedExternal);
+        let claimed_by_a = side == Side::B && same_device(&metadata);
+        let claimed = own.filter(|_| !claimed_by_a).cloned();
+        let claimant = claiming([Some(data[side].clone()), claimed].into_iter().flatten().collect());
+        let metadata = own.map(|metadata| Arc::clone(metadata) as Arc<dyn DiskMut>);
+        OfflineReplica::over(name.clone(), data[side].clone(), metadata, place, role, claimant).map_err(
+            |error| {
                 Failure::new(
                     EVIDENCE,
                     anyhow::Error::new(error).context(format!("side {side} ({name}) cannot be used")),
                 )
-            })
-        };
-    let a = open_side(Side::A, &data.a, &options.name_a, options.meta_a.as_ref(), role(options.role_a))?;
-    let b = open_side(Side::B, &data.b, &options.name_b, options.meta_b.as_ref(), role(options.role_b))?;
+            },
+        )
+    };
+    let a = open_side(Side::A, &options.name_a, options.meta_a.as_ref(), role(options.role_a))?;
+    let b = open_side(Side::B, &options.name_b, options.meta_b.as_ref(), role(options.role_b))?;
+    if same_device(&metadata) && a.source().superblock_at == b.source().superblock_at {
+        return Err(Failure::usage(
+            "--meta-a and --meta-b name the same metadata: give each side's own, `:N` for its index",
+        ));
+    }
     if options.name_a == options.name_b {
         return Err(Failure::usage(
             "both sides have the same name: give --name-a and --name-b different names",

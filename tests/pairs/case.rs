@@ -211,7 +211,7 @@ pub(crate) fn plain(name: &str, format: Format) -> Case {
     Case {
         name: name.to_owned(),
         dealt: false,
-        seed: name.bytes().fold(7, |seed, byte| seed * 31 + u64::from(byte)),
+        seed: name.bytes().fold(7, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(byte.into())),
         format,
         sectors: 16384,
         relation: Relation::BitmapBoth,

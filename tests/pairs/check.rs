@@ -21,6 +21,7 @@ pub(crate) struct Bench {
     words: Vec<String>,
     /// Both sides' data as made, only what is replicated.
     pub(crate) before: [Vec<u8>; 2],
+    fringes: [Vec<u8>; 2],
     files: Files,
 }
 
@@ -53,7 +54,11 @@ fn stored(path: &Path) -> Vec<(u64, Vec<u8>)> {
 
 impl Bench {
     pub(crate) fn of(case: &Case) -> Bench {
-        let made = make(case);
+        Bench::over(make(case))
+    }
+
+    pub(crate) fn over(made: Made) -> Bench {
+        let case = made.case.clone();
         let mut words: Vec<String> = made.nodes.iter().map(|node| node.data.display().to_string()).collect();
         for (side, flag) in ["--meta-a", "--meta-b"].into_iter().enumerate() {
             if let Some(metadata) = &made.nodes[side].metadata {
@@ -64,8 +69,11 @@ impl Bench {
                 words.extend([flag.to_owned(), format!("{}{index}", metadata.display())]);
             }
         }
-        let mut bench = Bench { made, words, before: [Vec::new(), Vec::new()], files: Files(Vec::new()) };
-        bench.before = [bench.data(0), bench.data(1)];
+        let nothing = || [Vec::new(), Vec::new()];
+        let (before, fringes, files) = (nothing(), nothing(), Files(Vec::new()));
+        let mut bench = Bench { made, words, before, fringes, files };
+        bench.before = [0, 1].map(|side| bench.data(side));
+        bench.fringes = [0, 1].map(|side| bench.fringe(side));
         bench.files = bench.files_now();
         for (side, node) in bench.made.nodes.iter().enumerate() {
             let unclean = case.sides[side].log.primary();
@@ -90,6 +98,15 @@ impl Bench {
     pub(crate) fn data(&self, side: usize) -> Vec<u8> {
         let mut bytes = vec![0; usize::try_from(self.made.size).unwrap()];
         File::open(&self.made.nodes[side].data).unwrap().read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    }
+
+    /// What stands behind the last replicated byte in its block of 4 KiB, where the device has that much.
+    fn fringe(&self, side: usize) -> Vec<u8> {
+        let file = File::open(&self.made.nodes[side].data).unwrap();
+        let end = (self.made.size.next_multiple_of(BLOCK)).min(file.metadata().unwrap().len());
+        let mut bytes = vec![0; usize::try_from(end - self.made.size).unwrap()];
+        file.read_exact_at(&mut bytes, self.made.size).unwrap();
         bytes
     }
 
@@ -179,14 +196,17 @@ fn blocks(extents: &Value, size: u64) -> Blocks {
 
 /// Everything for one case: looking, then healing and undoing in both directions.
 pub(crate) fn whole_line(case: &Case) {
-    let bench = Bench::of(case);
-    bench.looks();
-    for survivor in [0, 1] {
-        bench.heals_and_undoes(survivor);
-    }
+    Bench::of(case).whole_line();
 }
 
 impl Bench {
+    pub(crate) fn whole_line(&self) {
+        self.looks();
+        for survivor in [0, 1] {
+            self.heals_and_undoes(survivor);
+        }
+    }
+
     fn looks(&self) {
         let case = &self.made.case;
         let in_sync = case.relation == Relation::Leftover;
@@ -248,7 +268,7 @@ impl Bench {
         }
     }
 
-    fn heals_and_undoes(&self, survivor: usize) {
+    pub(crate) fn heals_and_undoes(&self, survivor: usize) {
         let (case, victim) = (&self.made.case, 1 - survivor);
         let mut options = vec!["--keep", ["a", "b"][survivor]];
         options.extend(case.full.then_some("--full"));
@@ -301,6 +321,9 @@ impl Bench {
             let own = match self.made.case.sides[side].place {
                 Place::Internal => layout.bitmap..layout.superblock + BLOCK,
                 Place::Flexible => 0..u64::MAX,
+                Place::Indexed(_) if self.made.nodes[0].metadata == self.made.nodes[1].metadata => {
+                    0..u64::MAX
+                }
                 Place::Indexed(_) => layout.superblock..layout.superblock + INDEX_SECTORS * SECTOR,
             };
             let first_whole = self.made.size.div_ceil(BLOCK) * BLOCK;
@@ -318,15 +341,7 @@ impl Bench {
                 assert!(rest(&now, at, &elsewhere) == rest(&self.files, at, &elsewhere));
                 at += 1;
             }
-            // The block that holds both the last replicated sector and the first that is not.
-            let tail = usize::try_from(first_whole - self.made.size).unwrap();
-            let read = |files: &Files, at: usize| {
-                let block = first_whole.saturating_sub(BLOCK);
-                let found = files.0[at].iter().find(|(start, _)| *start == block);
-                found.map_or(vec![0; tail], |(_, bytes)| bytes[bytes.len().min(4096 - tail)..].to_vec())
-            };
-            let file = at - 1 - usize::from(node.metadata.is_some());
-            assert!(read(&now, file) == read(&self.files, file), "{:#?}: behind the end", self.made.case);
+            assert!(self.fringe(side) == self.fringes[side], "{:#?}: behind the end", self.made.case);
         }
     }
 

@@ -48,9 +48,7 @@ impl OfflineReplica {
         place: Option<MetadataPlace>,
         role: Option<Role>,
     ) -> Result<Self, ObserveError> {
-        let claimant = Box::new(Devices {
-            all: [Some(Arc::clone(&data)), metadata.clone()].into_iter().flatten().collect(),
-        });
+        let claimant = claiming([Some(Arc::clone(&data)), metadata.clone()].into_iter().flatten().collect());
         let metadata = metadata.map(|metadata| metadata as Arc<dyn DiskMut>);
         Self::over(name, data, metadata, place, role, claimant)
     }
@@ -154,6 +152,13 @@ impl Patient for OfflineReplica {
     fn settle(&self, change: &MetadataChange, overwritten: &ExtentSet, _: &Quiesced, _: &Preserved) -> End {
         ended(self.image.settle(change, overwritten))
     }
+}
+
+/// Claims these devices of one side. A device that both sides use, as indexed metadata can, is claimed by one of them:
+/// a second claim would find the first in its way.
+#[must_use]
+pub fn claiming(devices: Vec<Arc<BlockFile>>) -> Box<dyn Claimant> {
+    Box::new(Devices { all: devices })
 }
 
 /// The devices of one side.
