@@ -107,6 +107,10 @@ pub(crate) enum Log {
     Clean,
     /// Used, but the node left the Primary role in order: what the ring says counts no more.
     Left,
+    /// The same of a Secondary that was attached when its image was taken.
+    Attached,
+    /// The node crashed as Primary, and the log was replayed when it was attached again.
+    Replayed,
     /// Of a crashed Primary.
     Hot,
     /// The same, and the ring went round.
@@ -224,12 +228,12 @@ pub(crate) fn plain(name: &str, format: Format) -> Case {
 
 pub(crate) const LOGS: [(Log, Log); 10] = [
     (Log::Clean, Log::Clean),
-    (Log::Left, Log::Left),
-    (Log::Hot, Log::Clean),
+    (Log::Attached, Log::Left),
+    (Log::Hot, Log::Replayed),
     (Log::Left, Log::Hot),
     (Log::Hot, Log::Hot),
-    (Log::Wrapped, Log::Left),
-    (Log::Clean, Log::Wrapped),
+    (Log::Wrapped, Log::Attached),
+    (Log::Replayed, Log::Wrapped),
     (Log::Disabled, Log::Clean),
     (Log::Left, Log::Disabled),
     (Log::Wrapped, Log::Disabled),
@@ -324,11 +328,12 @@ impl Decks {
     fn deal(&mut self, rng: &mut Rng, seed: u64, format: Format, number: usize) -> Case {
         let relation = self.relation.deal(rng);
         let (mut a, mut b) = self.logs.deal(rng);
-        // A disk that was never synced never was Primary.
-        match relation.fresh() {
-            Some(0) => a = Log::Clean,
-            Some(_) => b = Log::Clean,
-            None => {}
+        for (side, log) in [&mut a, &mut b].into_iter().enumerate() {
+            // A disk that was never synced never was Primary, and of two equal generations a crashed one counts as newer.
+            let never_primary = relation.fresh() == Some(side) && (log.primary() || *log == Log::Replayed);
+            if never_primary || relation == Relation::Leftover && *log == Log::Replayed {
+                *log = Log::Clean;
+            }
         }
         let nodes = self.nodes.deal(rng);
         let sides =

@@ -76,7 +76,7 @@ impl Bench {
         bench.fringes = [0, 1].map(|side| bench.fringe(side));
         bench.files = bench.files_now();
         for (side, node) in bench.made.nodes.iter().enumerate() {
-            let unclean = case.sides[side].log.primary();
+            let unclean = node.told.flags & flag::AL_CLEAN == 0;
             let _ = tools::dump(case.format, case.sides[side].place, node.metadata_file(), unclean);
         }
         bench
@@ -360,7 +360,8 @@ impl Bench {
             let told = Read::of(&read(node.layout.superblock, BLOCK));
             currents.push(told.current());
             let wanted = flag::CONSISTENT | flag::WAS_UP_TO_DATE | flag::AL_CLEAN;
-            assert_eq!(told.flags() & (wanted | flag::PRIMARY_IND), wanted, "{case:#?}");
+            let gone = flag::PRIMARY_IND | flag::CRASHED_PRIMARY;
+            assert_eq!(told.flags() & (wanted | gone), wanted, "{case:#?}");
             match case.format {
                 Format::V08 => assert_eq!((told.magic(), told.v08_bitmap()), (0x8374_026b, 0)),
                 Format::V09 => assert_eq!(told.peer_bitmap(peer.node_id), 0),

@@ -1,6 +1,6 @@
 //! Generations for each relation, as DRBD would have left them.
 
-use super::case::{Case, Relation, Third};
+use super::case::{Case, Log, Relation, Third};
 use super::metadata::{Format, JUST_CREATED, PeerTold, Told, flag};
 use super::rng::Rng;
 
@@ -42,8 +42,13 @@ pub(crate) fn told(case: &Case, rng: &mut Rng) -> [Told; 2] {
         let primary = spec.log.primary();
         let whole = flag::CONSISTENT | flag::WAS_UP_TO_DATE;
         let flags = if case.relation.fresh() == Some(side) { 0 } else { whole }
-            | if primary { flag::PRIMARY_IND } else { flag::AL_CLEAN }
-            | if spec.log == super::case::Log::Disabled { flag::AL_DISABLED } else { 0 };
+            | match spec.log {
+                Log::Clean | Log::Left => flag::AL_CLEAN,
+                Log::Attached => 0,
+                Log::Replayed => flag::CRASHED_PRIMARY,
+                Log::Hot | Log::Wrapped => flag::PRIMARY_IND,
+                Log::Disabled => flag::PRIMARY_IND | flag::AL_DISABLED,
+            };
         let slot = |slot: u64| i32::try_from(slot).unwrap();
         let known = flag::PEER_DEVICE_SEEN | flag::PEER_NODE_EXISTS;
         let mut peers = vec![
@@ -62,7 +67,7 @@ pub(crate) fn told(case: &Case, rng: &mut Rng) -> [Told; 2] {
             history: line.history,
             device: rng.generation(),
             flags,
-            unclean: case.format == Format::V08 && primary,
+            unclean: case.format == Format::V08 && flags & flag::AL_CLEAN == 0,
             node_id: spec.node_id,
             peers,
         }

@@ -23,7 +23,7 @@ use metadata::Format;
 use std::collections::BTreeSet;
 
 const SEED: u64 = 1;
-const COUNT: usize = 10;
+const COUNT: usize = 12;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;

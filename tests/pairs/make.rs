@@ -287,7 +287,7 @@ impl Writing<'_> {
         let layout = shape.layout(metadata_sectors.unwrap_or(sectors));
         let extents = extents(case, rng);
         let hot = match spec.log {
-            Log::Clean | Log::Left => Hot::Nothing,
+            Log::Clean | Log::Left | Log::Attached | Log::Replayed => Hot::Nothing,
             Log::Hot | Log::Wrapped => Hot::Extents(extents.clone()),
             Log::Disabled => Hot::Everything,
         };

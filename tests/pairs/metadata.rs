@@ -16,6 +16,7 @@ pub(crate) mod flag {
     pub(crate) const CONSISTENT: u32 = 1;
     pub(crate) const PRIMARY_IND: u32 = 2;
     pub(crate) const WAS_UP_TO_DATE: u32 = 0x10;
+    pub(crate) const CRASHED_PRIMARY: u32 = 0x40;
     pub(crate) const AL_CLEAN: u32 = 0x80;
     pub(crate) const AL_DISABLED: u32 = 0x100;
     pub(crate) const PEER_DEVICE_SEEN: u32 = 0x10;

@@ -187,6 +187,14 @@ fn a_full_sync_is_due() {
     }
 }
 
+/// Superblocks of old 8.4 say nothing of stripes: 0 and 0 mean 1 and 8.
+#[test]
+fn stripes_left_unsaid() {
+    let made = make(&plain("stripes left unsaid", Format::V08));
+    made.nodes.iter().for_each(|node| patch(node, 88, &[0; 8]));
+    Bench::over(made).whole_line();
+}
+
 /// Overwrites some bytes of a superblock.
 fn patch(node: &super::make::Node, at: u64, bytes: &[u8]) {
     let file = File::options().write(true).open(node.metadata_file()).unwrap();
