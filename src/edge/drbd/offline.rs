@@ -48,9 +48,8 @@ impl OfflineReplica {
         place: Option<MetadataPlace>,
         role: Option<Role>,
     ) -> Result<Self, ObserveError> {
-        let claimant = Box::new(Devices {
-            all: [Some(Arc::clone(&data)), metadata.clone()].into_iter().flatten().collect(),
-        });
+        let all = [Some(Arc::clone(&data)), metadata.clone()].into_iter().flatten().collect();
+        let claimant = Box::new(Devices { all });
         let metadata = metadata.map(|metadata| metadata as Arc<dyn DiskMut>);
         Self::over(name, data, metadata, place, role, claimant)
     }
