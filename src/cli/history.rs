@@ -2,7 +2,7 @@
 
 use super::Cli;
 use super::exit::{FINE, Failure};
-use super::incident::{open_journal_read_only, state_words, view, when};
+use super::incident::{open_journal_read_only, standing, state_words, view, when};
 use super::screen::{Screen, Tone};
 use crate::engine::journal::Story;
 use crate::model::record::{Consent, Event, Record};
@@ -80,7 +80,7 @@ fn incidents(screen: &mut Screen, journal: &Story) -> Result<(), Failure> {
                 incident.resource.to_string(),
                 began,
                 incident.plan.to_string(),
-                state_words(&incident.state),
+                standing(incident),
             ]
         })
         .collect();

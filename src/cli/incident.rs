@@ -159,6 +159,17 @@ pub fn state_words(state: &IncidentState) -> String {
     }
 }
 
+/// Where an incident stands, in words: one that was given up before anything was changed says so.
+#[must_use]
+pub fn standing(incident: &Incident) -> String {
+    match &incident.state {
+        IncidentState::Closed { outcome: Outcome::Abandoned } if !has_changed_something(incident) => {
+            "given up, nothing changed".to_owned()
+        }
+        state => state_words(state),
+    }
+}
+
 /// An incident as JSON shows it.
 #[derive(Debug, Serialize)]
 pub struct IncidentView {
@@ -182,7 +193,7 @@ pub fn view(incident: &Incident, state_dir: &str) -> IncidentView {
         id: incident.id.clone(),
         resource: incident.resource.to_string(),
         plan: incident.plan.0.to_string(),
-        state: state_words(&incident.state),
+        state: standing(incident),
         why,
         next: next.map(|next| match next.starts_with("unsplit ") {
             true => next + state_dir,
