@@ -399,3 +399,41 @@ fn a_write_that_no_metadata_shows_makes_a_plan_stale() {
         scene.ends(&["diff", "node1.img", "node2.img", "--full"], 0);
     }
 }
+
+/// A plan that keeps a, run with the word to keep b, did what the plan said.
+#[test]
+fn a_choice_beside_a_plan_is_refused() {
+    let scene = Scene::new();
+    scene.ends(&["plan", "node1.img", "node2.img", "--keep", "a"], 1);
+    let plan = only_plan(&scene.path("state"));
+    for choice in [&["--keep", "b"][..], &["--full"], &["--role-a", "primary"]] {
+        let text = scene.ends(&[&["resolve", "--plan", &plan], choice].concat(), 2);
+        assert!(text.contains(choice[0]), "{text}");
+    }
+    assert!(scene.now() == scene.before && scene.incidents().is_empty());
+}
+
+#[test]
+fn an_undo_is_not_run_as_a_plan() {
+    let scene = Scene::new();
+    scene.heal("a");
+    let first = only_plan(&scene.path("state"));
+    scene.ends(&["undo"], 0);
+    let names = fs::read_dir(scene.path("state/plans")).unwrap();
+    let mut ids = names.map(|name| name.unwrap().file_name().into_string().unwrap());
+    let undo = ids.find(|name| !name.starts_with(&first)).unwrap();
+    scene.ends(&["resolve", "--plan", undo.trim_end_matches(".json")], 2);
+    assert_eq!(scene.incidents().len(), 2);
+}
+
+/// Who asked for JSON gets it, also when there is nothing to do.
+#[test]
+fn nothing_to_do_is_said_in_json_too() {
+    let scene = Scene::new();
+    scene.heal("a");
+    let plan = only_plan(&scene.path("state"));
+    for words in [&["--json", "resolve", "--resume"][..], &["--json", "resolve", "--plan", &plan]] {
+        let said: Value = serde_json::from_str(&scene.ends(words, 0)).unwrap();
+        assert_eq!(said["schema"], "unsplit.resolve");
+    }
+}

@@ -68,6 +68,9 @@ pub struct ResolveArgs {
 }
 
 pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<u8, Failure> {
+    if args.plan.is_some() || args.resume.is_some() || args.give_up.is_some() {
+        refuse_what_a_plan_says(args)?;
+    }
     let mut desk = open_desk(&cli.state_dir)?;
     if let Some(asked) = &args.give_up {
         return give_up(cli, args, screen, &mut desk, asked);
@@ -107,6 +110,26 @@ pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<
             };
             start(cli, args, screen, &mut desk, &opened, &sealed, consent)
         }
+    }
+}
+
+/// A plan has no choices left: whoever still makes one may mean another plan.
+fn refuse_what_a_plan_says(args: &ResolveArgs) -> Result<(), Failure> {
+    let (choice, options) = (&args.choice, &args.options);
+    let given = [
+        ("--keep", choice.keep.is_some()),
+        ("--full", choice.full),
+        ("--policy", options.policy.is_some()),
+        ("--meta-a", options.meta_a.is_some()),
+        ("--meta-b", options.meta_b.is_some()),
+        ("--role-a", options.role_a.is_some()),
+        ("--role-b", options.role_b.is_some()),
+    ];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((flag, _)) => Err(Failure::usage(format!(
+            "{flag} cannot be said of a plan that is drawn: it holds all choices. To choose otherwise draw another with `unsplit plan`"
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -158,12 +181,24 @@ fn run_plan(
         Some(Incident { id, state: IncidentState::Closed { outcome: Outcome::Healed }, .. })
             if !undone(desk, &id)? =>
         {
-            screen.line(format!(
-                "Plan {} was already carried out, by incident {id}. Nothing was changed now.",
-                sealed.id()
-            ))?;
+            if cli.json {
+                screen.json(&serde_json::json!({
+                    "schema": "unsplit.resolve", "version": 1, "incident": id, "outcome": Outcome::Healed, "already": true,
+                    "survivor": sealed.plan().survivor,
+                    "salvage": sealed.plan().salvage.then(|| desk.store.locate(&dir_of(&id))),
+                }))?;
+            } else {
+                screen.line(format!(
+                    "Plan {} was already carried out, by incident {id}. Nothing was changed now.",
+                    sealed.id()
+                ))?;
+            }
             Ok(FINE)
         }
+        _ if sealed.plan().purpose != Purpose::Heal => Err(Failure::usage(format!(
+            "plan {} is an undo: `unsplit undo` draws and runs undos from what it finds now",
+            sealed.id()
+        ))),
         _ => {
             let opened = open_as_planned(sealed.plan(), args.options.threads)?;
             start(cli, args, screen, desk, &opened, sealed, Consent::Operator)
@@ -216,7 +251,13 @@ fn resume_one(
             super::incident::state_words(&incident.state)
         ))),
         None if asked.is_empty() => {
-            screen.line("No incident is open: nothing to resume.")?;
+            if cli.json {
+                screen.json(&serde_json::json!({
+                    "schema": "unsplit.resolve", "version": 1, "incident": null, "outcome": null,
+                }))?;
+            } else {
+                screen.line("No incident is open: nothing to resume.")?;
+            }
             Ok(FINE)
         }
         None => Err(Failure::usage(format!("there is no incident `{asked}`; `unsplit history` lists them"))),
