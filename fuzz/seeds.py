@@ -36,4 +36,6 @@ for head in DATA.glob("lvm/*.bin"):
         seed("lvm2", head.name + ".text", bytes_[start:].split(b"\0")[0])
 for policy in (ROOT.parent / "policies").glob("**/*.toml"):
     seed("policy", policy.name, policy.read_bytes())
+for plan in (ROOT / "seeds" / "plan").glob("*.json"):
+    seed("plan", plan.name, plan.read_bytes())
 print(f"seeds are in {ROOT / 'corpus'}")

@@ -324,3 +324,28 @@ fn devices_are_claimed_against_everybody() {
     assert_eq!(caught.unwrap(), [format!("the file system mounted at {}", place.display())]);
     drop(disk.claim().unwrap());
 }
+
+#[test]
+fn a_claim_notices_who_comes_later_without_asking() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk.img");
+    std::fs::write(&path, vec![0; 8192]).unwrap();
+    let disk = BlockFile::open(&path, Mode::ReadWrite).unwrap();
+    let claimed = disk.claim().unwrap();
+    claimed.still_ours().unwrap();
+    // A process of its own that opens the file for writing and takes no lock.
+    let mut other = std::process::Command::new("sh")
+        .args(["-c", "exec 3>>\"$1\"; echo ready; read _", "sh"])
+        .arg(&path)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ready = [0; 6];
+    std::io::Read::read_exact(other.stdout.as_mut().unwrap(), &mut ready).unwrap();
+    let error = claimed.still_ours().unwrap_err().to_string();
+    assert!(error.contains("in use by"), "{error}");
+    drop(other.stdin.take());
+    other.wait().unwrap();
+    claimed.still_ours().unwrap();
+}

@@ -246,6 +246,7 @@ fn a_stuck_incident_can_be_given_up() {
     scene.ends(&["resolve", "--give-up", &id, "--yes"], 0);
     fs::rename(scene.path("gone.img"), &scene.images[1]).unwrap();
     scene.ends(&["status"], 0);
+    assert_eq!(scene.incidents()[0].1, "given up in the middle");
     // What b holds now, the foreign write included, is kept before it is overwritten. (A write that no DRBD saw is marked
     // nowhere, so only the full comparison finds it.)
     scene.ends(&["resolve", "node1.img", "node2.img", "--keep", "a", "--full", "--yes"], 0);
@@ -299,11 +300,11 @@ fn a_busy_state_directory_is_no_reason_to_use_another() {
 }
 
 #[test]
-fn an_undo_names_the_salvage_it_read() {
+fn an_undo_names_no_salvage_that_does_not_exist() {
     let scene = Scene::new();
     scene.heal("a");
     let undone: Value = serde_json::from_str(&scene.ends(&["--json", "undo"], 0)).unwrap();
-    assert!(Path::new(undone["salvage"].as_str().unwrap()).join("manifest.json").exists());
+    assert_eq!(undone["salvage"], Value::Null, "an undo takes none");
 }
 
 /// Without its journal nobody knows what became of the incident whose salvage is there.
@@ -436,4 +437,28 @@ fn nothing_to_do_is_said_in_json_too() {
         let said: Value = serde_json::from_str(&scene.ends(words, 0)).unwrap();
         assert_eq!(said["schema"], "unsplit.resolve");
     }
+}
+
+/// The salvage is gone in the middle: nothing says that it is there.
+#[test]
+fn a_missing_salvage_is_not_said_to_hold_everything() {
+    let scene = Scene::new();
+    scene.heal("a");
+    scene.crash_after("\"overwrite\"");
+    fs::rename(scene.path("state/salvage"), scene.path("moved")).unwrap();
+    let text = scene.ends(&["resolve", "--resume"], 6);
+    assert!(!text.contains("Nothing is lost") && !text.contains("unsplit undo"), "{text}");
+    fs::rename(scene.path("moved"), scene.path("state/salvage")).unwrap();
+    scene.ends(&["resolve", "--resume"], 0);
+}
+
+/// Somebody has prepared the folder for salvages, as a link to a larger disk: that is no trace of a lost journal.
+#[test]
+fn a_prepared_folder_is_no_witness() {
+    let scene = Scene::new();
+    fs::create_dir(scene.path("large")).unwrap();
+    fs::create_dir(scene.path("state")).unwrap();
+    std::os::unix::fs::symlink("../large", scene.path("state/salvage")).unwrap();
+    scene.heal("a");
+    scene.ends(&["undo"], 0);
 }

@@ -1,16 +1,16 @@
 //! The `unsplit` command: parses, runs, renders errors, exits.
 
 use clap::Parser;
+use std::io::Write;
 use std::process::ExitCode;
-use unsplit::cli::{self, Cli, exit, screen::Screen};
+use unsplit::cli::exit::{self, Failure};
+use unsplit::cli::screen::Screen;
+use unsplit::cli::{self, Cli, ColorChoice};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(exit::USAGE) } else { ExitCode::from(exit::FINE) };
-        }
+        Err(error) => return unparsed(&error),
     };
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_env("UNSPLIT_LOG"))
@@ -19,29 +19,30 @@ fn main() -> ExitCode {
     let mut screen = Screen::stdout(cli.color);
     match cli::run(&cli, &mut screen) {
         Ok(code) => ExitCode::from(code),
-        // A reader that went away (`| head`) is not an error of ours.
-        Err(failure) if broken_pipe(&failure.error) => ExitCode::from(exit::FINE),
         Err(failure) => {
-            complain(&cli, &failure, &mut screen);
+            if cli.json {
+                let _ = screen.json(&failure.document());
+            }
+            // Nobody is left to tell when standard error is closed, too.
+            let _ = writeln!(std::io::stderr(), "{}", failure.text());
             ExitCode::from(failure.code)
         }
     }
 }
 
-fn broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
-}
-
-#[expect(clippy::print_stderr, reason = "the one place that reports errors")]
-fn complain(cli: &Cli, failure: &exit::Failure, screen: &mut Screen) {
-    if cli.json {
-        let causes: Vec<String> = failure.error.chain().map(ToString::to_string).collect();
-        let _ = screen.json(&serde_json::json!({
-            "schema": "unsplit.error", "version": 1, "exit_code": failure.code, "causes": causes, "next": failure.hint,
-        }));
+/// Help and version were asked for, or the command line is wrong.
+fn unparsed(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::from(exit::FINE);
     }
-    eprintln!("{}", failure.text());
+    // Who asked for JSON gets it here, too; clap could not say whether they did.
+    if std::env::args_os().any(|word| word == "--json") {
+        let text = error.render().to_string();
+        let what = text.split("\n\nUsage:").next().unwrap_or_default().trim();
+        let failure = Failure::usage(what.strip_prefix("error: ").unwrap_or(what));
+        let _ = Screen::stdout(ColorChoice::Never).json(&failure.document());
+    }
+    let _ = error.print();
+    ExitCode::from(exit::USAGE)
 }

@@ -1,5 +1,6 @@
 //! Exit codes, and errors that carry one.
 
+use super::screen::visible;
 use std::fmt::Write as _;
 
 /// The sides agree, or the command did what it was asked.
@@ -21,8 +22,13 @@ pub const NO_DAEMON: u8 = 7;
 /// Something went wrong inside unsplit or its state directory.
 pub const INTERNAL: u8 = 70;
 
-/// The exit codes as `--help` shows them.
+/// The end of `--help`: examples and the exit codes.
 pub const HELP: &str = "\
+Examples:
+  unsplit status node1.img node2.img            how do the two sides relate, what would DRBD do
+  unsplit plan node1.img node2.img --keep a     what would happen, be lost, be kept
+  unsplit COMMAND --help                        options and examples of a command
+
 Exit codes:
   0   the sides agree, or the command did what it was asked
   1   divergence found
@@ -74,6 +80,27 @@ impl Failure {
         self
     }
 
+    /// The same, with a hint that is a command of ours naming the state directory, too: ` --state-dir DIR` or nothing.
+    #[must_use]
+    pub fn in_state_dir(mut self, words: &str) -> Self {
+        if let Some(hint) = &mut self.hint
+            && hint.starts_with("unsplit ")
+            && !hint.contains("--state-dir")
+        {
+            hint.push_str(words);
+        }
+        self
+    }
+
+    /// The failure as `--json` shows it.
+    #[must_use]
+    pub fn document(&self) -> serde_json::Value {
+        let causes: Vec<String> = self.error.chain().map(ToString::to_string).collect();
+        serde_json::json!({
+            "schema": "unsplit.error", "version": 1, "exit_code": self.code, "causes": causes, "next": self.hint,
+        })
+    }
+
     /// The error and its causes, one a line, then the hint.
     #[must_use]
     pub fn text(&self) -> String {
@@ -84,13 +111,13 @@ impl Failure {
         if let Some(hint) = &self.hint {
             let _ = write!(text, "\n  next: {hint}");
         }
-        text
+        visible(&text)
     }
 }
 
 impl From<std::io::Error> for Failure {
     /// Printing failed.
     fn from(error: std::io::Error) -> Self {
-        Failure::internal(error)
+        Failure::internal(anyhow::Error::new(error).context("the output could not be written"))
     }
 }

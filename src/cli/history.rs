@@ -2,7 +2,7 @@
 
 use super::Cli;
 use super::exit::{FINE, Failure};
-use super::incident::{open_journal_read_only, state_words, view, when};
+use super::incident::{open_journal_read_only, standing, state_words, view, when};
 use super::screen::{Screen, Tone};
 use crate::engine::journal::Story;
 use crate::model::record::{Consent, Event, Record};
@@ -22,10 +22,16 @@ pub struct HistoryArgs {
 
 pub(super) fn run(cli: &Cli, args: &HistoryArgs, screen: &mut Screen) -> Result<u8, Failure> {
     let Some(journal) = open_journal_read_only(&cli.state_dir)? else {
+        if let Some(asked) = &args.incident {
+            return Err(Failure::usage(format!(
+                "there is no incident `{asked}`: there is no journal in {}",
+                cli.state_dir.display()
+            )));
+        }
         if cli.json {
             screen.json(&serde_json::json!({"schema": "unsplit.history", "version": 1, "incidents": [], "records": []}))?;
         } else {
-            screen.line(format!("No history: {} does not exist yet.", cli.state_dir.display()))?;
+            screen.line(format!("No history: there is no journal in {} yet.", cli.state_dir.display()))?;
         }
         return Ok(FINE);
     };
@@ -44,7 +50,9 @@ pub(super) fn run(cli: &Cli, args: &HistoryArgs, screen: &mut Screen) -> Result<
         })
         .collect();
     if cli.json {
-        let incidents: Vec<_> = journal.incidents.as_slice().iter().map(view).collect();
+        let words = super::plan::state_dir_words(cli);
+        let incidents: Vec<_> =
+            journal.incidents.as_slice().iter().map(|incident| view(incident, &words)).collect();
         screen.json(&serde_json::json!({"schema": "unsplit.history", "version": 1, "incidents": incidents, "records": records}))?;
     } else if args.incident.is_some() {
         for record in records {
@@ -72,7 +80,7 @@ fn incidents(screen: &mut Screen, journal: &Story) -> Result<(), Failure> {
                 incident.resource.to_string(),
                 began,
                 incident.plan.to_string(),
-                state_words(&incident.state),
+                standing(incident),
             ]
         })
         .collect();

@@ -34,14 +34,7 @@ pub struct Desk {
 /// # Errors
 /// It is in use, damaged, or not writable.
 pub fn open_desk(state_dir: &Path) -> Result<Desk, Failure> {
-    let store = Arc::new(StateDir::open(state_dir).map_err(|error| {
-        // While another process is at work, another folder would only hide from it what we do.
-        let hint = match &error {
-            StateDirError::Locked { .. } => "the same command, once that process has ended",
-            _ => "give another folder with --state-dir, or run as root",
-        };
-        Failure::internal(error).hint(hint)
-    })?);
+    let store = Arc::new(StateDir::open(state_dir).map_err(unopened)?);
     let journal = Journal::open(store.clone(), Arc::new(SystemClock)).map_err(Failure::internal)?;
     let mut desk = Desk { store, journal };
     close_what_was_undone(&mut desk)?;
@@ -87,6 +80,17 @@ pub fn close_what_was_undone(desk: &mut Desk) -> Result<(), Failure> {
     Ok(())
 }
 
+fn unopened(error: StateDirError) -> Failure {
+    let hint = match &error {
+        StateDirError::Locked { .. } => {
+            "wait; never go round it with another --state-dir, whose journal would not know of what is running here"
+        }
+        StateDirError::Io { .. } => "run as root, or give another folder with --state-dir",
+        _ => "give the right folder with --state-dir",
+    };
+    Failure::internal(error).hint(hint)
+}
+
 /// Opens the journal for reading; `None` when there never was one.
 ///
 /// # Errors
@@ -104,9 +108,7 @@ pub fn open_store_read_only(state_dir: &Path) -> Result<Option<Arc<StateDir>>, F
     // Asked first, so that a folder that exists but cannot be read is an error and not "no incidents".
     match state_dir.try_exists() {
         Ok(false) => Ok(None),
-        _ => {
-            StateDir::open_read_only(state_dir).map(|store| Some(Arc::new(store))).map_err(Failure::internal)
-        }
+        _ => StateDir::open_read_only(state_dir).map(|store| Some(Arc::new(store))).map_err(unopened),
     }
 }
 
@@ -157,6 +159,18 @@ pub fn state_words(state: &IncidentState) -> String {
     }
 }
 
+/// Where an incident stands, in words; whoever gave it up in the middle left its changes behind.
+#[must_use]
+pub fn standing(incident: &Incident) -> String {
+    match incident.state {
+        IncidentState::Closed { outcome: Outcome::Abandoned } if has_changed_something(incident) => {
+            "given up in the middle".to_owned()
+        }
+        IncidentState::Closed { outcome: Outcome::Abandoned } => "given up, nothing changed".to_owned(),
+        _ => state_words(&incident.state),
+    }
+}
+
 /// An incident as JSON shows it.
 #[derive(Debug, Serialize)]
 pub struct IncidentView {
@@ -168,9 +182,9 @@ pub struct IncidentView {
     next: Option<String>,
 }
 
-/// The view of an incident.
+/// The view of an incident. `state_dir` is ` --state-dir DIR`, or nothing for the default.
 #[must_use]
-pub fn view(incident: &Incident) -> IncidentView {
+pub fn view(incident: &Incident, state_dir: &str) -> IncidentView {
     let (why, next) = match &incident.state {
         IncidentState::Parked { why, next, .. } => (Some(why.to_string()), Some(next.clone())),
         IncidentState::Closed { .. } => (None, None),
@@ -180,9 +194,12 @@ pub fn view(incident: &Incident) -> IncidentView {
         id: incident.id.clone(),
         resource: incident.resource.to_string(),
         plan: incident.plan.0.to_string(),
-        state: state_words(&incident.state),
+        state: standing(incident),
         why,
-        next,
+        next: next.map(|next| match next.starts_with("unsplit ") {
+            true => next + state_dir,
+            false => next,
+        }),
     }
 }
 
@@ -257,8 +274,8 @@ fn same_thing(a: &str, b: &str) -> bool {
 ///
 /// # Errors
 /// When standard output is closed.
-pub fn show(screen: &mut Screen, incident: &Incident) -> std::io::Result<()> {
-    let view = view(incident);
+pub fn show(screen: &mut Screen, incident: &Incident, state_dir: &str) -> std::io::Result<()> {
+    let view = view(incident, state_dir);
     let title = screen.paint(Tone::Bad, &format!("Incident {} ({}): {}", view.id, view.resource, view.state));
     screen.line(title)?;
     if let Some(why) = &view.why {
@@ -268,11 +285,14 @@ pub fn show(screen: &mut Screen, incident: &Incident) -> std::io::Result<()> {
         screen.line(format!("  next: {next}        go on"))?;
         if has_changed_something(incident) {
             screen.line(format!(
-                "        unsplit undo {}                put back what was overwritten so far",
+                "        unsplit undo {}{state_dir}                put back what was overwritten so far",
                 view.id
             ))?;
         }
-        screen.line(format!("        {}   leave both sides as they are", give_up_command(&view.id)))?;
+        screen.line(format!(
+            "        {}{state_dir}   leave both sides as they are",
+            give_up_command(&view.id)
+        ))?;
     }
     Ok(())
 }

@@ -5,14 +5,17 @@
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
+pub mod completions;
 pub mod demo;
 pub mod diff;
 pub mod exit;
 pub mod history;
 pub mod incident;
+pub mod man;
 pub mod pair;
 pub mod plan;
 pub mod policy;
+pub mod reference;
 pub mod report;
 pub mod resolve;
 pub mod salvage;
@@ -85,6 +88,10 @@ pub enum Command {
     Policy(policy::PolicyArgs),
     /// Make a split brain in a temporary folder, and heal it before your eyes
     Demo(demo::DemoArgs),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+    /// Write manual pages, one for each command
+    Man(man::ManArgs),
 }
 
 /// Runs one command line.
@@ -92,7 +99,7 @@ pub enum Command {
 /// # Errors
 /// [`Failure`], which carries the exit code.
 pub fn run(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
-    match &cli.command {
+    let done = match &cli.command {
         Command::Status(args) => status::run(cli, args, screen),
         Command::Diff(args) => diff::run(cli, args, screen),
         Command::Plan(args) => plan::run(cli, args, screen),
@@ -102,6 +109,19 @@ pub fn run(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
         Command::Salvage(args) => salvage::run(cli, args, screen),
         Command::History(args) => history::run(cli, args, screen),
         Command::Demo(args) => demo::run(cli, args, screen),
-        Command::Policy(args) => policy::run(args, screen.out(), cli.json).map_err(Failure::internal),
+        Command::Policy(args) => policy::run(args, screen.out(), cli.json).map_err(policy_failure),
+        Command::Completions(args) => completions::run(args, screen),
+        Command::Man(args) => man::run(cli, args, screen),
+    };
+    done.map_err(|failure| failure.in_state_dir(&plan::state_dir_words(cli)))
+}
+
+/// All that `policy` takes comes from the command line; besides, only printing can fail, which has no context.
+fn policy_failure(error: anyhow::Error) -> Failure {
+    let printing = error.chain().len() == 1 && error.is::<std::io::Error>();
+    if printing {
+        Failure::internal(error.context("the output could not be written"))
+    } else {
+        Failure::new(exit::USAGE, error)
     }
 }

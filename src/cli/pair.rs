@@ -1,12 +1,15 @@
 //! The two sides as the command line names them.
 
 use super::exit::{EVIDENCE, Failure, USAGE};
+use super::screen::shell_path;
 use crate::edge::blockdev::{BlockFile, Mode};
 use crate::edge::clock::SystemClock;
+use crate::edge::drbd::image::ObserveError;
 use crate::edge::drbd::offline::OfflineReplica;
 use crate::edge::layout::read_layout_within;
 use crate::edge::terminal::TerminalProgress;
-use crate::engine::inquiry::{InquiryError, Sight, diff, look};
+use crate::engine::inquiry::{InquiryError, Sight, diff, look, side_words};
+use crate::format::drbdmeta::superblock::SuperblockError;
 use crate::format::policy as policy_format;
 use crate::judge::policy::Policy;
 use crate::judge::units::{UnitReport, attribute};
@@ -134,22 +137,11 @@ impl PairOptions {
     }
 }
 
-/// A path as a shell takes it.
-#[must_use]
-pub fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    if text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+:,@%".contains(c)) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
 impl PairArgs {
     /// The two sides and everything that says how to read them, as they must be typed again: for the next command.
     #[must_use]
     pub fn words(&self) -> String {
-        let mut words = format!("{} {}", quoted(&self.a), quoted(&self.b));
+        let mut words = format!("{} {}", shell_path(&self.a), shell_path(&self.b));
         let options = &self.options;
         let names = [("--name-a", "a", &options.name_a), ("--name-b", "b", &options.name_b)];
         for (flag, default, name) in names {
@@ -160,7 +152,7 @@ impl PairArgs {
         for (flag, device) in [("--meta-a", &options.meta_a), ("--meta-b", &options.meta_b)] {
             if let Some(MetadataDevice { path, index }) = device {
                 let index = index.map(|index| format!(":{index}")).unwrap_or_default();
-                words.push_str(&format!(" {flag} {}{index}", quoted(path)));
+                words.push_str(&format!(" {flag} {}{index}", shell_path(path)));
             }
         }
         for (flag, role) in [("--role-a", options.role_a), ("--role-b", options.role_b)] {
@@ -172,7 +164,7 @@ impl PairArgs {
             words.push_str(&format!(" --resource {}", options.resource));
         }
         if let Some(policy) = &options.policy {
-            words.push_str(&format!(" --policy {}", quoted(policy)));
+            words.push_str(&format!(" --policy {}", shell_path(policy)));
         }
         words
     }
@@ -211,12 +203,36 @@ fn role(word: Option<RoleWord>) -> Option<Role> {
     })
 }
 
+/// What a person can do about metadata that is there and cannot be used.
+fn what_to_do(error: &ObserveError) -> Option<String> {
+    let words = match error {
+        ObserveError::Corrupt { source: SuperblockError::Version07, .. } => return None,
+        ObserveError::Corrupt { .. } => {
+            "restore the metadata from a dump (`drbdmeta ... restore-md`), or copy this side again"
+        }
+        ObserveError::Misfit { .. } => {
+            "give the whole device or image as DRBD used it, neither grown nor cut, and with the right --meta-a or --meta-b if external"
+        }
+        ObserveError::Disk(_) => {
+            "look at the kernel's log; a failing disk is best copied first (`ddrescue`), and the copy used here"
+        }
+        ObserveError::SeveralIndexes { .. } => "give the index, too: --meta-a DEV:N or --meta-b DEV:N",
+        _ => return None,
+    };
+    Some(words.to_owned())
+}
+
 /// Opens both sides.
 ///
 /// # Errors
 /// Missing, busy, damaged or the same thing twice.
 pub fn open(args: &PairArgs, mode: Mode) -> Result<OpenPair, Failure> {
     let options = &args.options;
+    if options.name_a == options.name_b {
+        return Err(Failure::usage(
+            "both sides have the same name: give --name-a and --name-b different names",
+        ));
+    }
     let device = |path: &Path| BlockFile::open(path, mode).map(Arc::new).map_err(Failure::evidence);
     let data = Pair::new(device(&args.a)?, device(&args.b)?);
     if data.a.identity() == data.b.identity() {
@@ -249,19 +265,13 @@ pub fn open(args: &PairArgs, mode: Mode) -> Result<OpenPair, Failure> {
             // Without an index the place is found, not assumed.
             let place = place.filter(|place| matches!(place, MetadataPlace::IndexedExternal(_)));
             OfflineReplica::open(name.clone(), data.clone(), metadata, place, role).map_err(|error| {
-                Failure::new(
-                    EVIDENCE,
-                    anyhow::Error::new(error).context(format!("side {side} ({name}) cannot be used")),
-                )
+                let hint = what_to_do(&error);
+                let words = format!("{} cannot be used", side_words(side, name.as_str()));
+                Failure { code: EVIDENCE, error: anyhow::Error::new(error).context(words), hint }
             })
         };
     let a = open_side(Side::A, &data.a, &options.name_a, options.meta_a.as_ref(), role(options.role_a))?;
     let b = open_side(Side::B, &data.b, &options.name_b, options.meta_b.as_ref(), role(options.role_b))?;
-    if options.name_a == options.name_b {
-        return Err(Failure::usage(
-            "both sides have the same name: give --name-a and --name-b different names",
-        ));
-    }
     Ok(OpenPair { sides: Pair::new(a, b) })
 }
 

@@ -4,7 +4,7 @@ use super::Cli;
 use super::exit::{DIVERGED, EVIDENCE, FINE, Failure, HELD};
 use super::incident::{open_desk, refuse_while_open};
 use super::pair::{Found, OpenPair, PairArgs, open};
-use super::screen::{Screen, Tone};
+use super::screen::{Screen, Tone, shell_path};
 use crate::edge::blockdev::Mode;
 use crate::engine::inquiry::Sight;
 use crate::engine::journal::Journal;
@@ -64,10 +64,13 @@ impl ChoiceArgs {
         // A name wins over the letters: a node may be called `b` and be side a.
         let by_name = Side::BOTH.into_iter().find(|side| names[*side].as_str() == word);
         let by_letter = Side::BOTH.into_iter().find(|side| side.word() == word);
-        by_name
-            .or(by_letter)
-            .map(Some)
-            .ok_or_else(|| Failure::usage(format!("--keep {word}: say a, b, {} or {}", names.a, names.b)))
+        by_name.or(by_letter).map(Some).ok_or_else(|| {
+            let named = match (names.a.as_str(), names.b.as_str()) {
+                ("a", "b") => "a or b".to_owned(),
+                (a, b) => format!("a, b, {a} or {b}"),
+            };
+            Failure::usage(format!("--keep {word}: there is no such side; say {named}"))
+        })
     }
 }
 
@@ -165,6 +168,7 @@ fn salvage_wanted(settings: &Settings, choice: &ChoiceArgs) -> Result<bool, Fail
     }
 }
 
+/// A verdict, and the plan that follows from it, as JSON shows them.
 #[derive(Serialize)]
 struct Document<'a> {
     schema: &'static str,
@@ -215,6 +219,23 @@ pub(super) fn run(cli: &Cli, args: &PlanArgs, screen: &mut Screen) -> Result<u8,
     }
 }
 
+/// The plan of an undo, as JSON.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn show_undo(screen: &mut Screen, sealed: &SealedPlan) -> std::io::Result<()> {
+    let plan = sealed.plan();
+    screen.json(&Document {
+        schema: "unsplit.plan",
+        version: 1,
+        verdict: "undo",
+        id: Some(sealed.id().0.to_string()),
+        auto: None,
+        trace: &plan.trace,
+        plan: Some(plan),
+    })
+}
+
 /// ` --no-salvage`, when the plan keeps nothing: it must be said again when the plan is run.
 #[must_use]
 pub fn no_salvage_words(plan: &Plan) -> &'static str {
@@ -227,7 +248,7 @@ pub fn state_dir_words(cli: &Cli) -> String {
     if cli.state_dir.as_os_str() == super::STATE_DIR {
         String::new()
     } else {
-        format!(" --state-dir {}", super::pair::quoted(&cli.state_dir))
+        format!(" --state-dir {}", shell_path(&cli.state_dir))
     }
 }
 

@@ -40,12 +40,16 @@ pub struct PolicyArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Check policy files: unknown keys and values, tables that never apply, unsafe combinations
+    #[command(after_help = "Example:\n  unsplit policy check /etc/unsplit/policy.toml")]
     Check {
         /// Policy files
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
     /// Show the settings of a resource, and what they make of an incident, with every reason
+    #[command(
+        after_help = "Examples:\n  unsplit policy explain policies/unattended.toml --primaries 1 --bits-a 900 --bits-b 12\n  unsplit policy explain mine.toml --case policies/cases/values.toml"
+    )]
     Explain(ExplainArgs),
 }
 
@@ -167,7 +171,7 @@ fn check(files: &[PathBuf], out: &mut dyn Write, json: bool) -> anyhow::Result<u
         }
     }
     if json {
-        writeln!(out, "{:#}", json!({ "version": 1, "files": report }))?;
+        writeln!(out, "{:#}", json!({ "schema": "unsplit.policy-check", "version": 1, "files": report }))?;
     }
     Ok(code)
 }
@@ -185,8 +189,7 @@ fn errors_json(errors: &PolicyErrors) -> Value {
 /// The problems of a file the command cannot go on without.
 fn problems(errors: &PolicyErrors, out: &mut dyn Write, json: bool) -> anyhow::Result<u8> {
     if json {
-        let report =
-            json!({ "version": 1, "file": errors.file, "fine": false, "errors": errors_json(errors) });
+        let report = json!({ "schema": "unsplit.policy-check", "version": 1, "files": [{ "file": errors.file, "fine": false, "errors": errors_json(errors) }] });
         writeln!(out, "{report:#}")?;
     } else {
         writeln!(out, "{errors}")?;
@@ -231,7 +234,11 @@ fn explain(args: &ExplainArgs, out: &mut dyn Write, json: bool) -> anyhow::Resul
         }
     }
     if json {
-        writeln!(out, "{:#}", json!({ "version": 1, "policy": name, "cases": report }))?;
+        writeln!(
+            out,
+            "{:#}",
+            json!({ "schema": "unsplit.policy-explain", "version": 1, "policy": name, "cases": report })
+        )?;
     }
     Ok(code)
 }

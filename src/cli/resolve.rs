@@ -13,18 +13,19 @@ use crate::edge::blockdev::Mode;
 use crate::edge::clock::SystemClock;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::{Ending, Obstacle, Theatre, begin, resume};
-use crate::engine::plans;
+use crate::engine::plans::{self, PlanError};
 use crate::engine::salvage::dir_of;
 use crate::judge::audit::SealedPlan;
 use crate::judge::incident::{Incident, IncidentState};
 use crate::model::id::IncidentId;
 use crate::model::plan::{Plan, Purpose};
 use crate::model::record::{Consent, Event, Outcome};
-use crate::model::side::Pair;
+use crate::model::side::{Pair, Side};
 use crate::ports::replica::Patient;
 use crate::ports::store::Store;
 use crate::proof::preserved::OperatorSaidNoSalvage;
 use clap::Args;
+use serde::Serialize;
 use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 
@@ -79,7 +80,7 @@ pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<
         return resume_one(cli, args, screen, &mut desk, asked);
     }
     if let Some(asked) = &args.plan {
-        let sealed = plans::find(&*desk.store, asked).map_err(Failure::evidence)?;
+        let sealed = plans::find(&*desk.store, asked).map_err(not_found)?;
         return run_plan(cli, args, screen, &mut desk, &sealed);
     }
     let (Some(a), Some(b)) = (&args.a, &args.b) else {
@@ -101,7 +102,8 @@ pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<
         Drawn::Sealed { sealed, auto } => {
             let Some(consent) = consent(cli, args, screen, &desk, &sealed, auto)? else {
                 let why = format!(
-                    "plan {} was drawn and kept, but nobody agreed to it: nothing was changed",
+                    "plan {} was drawn and kept, but nobody agreed to it (no --yes, no policy with auto = true, no matching \
+                     answer): nothing was changed",
                     sealed.id()
                 );
                 let waive = no_salvage_words(sealed.plan());
@@ -131,6 +133,15 @@ fn refuse_what_a_plan_says(args: &ResolveArgs) -> Result<(), Failure> {
         ))),
         None => Ok(()),
     }
+}
+
+fn not_found(error: PlanError) -> Failure {
+    let code = match &error {
+        PlanError::Unknown { .. } | PlanError::Ambiguous { .. } => USAGE,
+        PlanError::Store(_) => INTERNAL,
+        _ => EVIDENCE,
+    };
+    Failure::new(code, error)
 }
 
 /// Asks, unless the policy or `--yes` already answered.
@@ -182,11 +193,8 @@ fn run_plan(
             if !undone(desk, &id)? =>
         {
             if cli.json {
-                screen.json(&serde_json::json!({
-                    "schema": "unsplit.resolve", "version": 1, "incident": id, "outcome": Outcome::Healed, "already": true,
-                    "survivor": sealed.plan().survivor,
-                    "salvage": sealed.plan().salvage.then(|| desk.store.locate(&dir_of(&id))),
-                }))?;
+                let salvage = sealed.plan().salvage.then(|| desk.store.locate(&dir_of(&id)));
+                outcome_document(screen, Some(&id), "already-healed", Some(sealed.plan().survivor), salvage)?;
             } else {
                 screen.line(format!(
                     "Plan {} was already carried out, by incident {id}. Nothing was changed now.",
@@ -204,6 +212,20 @@ fn run_plan(
             start(cli, args, screen, desk, &opened, sealed, Consent::Operator)
         }
     }
+}
+
+/// What `resolve` and `undo` came to, as JSON.
+fn outcome_document(
+    screen: &mut Screen,
+    incident: Option<&IncidentId>,
+    outcome: impl Serialize,
+    survivor: Option<Side>,
+    salvage: Option<String>,
+) -> std::io::Result<()> {
+    screen.json(&serde_json::json!({
+        "schema": "unsplit.resolve", "version": 1, "incident": incident, "outcome": outcome,
+        "survivor": survivor, "salvage": salvage,
+    }))
 }
 
 fn undone(desk: &Desk, healed: &IncidentId) -> Result<bool, Failure> {
@@ -252,9 +274,7 @@ fn resume_one(
         ))),
         None if asked.is_empty() => {
             if cli.json {
-                screen.json(&serde_json::json!({
-                    "schema": "unsplit.resolve", "version": 1, "incident": null, "outcome": null,
-                }))?;
+                outcome_document(screen, None, "nothing-open", None, None)?;
             } else {
                 screen.line("No incident is open: nothing to resume.")?;
             }
@@ -466,10 +486,10 @@ pub(super) fn conclude(
     match ending {
         Ending::Finished(outcome) => {
             if cli.json {
-                screen.json(&serde_json::json!({
-                    "schema": "unsplit.resolve", "version": 1, "incident": id, "outcome": outcome,
-                    "survivor": plan.survivor, "salvage": plan.salvage.then(|| store.locate(&dir_of(kept_by(plan, id)))),
-                }))?;
+                // An undo keeps nothing: it empties no salvage, and makes none.
+                let kept = plan.salvage && plan.purpose == Purpose::Heal;
+                let salvage = kept.then(|| store.locate(&dir_of(id)));
+                outcome_document(screen, Some(id), outcome, Some(plan.survivor), salvage)?;
                 return Ok(FINE);
             }
             match outcome {
@@ -500,14 +520,32 @@ pub(super) fn conclude(
         }
         Ending::Abandoned { obstacle, why } => {
             let text = format!("incident {id} was given up before anything was changed: {why}");
-            Err(Failure::new(code(*obstacle), anyhow::Error::msg(text)))
+            let failure = Failure::new(code(*obstacle, &plan.purpose), anyhow::Error::msg(text));
+            Err(match (&plan.purpose, obstacle) {
+                (Purpose::Heal, Obstacle::Stale) => {
+                    failure.hint("look again with `unsplit diff`, then draw a new plan with `unsplit plan`")
+                }
+                (Purpose::Undo { incident }, Obstacle::Stale) => failure.hint(format!(
+                    "an undo never overwrites newer data; `unsplit salvage show {incident}{state_dir}` tells how to \
+                     open what was kept"
+                )),
+                (Purpose::Undo { incident }, Obstacle::Salvage) => {
+                    failure.hint(format!("unsplit salvage verify {incident}{state_dir}"))
+                }
+                (_, Obstacle::Busy) => failure.hint("stop who uses it, then run the same command again"),
+                _ => failure,
+            })
         }
-        Ending::Parked { why, .. } => {
+        Ending::Parked { why, obstacle } => {
             let (kept, back) = match (plan.salvage, &plan.purpose) {
                 (false, _) => (
                     "No copy was kept of what was overwritten, as the policy and the command line said",
                     String::new(),
                 ),
+                // The salvage is there, or it is what is wrong: then an undo cannot go on, either.
+                (true, _) if *obstacle == Obstacle::Salvage => {
+                    ("Nothing was changed now: the salvage is what is missing or damaged", String::new())
+                }
                 (true, Purpose::Heal) => (
                     "Nothing is lost: what was overwritten is in the salvage",
                     format!("; or go back with `unsplit undo {id}{state_dir}`"),
@@ -526,16 +564,10 @@ pub(super) fn conclude(
     }
 }
 
-/// The incident whose salvage a plan takes or uses.
-fn kept_by<'p>(plan: &'p Plan, id: &'p IncidentId) -> &'p IncidentId {
-    match &plan.purpose {
-        Purpose::Heal => id,
-        Purpose::Undo { incident } => incident,
-    }
-}
-
-fn code(obstacle: Obstacle) -> u8 {
+fn code(obstacle: Obstacle, purpose: &Purpose) -> u8 {
     match obstacle {
+        // The salvage is what an undo works from.
+        Obstacle::Salvage if *purpose != Purpose::Heal => EVIDENCE,
         Obstacle::Busy => NOT_FENCED,
         Obstacle::Stale | Obstacle::Device | Obstacle::Verify => EVIDENCE,
         Obstacle::Salvage => INTERNAL,

@@ -3,12 +3,16 @@
 use super::Cli;
 use super::exit::{EVIDENCE, FINE, Failure};
 use super::incident::{open_store_read_only, when};
-use super::screen::{Screen, Tone};
+use super::screen::{Screen, Tone, shell_word};
 use crate::edge::state_dir::StateDir;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::in_words;
-use crate::engine::salvage::{FOLDER, State, list, load_manifest, verify};
+use crate::engine::journal::Journal;
+use crate::engine::salvage::{FOLDER, State, list, verify};
+use crate::judge::incident::Incident;
+use crate::model::record::{Event, Record};
 use crate::model::salvage::{Manifest, Part, PartKind};
+use crate::model::seen::End;
 use crate::model::size::human;
 use crate::ports::store::Store;
 use clap::{Args, Subcommand};
@@ -16,6 +20,9 @@ use std::sync::Arc;
 
 /// List, show and verify the kept copies.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  unsplit salvage list\n  unsplit salvage show 20261121-031502-3f9a2c\n  unsplit salvage verify\n\nA salvage is never deleted by unsplit. docs/salvage.md tells what is in it and how to open it without unsplit."
+)]
 pub struct SalvageArgs {
     /// What to do
     #[command(subcommand)]
@@ -53,11 +60,75 @@ fn store(cli: &Cli) -> Result<Arc<StateDir>, Failure> {
     })
 }
 
+/// Whether a salvage was complete once, by the journal: what preserves it ended well. A damaged journal tells nothing
+/// here; other commands complain about it.
+fn taken(incident: &Incident) -> bool {
+    let preserves = |at: usize| {
+        let intent = |record: &Record| matches!(&record.event, Event::Intent { step, word } if *step == at && word == "preserve");
+        incident.history.iter().any(intent)
+    };
+    let ended =
+        |record: &Record| matches!(record.event, Event::Ended { step, end: End::Done } if preserves(step));
+    incident.history.iter().any(ended)
+}
+
+/// Incidents whose salvage must be there.
+fn owed(store: &StateDir) -> Vec<String> {
+    let Ok(Some(story)) = Journal::read(store) else { return Vec::new() };
+    story.incidents.as_slice().iter().filter(|one| taken(one)).map(|one| one.id.to_string()).collect()
+}
+
+const GONE: &str =
+    "its manifest is gone, although the journal says that it was taken: restore the folder from a backup";
+
+/// Everything that is there or should be, with what is wrong with it.
+fn all(store: &StateDir) -> Result<Vec<Entry>, Failure> {
+    let owed = owed(store);
+    let mut found: Vec<_> = list(store)
+        .map_err(Failure::internal)?
+        .into_iter()
+        .map(|found| {
+            let state = match found.state {
+                State::Complete(manifest) => Ok(manifest),
+                State::Unfinished if owed.contains(&found.name) => Err(Fault::Damaged(GONE.to_owned())),
+                State::Unfinished => Err(Fault::Unfinished),
+                State::Damaged(error) => Err(Fault::Damaged(in_words(&error))),
+            };
+            (found.name, state)
+        })
+        .collect();
+    for name in owed {
+        if !found.iter().any(|(known, _)| *known == name) {
+            found.push((name, Err(Fault::Damaged(GONE.to_owned()))));
+        }
+    }
+    found.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(found)
+}
+
+/// A salvage's name, and what it holds or what is wrong with it.
+type Entry = (String, Result<Manifest, Fault>);
+
+/// What is wrong with a salvage.
+enum Fault {
+    Unfinished,
+    Damaged(String),
+}
+
+impl Fault {
+    fn words(&self) -> &str {
+        match self {
+            Fault::Unfinished => "an interrupted copy; nothing was overwritten on its strength",
+            Fault::Damaged(why) => why,
+        }
+    }
+}
+
 /// The folder of a named salvage and what it says it holds.
-fn known(store: &dyn Store, incident: &str) -> Result<(String, Manifest), Failure> {
-    let found = list(store).map_err(Failure::internal)?;
-    let Some(salvage) = found.iter().find(|found| found.name == incident) else {
-        let names: Vec<&str> = found.iter().map(|found| found.name.as_str()).collect();
+fn known(store: &StateDir, incident: &str) -> Result<(String, Manifest), Failure> {
+    let found = all(store)?;
+    let Some((name, state)) = found.iter().find(|(name, _)| name == incident) else {
+        let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
         let have = if names.is_empty() {
             "there are none".to_owned()
         } else {
@@ -65,8 +136,13 @@ fn known(store: &dyn Store, incident: &str) -> Result<(String, Manifest), Failur
         };
         return Err(Failure::usage(format!("there is no salvage of incident `{incident}`; {have}")));
     };
-    let manifest = load_manifest(store, &salvage.dir).map_err(Failure::evidence)?;
-    Ok((salvage.dir.clone(), manifest))
+    match state {
+        Ok(manifest) => Ok((format!("{FOLDER}/{name}"), manifest.clone())),
+        Err(fault) => {
+            let text = format!("the salvage of incident {name} is not usable: {}", fault.words());
+            Err(Failure::new(EVIDENCE, anyhow::Error::msg(text)))
+        }
+    }
 }
 
 fn bytes(part: &Part) -> u64 {
@@ -94,47 +170,52 @@ fn list_all(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
         }
         return Ok(FINE);
     };
-    let mut rows = Vec::new();
-    let mut views = Vec::new();
+    let (mut rows, mut bad, mut views) = (Vec::new(), Vec::new(), Vec::new());
     let mut code = FINE;
-    for found in list(&*store).map_err(Failure::internal)? {
-        let why = match found.state {
-            State::Complete(manifest) => {
+    for (name, state) in all(&store)? {
+        match state {
+            Ok(manifest) => {
                 views.push(serde_json::json!({
-                    "incident": found.name, "resource": manifest.resource, "victim": manifest.victim_name,
+                    "incident": name, "resource": manifest.resource, "victim": manifest.victim_name,
                     "survivor": manifest.survivor_name, "taken_at": manifest.taken_at, "bytes": data_bytes(&manifest),
                 }));
                 rows.push(vec![
-                    found.name,
+                    name,
                     manifest.resource.to_string(),
                     manifest.victim_name.to_string(),
                     human(data_bytes(&manifest)),
                     when(manifest.taken_at),
                 ]);
-                continue;
             }
-            State::Unfinished => "an interrupted copy; nothing was overwritten on its strength".to_owned(),
-            State::Damaged(error) => {
-                code = EVIDENCE;
-                in_words(&error)
+            Err(fault) => {
+                if matches!(fault, Fault::Damaged(_)) {
+                    code = EVIDENCE;
+                }
+                views.push(serde_json::json!({"incident": name, "not_usable": fault.words()}));
+                bad.push(format!("{name}: not usable: {}", fault.words()));
             }
-        };
-        views.push(serde_json::json!({"incident": found.name, "not_usable": why}));
-        rows.push(vec![found.name, "not usable:".to_owned(), why, String::new(), String::new()]);
+        }
     }
     if cli.json {
         screen.json(&serde_json::json!({"schema": "unsplit.salvages", "version": 1, "salvages": views}))?;
-    } else if rows.is_empty() {
+        return Ok(code);
+    }
+    if rows.is_empty() && bad.is_empty() {
         screen.line("No salvages.")?;
-    } else {
+    }
+    if !rows.is_empty() {
         screen.table(&["incident", "resource", "of side", "data", "taken"], &rows, 9)?;
+    }
+    for line in bad {
+        let line = screen.paint(Tone::Bad, &line);
+        screen.line(line)?;
     }
     Ok(code)
 }
 
 fn show(cli: &Cli, screen: &mut Screen, incident: &str) -> Result<u8, Failure> {
     let store = store(cli)?;
-    let (dir, manifest) = known(&*store, incident)?;
+    let (dir, manifest) = known(&store, incident)?;
     let path = |part: &Part| store.locate(&format!("{dir}/{}", part.file));
     if cli.json {
         screen.json(&serde_json::json!({"schema": "unsplit.salvage", "version": 1, "folder": store.locate(&dir), "manifest": manifest}))?;
@@ -161,7 +242,7 @@ fn show(cli: &Cli, screen: &mut Screen, incident: &str) -> Result<u8, Failure> {
     screen.table(&[], &rows, 9)?;
     if let Some(part) = manifest.parts.iter().find(|part| part.kind == PartKind::VictimData) {
         screen.heading(&format!("To look at {} as it was", manifest.victim_name))?;
-        let file = path(part);
+        let file = shell_word(&path(part));
         screen.line(format!("  qemu-nbd --read-only --connect=/dev/nbd0 {file}"))?;
         screen.line(format!("  qemu-img convert -O raw {file} {}-as-it-was.img", manifest.victim_name))?;
         if let Some(backing) = &part.backing {
@@ -175,46 +256,42 @@ fn show(cli: &Cli, screen: &mut Screen, incident: &str) -> Result<u8, Failure> {
 
 fn verify_some(cli: &Cli, screen: &mut Screen, incident: Option<&str>) -> Result<u8, Failure> {
     let store = store(cli)?;
-    let names = match incident {
-        Some(incident) => {
-            known(&*store, incident)?;
-            vec![incident.to_owned()]
+    let mut chosen = all(&store)?;
+    if let Some(incident) = incident {
+        if !chosen.iter().any(|(name, _)| name == incident) {
+            known(&store, incident)?;
         }
-        None => {
-            let found = list(&*store).map_err(Failure::internal)?;
-            // The rest of an interrupted copy is nothing that could be verified.
-            found
-                .into_iter()
-                .filter(|found| !matches!(found.state, State::Unfinished))
-                .map(|found| found.name)
-                .collect()
-        }
-    };
+        chosen.retain(|(name, _)| name == incident);
+    }
     let mut code = FINE;
     let mut views = Vec::new();
-    for name in names {
-        match verify(&*store, &format!("{FOLDER}/{name}"), &TerminalProgress::new()) {
+    for (name, state) in chosen {
+        let verified = match state {
+            Ok(_) => verify(&*store, &format!("{FOLDER}/{name}"), &TerminalProgress::new())
+                .map_err(|error| Fault::Damaged(in_words(&error))),
+            Err(fault) => Err(fault),
+        };
+        let line = match verified {
             Ok(manifest) => {
                 let bytes: u64 = manifest.parts.iter().map(bytes).sum();
                 views.push(serde_json::json!({"incident": name, "verified": true, "bytes": bytes}));
-                if !cli.json {
-                    let line = screen.paint(
-                        Tone::Good,
-                        &format!("{name}: {} read back, every piece as its digest says", human(bytes)),
-                    );
-                    screen.line(line)?;
-                }
+                let text = format!("{name}: {} read back, every piece as its digest says", human(bytes));
+                screen.paint(Tone::Good, &text)
             }
-            Err(error) => {
+            // The rest of an interrupted copy is nothing that could be verified, unless it was asked for.
+            Err(Fault::Unfinished) if incident.is_none() => continue,
+            Err(fault) => {
                 code = EVIDENCE;
-                let why = in_words(&error);
-                views.push(serde_json::json!({"incident": name, "verified": false, "error": why}));
-                if !cli.json {
-                    let line = screen.paint(Tone::Bad, &format!("{name}: NOT GOOD: {why}"));
-                    screen.line(line)?;
-                }
+                views.push(serde_json::json!({"incident": name, "verified": false, "error": fault.words()}));
+                screen.paint(Tone::Bad, &format!("{name}: NOT GOOD: {}", fault.words()))
             }
+        };
+        if !cli.json {
+            screen.line(line)?;
         }
+    }
+    if views.is_empty() && !cli.json {
+        screen.line("No salvages: nothing to verify.")?;
     }
     if cli.json {
         screen.json(

@@ -7,8 +7,92 @@ use std::io::{self, IsTerminal, Write};
 
 /// The one place that writes to standard output.
 pub struct Screen {
-    out: Box<dyn Write>,
+    out: Outlet,
     colour: bool,
+}
+
+/// A writer whose reader may go away (`| head`): that changes neither what a command does nor its exit code.
+struct Outlet {
+    to: Box<dyn Write>,
+    gone: bool,
+}
+
+impl Outlet {
+    fn new(to: Box<dyn Write>) -> Self {
+        Outlet { to, gone: false }
+    }
+
+    fn unless_gone<T>(&mut self, otherwise: T, result: io::Result<T>) -> io::Result<T> {
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.gone = true;
+                Ok(otherwise)
+            }
+            other => other,
+        }
+    }
+}
+
+impl Write for Outlet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.gone {
+            return Ok(bytes.len());
+        }
+        let result = self.to.write(bytes);
+        self.unless_gone(bytes.len(), result)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.gone {
+            return Ok(());
+        }
+        let result = self.to.flush();
+        self.unless_gone((), result)
+    }
+}
+
+/// What switches a tone on, and all of them off.
+const CODES: [&str; 5] = ["\u{1b}[32m", "\u{1b}[1;31m", "\u{1b}[1m", "\u{1b}[2m", "\u{1b}[0m"];
+
+/// Text that does nothing to a terminal: names come from command lines, devices and images, and may hold anything.
+/// Line ends stay.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    spelled_out(text, false)
+}
+
+fn spelled_out(text: &str, colour: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (at, c) in text.char_indices() {
+        // Besides control characters, what changes the direction of writing and so hides what follows.
+        let acts = c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let ours = colour && c == '\u{1b}' && CODES.iter().any(|code| text[at..].starts_with(code));
+        if acts && c != '\n' && !ours {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// A word as a shell takes it: as it is, or quoted.
+#[must_use]
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
+    if text.starts_with('-') {
+        return shell_word(&format!("./{text}"));
+    }
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// A path as a shell takes it.
+#[must_use]
+pub fn shell_path(path: &std::path::Path) -> String {
+    shell_word(&path.to_string_lossy())
 }
 
 /// Emphasis, by meaning.
@@ -35,18 +119,18 @@ impl Screen {
             ColorChoice::Never => false,
             ColorChoice::Auto => io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
         };
-        Screen { out: Box::new(io::stdout()), colour }
+        Screen { out: Outlet::new(Box::new(io::stdout())), colour }
     }
 
     /// Any writer, without colour.
     #[must_use]
     pub fn plain(out: Box<dyn Write>) -> Self {
-        Screen { out, colour: false }
+        Screen { out: Outlet::new(out), colour: false }
     }
 
     /// The writer itself.
     pub fn out(&mut self) -> &mut dyn Write {
-        &mut *self.out
+        &mut self.out
     }
 
     /// Paints text when colour is on.
@@ -70,7 +154,8 @@ impl Screen {
     /// # Errors
     /// When standard output is closed.
     pub fn line(&mut self, text: impl AsRef<str>) -> io::Result<()> {
-        writeln!(self.out, "{}", text.as_ref())
+        let text = spelled_out(text.as_ref(), self.colour);
+        writeln!(self.out, "{text}")
     }
 
     /// A heading, after an empty line.
@@ -78,7 +163,7 @@ impl Screen {
     /// # Errors
     /// When standard output is closed.
     pub fn heading(&mut self, text: &str) -> io::Result<()> {
-        let painted = self.paint(Tone::Strong, text);
+        let painted = self.paint(Tone::Strong, &visible(text));
         writeln!(self.out, "\n{painted}")
     }
 
@@ -93,7 +178,8 @@ impl Screen {
             table.set_header(header.iter().copied());
         }
         for row in rows {
-            table.add_row(row);
+            // A cell is one line.
+            table.add_row(row.iter().map(|cell| visible(cell).replace('\n', "\\n")));
         }
         for (at, column) in table.column_iter_mut().enumerate() {
             column.set_padding((if at == 0 { 2 } else { 1 }, 2));
@@ -114,5 +200,51 @@ impl Screen {
     pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
         serde_json::to_writer_pretty(&mut self.out, value)?;
         writeln!(self.out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_do_nothing_to_the_terminal() {
+        assert_eq!(visible("a\u{1b}[31mb\u{202e}c\nd\u{7}"), "a\\u{1b}[31mb\\u{202e}c\nd\\u{7}");
+        assert_eq!(visible("vm-101 (ext4) ä"), "vm-101 (ext4) ä");
+        let screen = Screen { out: Outlet::new(Box::new(Vec::new())), colour: true };
+        let painted = screen.paint(Tone::Bad, "x");
+        assert_eq!(spelled_out(&painted, true), painted);
+        assert!(!spelled_out(&painted, false).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn words_survive_a_shell() {
+        for (text, word) in [
+            ("a/b.img", "a/b.img"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+            ("-x", "./-x"),
+            ("", "''"),
+            ("$x", "'$x'"),
+        ] {
+            assert_eq!(shell_word(text), word);
+        }
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_error() {
+        struct Gone;
+        impl Write for Gone {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+        }
+        let mut screen = Screen::plain(Box::new(Gone));
+        assert!(screen.line("x").is_ok());
+        assert!(screen.json(&1).is_ok());
+        assert!(screen.out().flush().is_ok());
     }
 }

@@ -4,6 +4,7 @@ use super::Cli;
 use super::exit::{DIVERGED, FINE, Failure, PARKED};
 use super::incident::{self, open_journal_read_only};
 use super::pair::{PairArgs, PairOptions, open};
+use super::plan::state_dir_words;
 use super::screen::{Screen, Tone};
 use crate::edge::blockdev::Mode;
 use crate::engine::inquiry::Sight;
@@ -76,20 +77,21 @@ fn incidents(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
         if cli.json {
             screen.json(&serde_json::json!({"schema": "unsplit.incidents", "version": 1, "open": []}))?;
         } else {
-            screen.line(format!("No incidents: {} does not exist yet.", cli.state_dir.display()))?;
+            screen.line(format!("No incidents: there is no journal in {} yet.", cli.state_dir.display()))?;
         }
         return Ok(FINE);
     };
     let open: Vec<_> =
         opened.incidents.as_slice().iter().filter(|incident| incident::is_open(incident)).collect();
+    let words = state_dir_words(cli);
     if cli.json {
-        let rows: Vec<_> = open.iter().map(|incident| incident::view(incident)).collect();
+        let rows: Vec<_> = open.iter().map(|incident| incident::view(incident, &words)).collect();
         screen.json(&serde_json::json!({"schema": "unsplit.incidents", "version": 1, "open": rows}))?;
     } else if open.is_empty() {
         screen.line("No open incidents. `unsplit history` shows what was done.")?;
     } else {
         for incident in &open {
-            incident::show(screen, incident)?;
+            incident::show(screen, incident, &words)?;
         }
     }
     Ok(if open.is_empty() { FINE } else { PARKED })

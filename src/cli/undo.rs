@@ -6,7 +6,7 @@ use super::incident::{
     Desk, close_what_was_undone, give_up_command, has_changed_something, is_open, new_id, open_desk,
     refuse_while_open, state_words,
 };
-use super::plan::step_words;
+use super::plan::{show_undo, step_words};
 use super::resolve::{conclude, open_as_planned, take_up, theatre};
 use super::screen::Screen;
 use crate::edge::terminal::TerminalProgress;
@@ -58,6 +58,10 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
     refuse_while_open(sources, &*desk.store, &desk.journal, &[&id])?;
     let opened = open_as_planned(healed.plan(), args.threads)?;
     let sealed = plan_undo(healed.plan(), &id, opened.replicas()).map_err(failure)?;
+    if args.dry_run && cli.json {
+        show_undo(screen, &sealed)?;
+        return Ok(DIVERGED);
+    }
     if args.dry_run {
         screen.line(format!("Undo of incident {id}:"))?;
         return steps(screen, sealed.plan());

@@ -58,7 +58,7 @@ pub enum OpenError {
         what: &'static str,
     },
     /// The system does not allow it.
-    #[error("{path}: may not be opened for {what}; it may be read-only, or you are not root")]
+    #[error("{path}: may not be opened for {what}: {}", denied_because(what))]
     Denied {
         /// The path.
         path: String,
@@ -67,6 +67,12 @@ pub enum OpenError {
         /// What the system said.
         #[source]
         source: io::Error,
+    },
+    /// The device takes no writes.
+    #[error("{path}: is a read-only device, and it is to be written; make it writable, or name a copy")]
+    ReadOnlyDevice {
+        /// The path.
+        path: String,
     },
     /// It has no bytes.
     #[error("{path}: is empty (0 bytes); a device without medium or an image that was never written?")]
@@ -83,8 +89,10 @@ pub enum OpenError {
         #[source]
         source: ClaimError,
     },
-    /// The path is not UTF-8, so that it could not be named in reports and in salvages.
-    #[error("{path}: the path is not UTF-8; give it another name, or a link with one")]
+    /// The path is not UTF-8 or holds control characters, so that it could not be named in reports and in salvages.
+    #[error(
+        "{path}: the path is not UTF-8 or holds control characters; give it another name, or a link with one"
+    )]
     NotText {
         /// The path, as far as it can be shown.
         path: String,
@@ -166,8 +174,8 @@ impl BlockFile {
         };
         let absolute: PathBuf = std::path::absolute(path).map_err(io_error("finding its full path"))?;
         let name = match absolute.to_str() {
-            Some(name) => name.to_owned(),
-            None => return Err(OpenError::NotText { path: shown }),
+            Some(name) if !name.contains(char::is_control) => name.to_owned(),
+            _ => return Err(OpenError::NotText { path: shown.replace(char::is_control, "?") }),
         };
         let failed = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => OpenError::Missing { path: name.clone() },
@@ -191,6 +199,9 @@ impl BlockFile {
         let identity = storage(&metadata, &name)?;
         if identity != expected {
             return Err(io_error("opening it")(io::Error::other("it was replaced meanwhile; try again")));
+        }
+        if mode != Mode::ReadOnly && is_read_only(identity) {
+            return Err(OpenError::ReadOnlyDevice { path: name });
         }
         let (size, sector) = match identity {
             Identity::File { .. } => (metadata.len(), 1),
@@ -295,6 +306,19 @@ impl BlockFile {
         let end = extent.end().next_multiple_of(self.sector).min(self.size).min(start + BOUNCE);
         (Extent::between(start, end), Extent::between(at, extent.end().min(end)))
     }
+}
+
+/// Why the system may have refused, for people.
+fn denied_because(what: &str) -> &'static str {
+    if what == Mode::ReadOnly.words() { "run as root" } else { "it is read-only, or you are not root" }
+}
+
+/// Whether the kernel refuses writes to a device although it lets it be opened for them. Unknown counts as no: then the
+/// first write finds out.
+fn is_read_only(identity: Identity) -> bool {
+    let Identity::Device { rdev } = identity else { return false };
+    let (major, minor) = (rustix::fs::major(rdev), rustix::fs::minor(rdev));
+    std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/ro")).is_ok_and(|text| text.trim() == "1")
 }
 
 /// The identity of what can be a disk.

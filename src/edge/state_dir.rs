@@ -33,6 +33,12 @@ pub enum StateDirError {
         /// The path.
         path: PathBuf,
     },
+    /// Its path is not UTF-8 or holds control characters, so that no message and no overlay could name it.
+    #[error("{}: the path is not UTF-8 or holds control characters", path.display().to_string().replace(char::is_control, "?"))]
+    NotText {
+        /// The path.
+        path: PathBuf,
+    },
     /// Another process works in it.
     #[error(
         "the state directory {} is in use by {}: wait until it is done",
@@ -45,7 +51,7 @@ pub enum StateDirError {
         holder: Option<u32>,
     },
     /// The system said no.
-    #[error("{act} {} failed", path.display())]
+    #[error("cannot {act} {}", path.display())]
     Io {
         /// What was tried, in words.
         act: &'static str,
@@ -73,6 +79,9 @@ impl StateDir {
     /// [`StateDirError`]; `Locked` names the process that holds it.
     pub fn open(path: &Path) -> Result<StateDir, StateDirError> {
         let root = std::path::absolute(path).map_err(io_error("resolve the path", path))?;
+        if root.to_str().is_none_or(|text| text.contains(char::is_control)) {
+            return Err(StateDirError::NotText { path: root });
+        }
         if !root.exists() {
             DirBuilder::new()
                 .recursive(true)
@@ -150,6 +159,9 @@ fn resolved(path: &Path) -> Result<PathBuf, StateDirError> {
         }
         other => other.map_err(io_error("resolve the path", path))?,
     };
+    if root.to_str().is_none_or(|text| text.contains(char::is_control)) {
+        return Err(StateDirError::NotText { path: root });
+    }
     let is_dir = fs::metadata(&root).map_err(io_error("look at", &root))?.is_dir();
     if is_dir { Ok(root) } else { Err(StateDirError::NotAFolder { path: root }) }
 }

@@ -5,8 +5,8 @@
 //! overwritten already is checked against what the plan itself may have left (see [`super::midway`]).
 
 use super::journal::{Cursor, Journal, JournalError, Ready, Recorded, Stopped};
-use super::midway::{Stale, as_drawn, as_left, nothing_else_differs};
-use super::salvage::{self, Label, PartSource, dir_of};
+use super::midway::{Kept, Stale, as_drawn, as_left, nothing_else_differs};
+use super::salvage::{self, Label, PartSource, SalvageError, dir_of};
 use super::undo::SuperblockLast;
 use crate::digest::compare::{CompareOptions, compare as compare_content};
 use crate::digest::content::{ContentHasher, content_digest};
@@ -150,6 +150,7 @@ fn run(
         healed,
         incident,
         touched,
+        again: touched,
         waived,
         quiet: None,
         kept: None,
@@ -181,6 +182,8 @@ struct Stage<'r, 'w> {
     healed: Option<&'r SealedPlan>,
     incident: &'r IncidentId,
     touched: bool,
+    /// An earlier run of this incident touched a side.
+    again: bool,
     waived: Option<OperatorSaidNoSalvage>,
     quiet: Option<Quiesced>,
     kept: Option<Preserved>,
@@ -294,14 +297,19 @@ impl<'w> Stage<'_, 'w> {
             }
         }
         let outcome = if self.touched || self.healed.is_some() {
-            let reader = match kept_exists
-                .then(|| salvage::reader(store, &self.salvage_dir(), PartKind::VictimData))
+            let reader = |kind| salvage::reader(store, &self.salvage_dir(), kind);
+            let metadata = |side| reader(self.metadata_kind(side));
+            let readers = match kept_exists
+                .then(|| Ok((reader(PartKind::VictimData)?, Pair::from_fn(metadata).transpose()?)))
+                .transpose()
             {
-                None => None,
-                Some(Ok(reader)) => Some(reader),
-                Some(Err(error)) => return self.not_done(Obstacle::Salvage, &error),
+                Ok(readers) => readers,
+                Err::<_, SalvageError>(error) => return self.not_done(Obstacle::Salvage, &error),
             };
-            let kept = reader.as_ref().map(|reader| reader as &dyn Disk);
+            let kept = readers.as_ref().map(|(data, metadata)| Kept {
+                data,
+                metadata: metadata.as_ref().map(|part| (part as &dyn Disk, part.kept())),
+            });
             as_left(self.plan, self.healed.map(SealedPlan::plan), self.replicas(), kept, threads, progress)
         } else {
             as_drawn(self.plan, self.replicas(), threads, progress).and_then(|()| {
@@ -438,7 +446,7 @@ impl<'w> Stage<'_, 'w> {
     fn settle(&mut self, side: Side) -> End {
         let change = &self.plan.metadata[side];
         let result = self.proofs().map(|(quiet, kept)| {
-            self.theatre.patients[side].settle(change, &self.plan.overwrite, quiet, kept)
+            self.theatre.patients[side].settle(change, &self.plan.overwrite, self.again, quiet, kept)
         });
         self.acted(result)
     }

@@ -33,7 +33,7 @@ pub struct Sight {
 #[derive(Debug, thiserror::Error)]
 pub enum InquiryError {
     /// One side could not be seen.
-    #[error("side {side} ({name}) cannot be used")]
+    #[error("{} cannot be used", side_words(*side, name))]
     Unseen {
         /// Which.
         side: Side,
@@ -143,8 +143,18 @@ fn peer_id(peer: &Superblock) -> Option<i32> {
     (peer.format == MetadataFormat::V09).then_some(peer.node_id)
 }
 
+/// `side a`, with the side's name where that says more.
+#[must_use]
+pub fn side_words(side: Side, name: &str) -> String {
+    if name == side.word() { format!("side {side}") } else { format!("side {side} ({name})") }
+}
+
 fn is_a_pair(superblocks: &Pair<Superblock>) -> Result<(), InquiryError> {
     let Pair { a, b } = superblocks;
+    // First, because nothing else that differs between two generations means anything.
+    if a.format != b.format {
+        return Err(Incomparable::Formats { a: a.format, b: b.format }.into());
+    }
     if a.device_uuid != 0 && a.device_uuid == b.device_uuid {
         return Err(InquiryError::SameDevice { uuid: a.device_uuid });
     }

@@ -6,7 +6,9 @@
 //!    `journal` always has its header, so an empty one is damage and not a beginning.
 //! 2. An append writes one line at the end and syncs it. Only then is the record believed: here, and by
 //!    the caller, who acts on it.
-//! 3. A torn last line found when opening is copied to `journal.torn-SEQ` and synced, name included,
+//! 3. What is read when opening for writing is written and synced once more as far as an earlier sync may have failed
+//!    on it, before anybody acts on it.
+//! 4. A torn last line found when opening is copied to `journal.torn-SEQ` and synced, name included,
 //!    before the journal is cut. The cut is synced before the next append, which records it.
 //!
 //! After the first failure of a write or sync nothing is known about the journal's end. The journal then
@@ -154,7 +156,10 @@ impl Journal {
     /// [`JournalError`]; a journal that cannot be read or understood is never taken for an empty one.
     pub fn open(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Journal, JournalError> {
         let loaded = match load::load(store.as_ref())? {
-            Some(loaded) => loaded,
+            Some(loaded) => {
+                load::confirm(store.as_ref(), &loaded)?;
+                loaded
+            }
             None => load::create(store.as_ref())?,
         };
         let mut journal = Journal {

@@ -5,7 +5,7 @@ use super::inquiry::{InquiryError, diff, look};
 use crate::digest::content::content_digest;
 use crate::format::drbdmeta::superblock::encode_into;
 use crate::model::drbd::Superblock;
-use crate::model::extent::Extent;
+use crate::model::extent::{Extent, ExtentSet};
 use crate::model::plan::{Plan, RawBlock, Step};
 use crate::model::policy::Settings;
 use crate::model::seen::Why;
@@ -14,7 +14,7 @@ use crate::model::size::SECTOR;
 use crate::ports::clock::Clock;
 use crate::ports::disk::{Disk, DiskFault};
 use crate::ports::progress::Progress;
-use crate::ports::replica::{Replica, Unseen};
+use crate::ports::replica::{AreaLeft, Replica, Unseen};
 
 /// Largest piece compared at once, in bytes.
 const CHUNK: u64 = 1 << 20;
@@ -33,23 +33,19 @@ pub enum Stale {
         is: String,
     },
     /// Its superblock changed.
-    #[error(
-        "side {side}'s DRBD superblock changed since the plan was drawn: it was attached or edited meanwhile. Draw a new plan"
-    )]
+    #[error("side {side}'s DRBD superblock is not as expected: it was attached or edited meanwhile")]
     Superblock {
         /// Which.
         side: Side,
     },
     /// Its bitmap or activity log changed.
-    #[error(
-        "side {side}'s bitmap or activity log changed since the plan was drawn: it was written to meanwhile. Draw a new plan"
-    )]
+    #[error("side {side}'s bitmap or activity log is not as expected: it was written to meanwhile")]
     Area {
         /// Which.
         side: Side,
     },
     /// Its data changed.
-    #[error("side {side}'s data changed since the plan was drawn. Draw a new plan")]
+    #[error("side {side}'s data is not as expected: it was written to meanwhile")]
     Content {
         /// Which.
         side: Side,
@@ -80,8 +76,8 @@ pub enum Stale {
     Incomparable(#[source] Box<InquiryError>),
     /// The victim holds bytes that are in neither copy.
     #[error(
-        "side {side} holds data near byte {offset} that is neither the survivor's nor in the salvage: somebody wrote to it \
-         after the healing was interrupted. Nothing more is overwritten. Keep a copy of that device before anything else"
+        "side {side} holds data near byte {offset} that is neither the survivor's nor in the salvage: somebody else wrote \
+         to it. Nothing more is overwritten. Keep a copy of that device before anything else"
     )]
     Foreign {
         /// Which.
@@ -160,11 +156,20 @@ pub fn nothing_else_differs(
     }
 }
 
+/// What the salvage holds.
+#[derive(Clone, Copy)]
+pub struct Kept<'k> {
+    /// The victim's bytes.
+    pub data: &'k dyn Disk,
+    /// Both sides' metadata blocks: as disks, and which of them are kept.
+    pub metadata: Pair<(&'k dyn Disk, &'k ExtentSet)>,
+}
+
 /// After a cut in the middle, and before an undo: the survivor's data is as the plan's basis says, and
 /// whatever else is found could only have been left by this plan or by the healing it undoes.
 ///
 /// `healed` is the healing that `plan` undoes; `None` when `plan` is the healing itself.
-/// `kept` are the victim's bytes in the salvage; `None` when none were kept.
+/// `kept` is `None` when nothing was kept: then neither the victim's data nor the bitmaps and logs can be checked.
 ///
 /// # Errors
 /// [`Stale`].
@@ -172,7 +177,7 @@ pub fn as_left(
     plan: &Plan,
     healed: Option<&Plan>,
     replicas: Pair<&dyn Replica>,
-    kept: Option<&dyn Disk>,
+    kept: Option<Kept<'_>>,
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<(), Stale> {
@@ -186,8 +191,11 @@ pub fn as_left(
     }
     same_content(plan, survivor, replicas[survivor], threads, progress)?;
     if let Some(kept) = kept {
+        for (side, replica) in replicas.iter() {
+            area_known(healed.unwrap_or(plan), side, *replica, kept.metadata[side])?;
+        }
         progress.begin("checking what the interruption left", plan.overwrite.bytes());
-        let (old, new) = (kept, replicas[survivor].data());
+        let (old, new) = (kept.data, replicas[survivor].data());
         for piece in plan.overwrite.iter().flat_map(|extent| extent.pieces(CHUNK)) {
             every_sector_known(victim, replicas[victim].data(), old, new, piece)?;
             progress.advance(piece.len);
@@ -246,6 +254,22 @@ fn could_be(present: &RawBlock, known: &[RawBlock]) -> bool {
     present.0.chunks(sector).enumerate().all(|(at, found)| {
         known.iter().any(|block| block.0.chunks(sector).nth(at).is_some_and(|candidate| candidate == found))
     })
+}
+
+/// Activity log and bitmap are as `healing` found them, or as it leaves them, sector by sector.
+fn area_known(
+    healing: &Plan,
+    side: Side,
+    replica: &dyn Replica,
+    (before, blocks): (&dyn Disk, &ExtentSet),
+) -> Result<(), Stale> {
+    let left = replica
+        .area_left(&healing.metadata[side], &healing.overwrite, before, blocks)
+        .map_err(|source| Stale::Unseen { side, source })?;
+    match left {
+        AreaLeft { foreign: None, before } if before == healing.basis[side].area => Ok(()),
+        _ => Err(Stale::Area { side }),
+    }
 }
 
 fn every_sector_known(

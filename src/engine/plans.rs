@@ -26,12 +26,20 @@ pub enum PlanError {
     #[error("plans cannot be read or written")]
     Store(#[from] StoreFault),
     /// No plan has such an id.
-    #[error("no plan starts with `{asked}`; {known}. `unsplit plan` draws one")]
+    #[error(
+        "no plan starts with `{asked}`; {known}. `unsplit plan` draws one, and it runs with the --state-dir it was drawn with"
+    )]
     Unknown {
         /// What was asked for.
         asked: String,
         /// What there is.
         known: String,
+    },
+    /// The journal names a plan whose file is not there.
+    #[error("{file} is gone, but the journal names it: restore it from a backup of the state directory")]
+    Gone {
+        /// The file.
+        file: String,
     },
     /// Several plans start so.
     #[error("{count} plans start with `{asked}`: give more digits")]
@@ -109,15 +117,15 @@ pub fn keep(store: &dyn Store, sealed: &SealedPlan) -> Result<(), PlanError> {
     let (bytes, digest) = canonical(sealed.plan())
         .map_err(|source| PlanError::Malformed { file: "the plan".to_owned(), source })?;
     let name = format!("{FOLDER}/{digest}.json");
-    if store.len(&name)? == Some(bytes.len() as u64) {
-        return Ok(());
+    if store.len(&name)? != Some(bytes.len() as u64) {
+        store.create_dir(FOLDER)?;
+        let beside = format!("{name}.tmp");
+        store.create(&beside)?;
+        store.write_at(&beside, 0, &bytes)?;
+        store.sync(&beside)?;
+        store.rename(&beside, &name)?;
     }
-    store.create_dir(FOLDER)?;
-    let beside = format!("{name}.tmp");
-    store.create(&beside)?;
-    store.write_at(&beside, 0, &bytes)?;
-    store.sync(&beside)?;
-    store.rename(&beside, &name)?;
+    // Also for a plan that is there: an earlier attempt may have ended before its name was durable.
     store.sync_dir(FOLDER)?;
     store.sync_dir("")?;
     Ok(())
@@ -173,9 +181,7 @@ pub fn load(store: &dyn Store, id: PlanId) -> Result<SealedPlan, PlanError> {
                 found: "not even computed: the file is far too long".to_owned(),
             });
         }
-        None => {
-            return Err(PlanError::Unknown { asked: id.to_string(), known: "its file is gone".to_owned() });
-        }
+        None => return Err(PlanError::Gone { file }),
     };
     let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
     store.read_at(&name, 0, &mut bytes)?;

@@ -54,6 +54,27 @@ pub trait Replica: Send + Sync {
     /// # Errors
     /// [`Unseen`].
     fn changed_blocks(&self, change: &MetadataChange, overwritten: &ExtentSet) -> Result<ExtentSet, Unseen>;
+    /// What a settling that was cut off (or was done, or is being undone) left of activity log and bitmap, given the
+    /// `blocks` of the metadata device as they were before it.
+    ///
+    /// # Errors
+    /// [`Unseen`].
+    fn area_left(
+        &self,
+        change: &MetadataChange,
+        overwritten: &ExtentSet,
+        before: &dyn Disk,
+        blocks: &ExtentSet,
+    ) -> Result<AreaLeft, Unseen>;
+}
+
+/// What is left of activity log and bitmap after a settling that may have been cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AreaLeft {
+    /// The digest of the whole area, had the settling not happened.
+    pub before: Digest,
+    /// The first byte, on the metadata device, of a sector that is neither as before nor as the settling leaves it.
+    pub foreign: Option<u64>,
 }
 
 /// Changing one side. Every act asks for the proofs that make it safe, and is idempotent.
@@ -70,10 +91,14 @@ pub trait Patient: Replica {
     /// The metadata device, for putting kept blocks back.
     fn metadata_mut(&self, quiet: &Quiesced, kept: &Preserved) -> &dyn DiskMut;
     /// Writes bitmap, activity log and then the superblock as `change` says; durable, in that order.
+    ///
+    /// `again`: an earlier attempt may have been cut off. Then what already looks right is written, too, because a
+    /// flush that failed loses what can still be read, and a log that the attempt tore counts as hiding everything.
     fn settle(
         &self,
         change: &MetadataChange,
         overwritten: &ExtentSet,
+        again: bool,
         quiet: &Quiesced,
         kept: &Preserved,
     ) -> End;

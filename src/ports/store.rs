@@ -4,7 +4,7 @@ use std::io;
 
 /// Why the state directory refused. Says what was tried on which file.
 #[derive(Debug, thiserror::Error)]
-#[error("{act} {path} failed")]
+#[error("cannot {act} {path}")]
 pub struct StoreFault {
     /// What was tried, in words: `append to`, `sync`, ...
     pub act: &'static str,

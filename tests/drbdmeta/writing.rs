@@ -161,7 +161,7 @@ fn an_aftermath_settled_by_us_is_what_drbdmeta_then_shows() {
             let written = if i == 1 { overwritten.clone() } else { ExtentSet::empty() };
             let blocks = replicas[i].changed_blocks(change, &written).unwrap();
             let (from, old) = metadata(&images[i]);
-            replicas[i].settle(change, &written).unwrap();
+            replicas[i].settle(change, &written, false).unwrap();
             let (_, new) = metadata(&images[i]);
             for (at, (old, new)) in (from..).step_by(4096).zip(old.chunks(4096).zip(new.chunks(4096))) {
                 assert!(
@@ -170,7 +170,7 @@ fn an_aftermath_settled_by_us_is_what_drbdmeta_then_shows() {
                 );
             }
             // Again: nothing may change any more.
-            replicas[i].settle(change, &written).unwrap();
+            replicas[i].settle(change, &written, true).unwrap();
             assert!(metadata(&images[i]).1 == new);
             let dump = images[i].dump();
             let now = images[i].replica(0);

@@ -1,12 +1,15 @@
 //! A disk in memory with a volatile write cache.
 
-use super::cache::Cached;
+use super::cache::{Cached, SECTOR};
 use super::faults::{Faults, Op, Verdict};
 use super::rng::Rng;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use unsplit::model::extent::Extent;
 use unsplit::ports::disk::{Disk, DiskFault, DiskMut};
+
+/// Is told of every write before it happens: offset and length in bytes.
+pub type Watcher = Box<dyn Fn(u64, usize) + Send + Sync>;
 
 /// A disk of fixed size.
 pub struct FakeDisk {
@@ -14,13 +17,19 @@ pub struct FakeDisk {
     size: usize,
     bytes: Mutex<Cached>,
     faults: Arc<Faults>,
+    watcher: OnceLock<Watcher>,
 }
 
 impl FakeDisk {
     /// A disk with durable content.
     pub fn new(name: &str, content: &[u8], faults: Arc<Faults>) -> FakeDisk {
         let bytes = Mutex::new(Cached::durable(content));
-        FakeDisk { name: name.to_owned(), size: content.len(), bytes, faults }
+        FakeDisk { name: name.to_owned(), size: content.len(), bytes, faults, watcher: OnceLock::new() }
+    }
+
+    /// Has every write announced to `watcher`. Once only.
+    pub fn watch(&self, watcher: Watcher) {
+        assert!(self.watcher.set(watcher).is_ok(), "one watcher");
     }
 
     /// What is to be read now, without counting as an operation.
@@ -91,6 +100,9 @@ impl Disk for FakeDisk {
 impl DiskMut for FakeDisk {
     fn write_at(&self, offset: u64, buffer: &[u8]) -> Result<(), DiskFault> {
         let range = self.inside(offset, buffer.len())?;
+        if let Some(watcher) = self.watcher.get() {
+            watcher(offset, buffer.len());
+        }
         let verdict = self.next(Op::Write, "write", offset, buffer.len())?;
         let mut bytes = self.bytes.lock().unwrap();
         match verdict {
@@ -99,7 +111,9 @@ impl DiskMut for FakeDisk {
                 Ok(())
             }
             Some(mut verdict) => {
-                let part = verdict.part(buffer.len());
+                // A disk writes whole sectors, also when it fails.
+                let part =
+                    if verdict.whole { buffer.len() } else { verdict.part(buffer.len()) / SECTOR * SECTOR };
                 bytes.write(range.start, &buffer[..part]);
                 Err(self.fault("write", offset, buffer.len(), verdict.error))
             }

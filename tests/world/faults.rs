@@ -60,6 +60,8 @@ struct State {
     off: bool,
     rng: Rng,
     log: Vec<String>,
+    /// Whether operations count; they do not while a test looks at the world.
+    paused: bool,
 }
 
 /// The schedule. Shared by everything in one world; operations are counted from 0.
@@ -75,6 +77,7 @@ impl Faults {
             off: false,
             rng: Rng::new(seed ^ 0xFA17),
             log: Vec::new(),
+            paused: false,
         }))
     }
 
@@ -118,6 +121,16 @@ impl Faults {
         state.schedule.clear();
     }
 
+    /// From here on operations neither count nor fail, even while the power is off: a test looks.
+    pub fn pause(&self) {
+        self.0.lock().unwrap().paused = true;
+    }
+
+    /// The test has looked.
+    pub fn unpause(&self) {
+        self.0.lock().unwrap().paused = false;
+    }
+
     /// Faults from here on: operation 0 of the schedule is the next one.
     pub fn go_on(&self, faults: impl IntoIterator<Item = (u64, Fault)>) {
         let mut state = self.0.lock().unwrap();
@@ -136,6 +149,9 @@ impl Faults {
     /// The operation does nothing and fails so.
     pub fn next(&self, op: Op, words: impl FnOnce() -> String) -> io::Result<Option<Verdict>> {
         let mut state = self.0.lock().unwrap();
+        if state.paused {
+            return Ok(None);
+        }
         if state.off {
             return Err(power_is_off());
         }

@@ -13,7 +13,10 @@
 pub mod cache;
 pub mod disk;
 pub mod faults;
+pub mod pair;
+pub mod promises;
 pub mod rng;
+pub mod site;
 pub mod store;
 
 use disk::FakeDisk;

@@ -7,6 +7,7 @@ use super::rng::Rng;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
+use unsplit::model::id::Digest;
 use unsplit::ports::store::{Store, StoreFault};
 
 /// What a name stands for.
@@ -101,7 +102,15 @@ impl State {
                 change.apply(&mut self.durable_names);
             }
         }
-        // What stands in a folder that is not there cannot be found.
+        self.drop_orphans();
+        self.names.clone_from(&self.durable_names);
+        for file in &mut self.files {
+            file.power_cut(rng);
+        }
+    }
+
+    /// What stands in a folder that is not there cannot be found.
+    fn drop_orphans(&mut self) {
         let names = self.durable_names.clone();
         self.durable_names.retain(|path, _| {
             let mut dir = parent(path);
@@ -113,10 +122,6 @@ impl State {
             }
             true
         });
-        self.names.clone_from(&self.durable_names);
-        for file in &mut self.files {
-            file.power_cut(rng);
-        }
     }
 }
 
@@ -137,6 +142,30 @@ impl FakeStore {
     pub fn content(&self, path: &str) -> Option<Vec<u8>> {
         let state = self.state.lock().unwrap();
         state.file(path).ok().map(|index| state.files[index].visible().to_vec())
+    }
+
+    /// What is certain to survive a power cut, as a store of its own in which nothing goes wrong.
+    pub fn certain(&self) -> FakeStore {
+        let state = self.state.lock().unwrap();
+        let files = state.files.iter().map(|file| Cached::durable(file.certain())).collect();
+        let names = state.durable_names.clone();
+        let mut certain = State { names: names.clone(), durable_names: names, changes: Vec::new(), files };
+        certain.drop_orphans();
+        FakeStore { state: Mutex::new(certain), limit: self.limit, faults: Arc::new(Faults::none()) }
+    }
+
+    /// A digest of the names and contents in a folder and below, without counting as an operation.
+    pub fn fingerprint(&self, folder: &str) -> Digest {
+        let state = self.state.lock().unwrap();
+        let mut hasher = blake3::Hasher::new();
+        for (path, node) in state.names.iter().filter(|(path, _)| path.starts_with(folder)) {
+            let content = match node {
+                Node::Dir => &[][..],
+                Node::File(index) => state.files[*index].visible(),
+            };
+            hasher.update(path.as_bytes()).update(&(content.len() as u64).to_le_bytes()).update(content);
+        }
+        Digest(*hasher.finalize().as_bytes())
     }
 
     /// All files' paths, without counting as an operation.

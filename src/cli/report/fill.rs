@@ -1,8 +1,7 @@
 //! Making the report's rows from the model.
 
-use super::{
-    ClassFacts, ComparisonFacts, Discard, NextCommand, PerClass, SideFacts, UnitRow, words::reconnect_words,
-};
+use super::{ClassFacts, ComparisonFacts, Discard, NextCommand, PerClass, SideFacts, UnitRow};
+use crate::cli::status::reconnect_words;
 use crate::model::delta::{Class, Delta};
 use crate::model::evidence::Evidence;
 use crate::model::extent::ExtentSet;
@@ -49,7 +48,7 @@ impl ComparisonFacts {
             name: comparison.name.clone(),
             result: comparison.result.clone(),
             relation: comparison.relation,
-            reconnect: reconnect_words(&comparison.reconnect, names),
+            reconnect: reconnect_words(&comparison.reconnect, names.as_ref().map(String::as_str)),
             quirks: comparison.quirks.clone(),
         }
     }

@@ -4,7 +4,7 @@ use super::{Discard, PerClass, ReportData, UnitRow};
 use crate::model::delta::{Class, Scope};
 use crate::model::drbd::GenerationUuid;
 use crate::model::evidence::LogState;
-use crate::model::lineage::{Reconnect, Relation};
+use crate::model::lineage::Relation;
 use crate::model::side::{Pair, Side};
 use crate::model::size::human;
 use crate::model::unit::UnitKind;
@@ -221,25 +221,6 @@ pub(super) fn relation(relation: Relation, names: &Pair<String>) -> String {
         Relation::Behind => format!("{a} is behind {b}"),
         Relation::Diverged => "diverged: both went on from a common ancestor".to_owned(),
         Relation::Unrelated => "unrelated: nothing in common".to_owned(),
-    }
-}
-
-/// What DRBD would do, with the sides' names.
-pub(super) fn reconnect_words(reconnect: &Reconnect, names: &Pair<String>) -> String {
-    match reconnect {
-        Reconnect::Connect { leftover_bits: 0 } => "connect, without a resync".to_owned(),
-        Reconnect::Connect { leftover_bits } => {
-            format!("connect without a resync, and leave {leftover_bits} marked blocks as they are")
-        }
-        Reconnect::Resync { source, full, because } => {
-            let what = if *full { "all of" } else { "the marked blocks of" };
-            let victim = &names[source.other()];
-            format!("overwrite {what} {victim} with the data of {} ({because})", names[*source])
-        }
-        Reconnect::Disconnect { because } => {
-            format!("drop the connection and change nothing ({because})")
-        }
-        Reconnect::Unpredictable { because } => format!("unpredictable: {because}"),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::model::id::{Digest, NodeName};
 use crate::model::plan::{MetadataChange, RawBlock};
 use crate::model::seen::{End, Stamp, Why};
 use crate::ports::disk::{Disk, DiskMut};
-use crate::ports::replica::{Patient, Replica, Unseen};
+use crate::ports::replica::{AreaLeft, Patient, Replica, Unseen};
 use crate::proof::preserved::Preserved;
 use crate::proof::quiesced::{Hold, Quiesced};
 use std::sync::Arc;
@@ -124,6 +124,16 @@ impl Replica for OfflineReplica {
     fn changed_blocks(&self, change: &MetadataChange, overwritten: &ExtentSet) -> Result<ExtentSet, Unseen> {
         self.image.changed_blocks(change, overwritten).map_err(unseen)
     }
+
+    fn area_left(
+        &self,
+        change: &MetadataChange,
+        overwritten: &ExtentSet,
+        before: &dyn Disk,
+        blocks: &ExtentSet,
+    ) -> Result<AreaLeft, Unseen> {
+        self.image.area_left(change, overwritten, before, blocks).map_err(unseen)
+    }
 }
 
 /// A failed write may have been carried out in part: look again, never assume.
@@ -151,8 +161,15 @@ impl Patient for OfflineReplica {
         &*self.metadata
     }
 
-    fn settle(&self, change: &MetadataChange, overwritten: &ExtentSet, _: &Quiesced, _: &Preserved) -> End {
-        ended(self.image.settle(change, overwritten))
+    fn settle(
+        &self,
+        change: &MetadataChange,
+        overwritten: &ExtentSet,
+        again: bool,
+        _: &Quiesced,
+        _: &Preserved,
+    ) -> End {
+        ended(self.image.settle(change, overwritten, again))
     }
 }
 
@@ -167,24 +184,20 @@ impl Claimant for Devices {
             self.all.iter().map(|device| device.claim_together()).collect();
         let how =
             self.all.iter().map(|device| if device.is_device() { "opened exclusively" } else { "locked" });
-        Ok(Box::new(Held {
-            how: how.collect::<Vec<_>>().join(", "),
-            _claims: claims.map_err(unseen)?,
-            devices: self.all.clone(),
-        }))
+        Ok(Box::new(Held { how: how.collect::<Vec<_>>().join(", "), claims: claims.map_err(unseen)? }))
     }
 }
 
-/// Open file descriptions that hold the claims; the kernel keeps them for as long as they are open.
+/// Open file descriptions that hold the claims; the kernel keeps their locks for as long as they are open. Who asks for no
+/// lock is found by asking again.
 struct Held {
     how: String,
-    _claims: Vec<Arc<Claimed>>,
-    devices: Vec<Arc<BlockFile>>,
+    claims: Vec<Arc<Claimed>>,
 }
 
 impl Hold for Held {
     fn still_ours(&self) -> Result<(), String> {
-        self.devices.iter().try_for_each(|device| device.still_alone())
+        self.claims.iter().try_for_each(|claimed| claimed.still_ours()).map_err(|error| error.to_string())
     }
 
     fn how(&self) -> &str {

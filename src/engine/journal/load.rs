@@ -1,7 +1,6 @@
 //! Reading, creating and mending the journal's file.
 
 use super::{FILE, JournalError, Story};
-use crate::engine::salvage;
 use crate::format::journal::{self as framing, Damage, Flaw, Link, MAX_JOURNAL, Tail};
 use crate::judge::incident::Incidents;
 use crate::ports::store::{Store, StoreFault};
@@ -11,6 +10,8 @@ use std::io;
 const NEW: &str = "journal.new";
 /// What a kept torn tail's name begins with.
 const TORN: &str = "journal.torn-";
+/// Folders that only appear in a state directory that has a journal.
+const WITNESSES: [&str; 2] = ["plans", "salvage"];
 /// Bytes asked for at once.
 const CHUNK: usize = 1 << 20;
 /// Different torn tails that are kept for one place in the journal before giving up.
@@ -22,6 +23,8 @@ pub(super) struct Loaded {
     pub(super) link: Link,
     /// Bytes up to the end of the last record.
     pub(super) len: u64,
+    /// The last record's line, newline included.
+    last_line: Vec<u8>,
     /// The torn bytes after them.
     pub(super) torn: Option<Vec<u8>>,
 }
@@ -51,27 +54,39 @@ pub(super) fn load(store: &dyn Store) -> Result<Option<Loaded>, JournalError> {
         Tail::Clean => None,
         Tail::Torn { from, .. } => usize::try_from(from).ok().map(|from| bytes.split_off(from)),
     };
+    let before_last = bytes.strip_suffix(b"\n").unwrap_or(&bytes).iter().rposition(|byte| *byte == b'\n');
+    let last_line = bytes[before_last.map_or(0, |at| at + 1)..].to_vec();
     let story = Story { records: replay.records, incidents, tail: replay.tail };
-    Ok(Some(Loaded { story, link: replay.link, len: bytes.len() as u64, torn }))
+    Ok(Some(Loaded { story, link: replay.link, len: bytes.len() as u64, last_line, torn }))
 }
 
-/// No journal is fine only if nothing says that there was one: a torn tail that was kept, or a salvage, which only an
-/// incident in the journal takes.
+/// Makes durable what was read: the last writer may have stopped because its sync failed, and what a failed sync did not
+/// write can still be read but is not written by a later one. That can be the last record (a writer stops at its first
+/// failure), the length after a cut, and the journal's own name.
+pub(super) fn confirm(store: &dyn Store, loaded: &Loaded) -> Result<(), JournalError> {
+    let write = || {
+        store.write_at(FILE, loaded.len - loaded.last_line.len() as u64, &loaded.last_line)?;
+        if loaded.torn.is_none() {
+            store.set_len(FILE, loaded.len)?;
+        }
+        store.sync(FILE)?;
+        store.sync_dir("")
+    };
+    write().map_err(JournalError::Unavailable)
+}
+
+/// No journal is fine only if nothing says that there was one: the journal is made before anything else. A folder in which
+/// nothing was ever put (perhaps a link to a larger disk) says nothing.
 fn never_there(store: &dyn Store) -> Result<(), JournalError> {
-    let names = store.list("").map_err(JournalError::Unavailable)?;
-    let torn = names.into_iter().find(|name| name.starts_with(TORN));
-    let salvage = || -> Result<Option<String>, StoreFault> {
-        let first = store.list(salvage::FOLDER)?.into_iter().next();
-        Ok(first.map(|name| format!("{}/{name}", salvage::FOLDER)))
-    };
-    let witness = match torn {
-        Some(name) => Some(name),
-        None => salvage().map_err(JournalError::Unavailable)?,
-    };
-    match witness {
-        None => Ok(()),
-        Some(name) => Err(JournalError::Missing { path: store.locate(FILE), witness: store.locate(&name) }),
+    for name in store.list("").map_err(JournalError::Unavailable)? {
+        let filled = || store.list(&name).map(|inside| !inside.is_empty());
+        let witness = name.starts_with(TORN)
+            || (WITNESSES.contains(&name.as_str()) && filled().map_err(JournalError::Unavailable)?);
+        if witness {
+            return Err(JournalError::Missing { path: store.locate(FILE), witness: store.locate(&name) });
+        }
     }
+    Ok(())
 }
 
 fn read_all(store: &dyn Store, path: &str, len: u64) -> Result<Vec<u8>, StoreFault> {
@@ -101,7 +116,7 @@ pub(super) fn create(store: &dyn Store) -> Result<Loaded, JournalError> {
     };
     write().map_err(JournalError::Unavailable)?;
     let story = Story { records: Vec::new(), incidents: Incidents::default(), tail: Tail::Clean };
-    Ok(Loaded { story, link: Link::start(), len: header.len() as u64, torn: None })
+    Ok(Loaded { story, link: Link::start(), len: header.len() as u64, last_line: header, torn: None })
 }
 
 /// Keeps the torn bytes in a file of their own, then cuts the journal to `len`. Returns the file's name.

@@ -60,6 +60,11 @@ pub(super) fn pieces_of(extents: &ExtentSet) -> Vec<Extent> {
     extents.iter().flat_map(|run| run.pieces(PIECE)).collect()
 }
 
+/// A buffer for the batches of runs of so many bytes.
+pub(super) fn buffer_for(bytes: u64) -> Vec<u8> {
+    vec![0; usize::try_from(bytes).unwrap_or(usize::MAX).min(BATCH)]
+}
+
 /// The batches of `runs` (each of which holds some of `pieces` whole), in order.
 pub(super) fn batches(runs: &ExtentSet, pieces: &[Extent]) -> impl Iterator<Item = Batch> {
     let mut next_piece = 0;

@@ -1,9 +1,9 @@
 //! Reads a part back from the store, through the qcow2 reader, and compares it with its manifest.
 
-use super::batch::{batches, pieces_of};
+use super::PartSource;
+use super::batch::{batches, buffer_for, pieces_of};
 use super::error::SalvageError;
 use super::write::read_source;
-use super::{BATCH, PartSource};
 use crate::format::qcow2::{Bytes, Image, Layout};
 use crate::model::extent::ExtentSet;
 use crate::model::salvage::{Part, Piece};
@@ -94,7 +94,8 @@ impl<'a> StoredPart<'a> {
             let what = "its tables hold other clusters than the manifest lists".into();
             return Err(SalvageError::File { file: self.file.clone(), what });
         }
-        let (mut should, mut is) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+        let at_once = usize::try_from(self.bytes.size).unwrap_or(usize::MAX).clamp(1, 1 << 20);
+        let (mut should, mut is) = (vec![0; at_once], vec![0; at_once]);
         let (mut tables, mut at) = (self.layout.tables(), 0u64);
         loop {
             let filled = tables.fill(&mut should);
@@ -131,7 +132,7 @@ pub(super) fn read_back(
         return Err(SalvageError::File { file: stored.file, what });
     }
     let runs = stored.layout.clusters().clip(part.virtual_size);
-    let mut buffer = vec![0; BATCH];
+    let mut buffer = buffer_for(runs.bytes());
     let mut pieces = Vec::with_capacity(part.pieces.len());
     for batch in batches(&runs, &extents) {
         let read = batch.fill(&mut buffer, |segment, bytes| {

@@ -1,10 +1,10 @@
 //! Puts kept pieces back, or shows them as a disk.
 
-use super::batch::{batches, pieces_of};
+use super::batch::{batches, buffer_for, pieces_of};
 use super::catalogue::load_manifest;
 use super::error::SalvageError;
+use super::phase;
 use super::readback::{StoredPart, read_back};
-use super::{BATCH, phase};
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::salvage::{Part, PartKind, Piece};
 use crate::ports::disk::{Disk, DiskFault, DiskMut};
@@ -41,7 +41,7 @@ pub fn restore(
     let stored = StoredPart::open(store, dir, &part)?;
     phase(progress, "restore", kept.bytes(), || {
         let refused = |source| SalvageError::Target { part: kind, source };
-        let mut buffer = vec![0; BATCH];
+        let mut buffer = buffer_for(kept.bytes());
         for batch in batches(&kept, &pieces_of(&kept)) {
             batch.fill(&mut buffer, |segment, bytes| {
                 let mut pieces = part.pieces[segment.pieces.clone()].iter();

@@ -1,8 +1,8 @@
 //! Writes one part: the tables, then the data while the next batch is already being read and hashed.
 
-use super::batch::{Batch, Segment, batches, pieces_of};
+use super::PartSource;
+use super::batch::{Batch, Segment, batches, buffer_for, pieces_of};
 use super::error::SalvageError;
-use super::{BATCH, PartSource};
 use crate::format::qcow2::Layout;
 use crate::model::salvage::Piece;
 use crate::ports::progress::Progress;
@@ -18,7 +18,7 @@ pub(super) fn write_part(
     progress: &dyn Progress,
 ) -> Result<Vec<Piece>, SalvageError> {
     store.create(path)?;
-    let (mut now, mut next) = (vec![0; BATCH], vec![0; BATCH]);
+    let (mut now, mut next) = (buffer_for(layout.file_size()), buffer_for(layout.file_size()));
     let mut at = 0;
     let mut tables = layout.tables();
     loop {

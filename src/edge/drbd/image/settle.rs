@@ -3,6 +3,7 @@
 //! The order that survives a power cut anywhere: bitmap, then log, then superblock. What the log hides is marked before
 //! the log is reset, and the superblock tells the new story only when everything under it is true.
 
+use super::observe::Hidden;
 use super::{ImageReplica, ObserveError};
 use crate::format::drbdmeta::bitmap::{Edit, Marking};
 use crate::format::drbdmeta::superblock::encode_into;
@@ -30,7 +31,7 @@ impl ImageReplica {
             let (now, then) = (self.read_metadata(log)?, activity_log::initial(&self.superblock));
             blocks.extend(altered(&now, &then, log.start));
         }
-        let edit = self.edit(change, overwritten)?;
+        let edit = self.edit(change, overwritten, false)?;
         let start = self.geometry.bitmap.start;
         if !edit.is_empty() {
             self.each_bitmap_chunk(|at, chunk| {
@@ -44,28 +45,61 @@ impl ImageReplica {
         Ok(blocks.into_iter().collect())
     }
 
-    /// The edit that `change` means, including what the log hides now.
-    fn edit(&self, change: &MetadataChange, overwritten: &ExtentSet) -> Result<Edit, ObserveError> {
-        let mut mark = vec![Marking { slots: change.mark_slots.clone(), extents: overwritten.clone() }];
+    /// The edit that `change` means, including what the log hides now. `again`: the log may have been torn by an earlier
+    /// attempt.
+    fn edit(
+        &self,
+        change: &MetadataChange,
+        overwritten: &ExtentSet,
+        again: bool,
+    ) -> Result<Edit, ObserveError> {
+        let mut hidden = ExtentSet::empty();
         if !change.mark_hot_slots.is_empty() {
-            let hidden = self.hidden_now(&self.reread()?)?;
-            let extents = match hidden.log {
-                LogState::Clean => ExtentSet::empty(),
-                LogState::Hot => hidden.hot,
-                LogState::Disabled => ExtentSet::whole(self.size()),
+            hidden = match self.hidden_now(&self.reread()?) {
+                Ok(found) => self.hides(found),
+                // The attempt that tore it had marked everything before it began to: this marks too much, never too little.
+                Err(ObserveError::Log { .. }) if again => ExtentSet::whole(self.size()),
+                Err(error) => return Err(error),
             };
-            mark.push(Marking { slots: change.mark_hot_slots.clone(), extents });
         }
+        self.edit_with(change, overwritten, hidden)
+    }
+
+    /// What a log hides, as extents.
+    pub(super) fn hides(&self, hidden: Hidden) -> ExtentSet {
+        match hidden.log {
+            LogState::Clean => ExtentSet::empty(),
+            LogState::Hot => hidden.hot,
+            LogState::Disabled => ExtentSet::whole(self.size()),
+        }
+    }
+
+    /// The edit that `change` means when the log hides this.
+    pub(super) fn edit_with(
+        &self,
+        change: &MetadataChange,
+        overwritten: &ExtentSet,
+        hidden: ExtentSet,
+    ) -> Result<Edit, ObserveError> {
+        let mark = vec![
+            Marking { slots: change.mark_slots.clone(), extents: overwritten.clone() },
+            Marking { slots: change.mark_hot_slots.clone(), extents: hidden },
+        ];
         Ok(Edit::new(self.geometry.layout, &change.clear_slots, mark)?)
     }
 
     /// Everything of `change` but `during`: bitmap (with what the log hides), log, superblock, in the order that survives
-    /// a power cut.
+    /// a power cut. `again` says that this may have been tried before: see [`crate::ports::replica::Patient::settle`].
     ///
     /// # Errors
     /// [`ObserveError`]; any part may then have been done. Doing it again finishes it.
-    pub fn settle(&self, change: &MetadataChange, overwritten: &ExtentSet) -> Result<(), ObserveError> {
-        self.settle_bitmap(change, overwritten)?;
+    pub fn settle(
+        &self,
+        change: &MetadataChange,
+        overwritten: &ExtentSet,
+        again: bool,
+    ) -> Result<(), ObserveError> {
+        self.settle_bitmap(change, overwritten, again)?;
         if change.reset_log {
             self.reset_log()?;
         }
@@ -80,8 +114,9 @@ impl ImageReplica {
         &self,
         change: &MetadataChange,
         overwritten: &ExtentSet,
+        again: bool,
     ) -> Result<(), ObserveError> {
-        self.apply(&self.edit(change, overwritten)?)
+        self.apply(&self.edit(change, overwritten, again)?, again)
     }
 
     /// Clears some slots, then marks extents in others.
@@ -95,15 +130,19 @@ impl ImageReplica {
         extents: &ExtentSet,
     ) -> Result<(), ObserveError> {
         let mark = vec![Marking { slots: mark_slots.to_vec(), extents: extents.clone() }];
-        self.apply(&Edit::new(self.geometry.layout, clear_slots, mark)?)
+        self.apply(&Edit::new(self.geometry.layout, clear_slots, mark)?, false)
     }
 
-    fn apply(&self, edit: &Edit) -> Result<(), ObserveError> {
+    /// Writes what the edit alters, or, `again`, the whole bitmap: after a failed flush what can be read need not be on disk.
+    fn apply(&self, edit: &Edit, again: bool) -> Result<(), ObserveError> {
         let start = self.geometry.bitmap.start;
         if !edit.is_empty() {
             self.each_bitmap_chunk(|at, chunk| {
                 let before = chunk.to_vec();
-                if edit.apply(at, chunk)? {
+                let altered_any = edit.apply(at, chunk)?;
+                if again {
+                    self.metadata.write_at(start + at, chunk)?;
+                } else if altered_any {
                     let runs: ExtentSet = altered(&before, chunk, at).collect();
                     for run in runs.iter() {
                         let from = usize::try_from(run.start - at).unwrap_or(0);

@@ -240,8 +240,8 @@ fn third_peers_learn_of_every_block_that_may_have_changed() {
     );
     assert_eq!(seen(0, 1).bits_after_replay, 1024);
 
-    replicas[0].settle(&aftermath.survivor, &ExtentSet::empty()).unwrap();
-    replicas[1].settle(&aftermath.victim, &overwritten).unwrap();
+    replicas[0].settle(&aftermath.survivor, &ExtentSet::empty(), false).unwrap();
+    replicas[1].settle(&aftermath.victim, &overwritten, false).unwrap();
     // Toward each other: nothing. Toward the third: what the logs hid and, on the victim, what was overwritten.
     for (own, peer) in [(0, 1), (1, 0)] {
         let marks = seen(own, peer);
@@ -252,7 +252,7 @@ fn third_peers_learn_of_every_block_that_may_have_changed() {
     assert_eq!(seen(1, 2).bitmap.as_slice(), [Extent { start: 0, len: 8192 }, hidden]);
     // And again, after a crash just before the journal knew: nothing more.
     let before = disks[1].bytes.lock().unwrap().clone();
-    replicas[1].settle(&aftermath.victim, &overwritten).unwrap();
+    replicas[1].settle(&aftermath.victim, &overwritten, false).unwrap();
     assert!(*disks[1].bytes.lock().unwrap() == before);
 }
 
@@ -269,7 +269,7 @@ fn a_log_that_proves_nothing_marks_everything() {
     assert_eq!(seen.marks.log, LogState::Disabled);
     assert_eq!(seen.marks.candidates(replica.size()), ExtentSet::whole(replica.size()));
     let change = after_resync(&sb, &peer).survivor;
-    replica.settle(&change, &ExtentSet::empty()).unwrap();
+    replica.settle(&change, &ExtentSet::empty(), false).unwrap();
     let third = Superblock { node_id: 2, ..sb };
     let seen = replica.observe(NodeName::new("n").unwrap(), None, &third, Stamp(0)).unwrap();
     assert_eq!(seen.marks.bitmap, ExtentSet::whole(replica.size()));

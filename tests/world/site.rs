@@ -1,0 +1,304 @@
+//! A whole machine in memory: both sides' devices and a state directory below one schedule of faults, and the
+//! commands `plan`, `resolve --plan` and `undo` as the command line runs them.
+
+use super::FakeClock;
+use super::disk::FakeDisk;
+use super::faults::Faults;
+use super::pair::Images;
+use super::promises::{Device, Promises};
+use super::rng::Rng;
+use super::store::FakeStore;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use unsplit::edge::drbd::offline::{Claimant, OfflineReplica};
+use unsplit::edge::layout::read_layout_within;
+use unsplit::engine::executor::{Ending, Theatre, begin, in_words, resume};
+use unsplit::engine::inquiry::{diff, look};
+use unsplit::engine::journal::Journal;
+use unsplit::engine::plans;
+use unsplit::engine::undo::{healing_of, plan_undo};
+use unsplit::judge::audit::SealedPlan;
+use unsplit::judge::incident::{Incident, IncidentState};
+use unsplit::judge::planner::{Inputs, draw};
+use unsplit::judge::policy::{Case, Clues, DeltaSummary, decide};
+use unsplit::judge::units::{attribute, losses};
+use unsplit::model::evidence::MetadataPlace;
+use unsplit::model::id::{IncidentId, NodeName, PlanId, ResourceName};
+use unsplit::model::plan::{Plan, Purpose};
+use unsplit::model::policy::Settings;
+use unsplit::model::record::{Consent, Event, Outcome};
+use unsplit::model::side::{Pair, Side};
+use unsplit::model::verdict::Verdict;
+use unsplit::ports::disk::DiskMut;
+use unsplit::ports::progress::Silent;
+use unsplit::ports::replica::{Patient, Replica, Unseen};
+use unsplit::proof::quiesced::Hold;
+
+/// One side's devices.
+pub struct Devices {
+    /// The data device.
+    pub data: Arc<FakeDisk>,
+    /// The metadata device, when external.
+    pub metadata: Option<Arc<FakeDisk>>,
+}
+
+impl Devices {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = (Device, &Arc<FakeDisk>)> {
+        [(Device::Data, Some(&self.data)), (Device::Metadata, self.metadata.as_ref())]
+            .into_iter()
+            .filter_map(|(device, disk)| Some((device, disk?)))
+    }
+
+    /// The device that holds the metadata.
+    pub fn of_metadata(&self) -> &Arc<FakeDisk> {
+        self.metadata.as_ref().unwrap_or(&self.data)
+    }
+}
+
+/// The machine.
+pub struct Site {
+    /// How everything was when the split was found.
+    pub images: Arc<Images>,
+    /// Both sides' devices.
+    pub devices: Pair<Devices>,
+    /// The state directory.
+    pub store: Arc<FakeStore>,
+    /// The time.
+    pub clock: Arc<FakeClock>,
+    /// What goes wrong.
+    pub faults: Arc<Faults>,
+    /// What must never happen.
+    pub promises: Arc<Promises>,
+    /// After how many checks from now the next hold on a side is lost; 0: never.
+    pub holds_last: Arc<AtomicU64>,
+}
+
+/// Why a command ended without an ending: an error and its causes in words.
+pub type Refused = String;
+
+impl Site {
+    /// The images on disks, durable; an empty state directory.
+    pub fn new(images: Images, survivor: Side) -> Site {
+        let images = Arc::new(images);
+        let faults = Arc::new(Faults::none());
+        let store = Arc::new(FakeStore::new(64 << 20, Arc::clone(&faults)));
+        let promises = Arc::new(Promises::new(Arc::clone(&images), Arc::clone(&store), survivor));
+        let devices = Pair::from_fn(|side| {
+            let volume = &images.sides[side];
+            let disk = |device: Device, bytes: &[u8]| {
+                let disk = FakeDisk::new(&format!("/dev/{side}-{device:?}"), bytes, Arc::clone(&faults));
+                let promises = Arc::clone(&promises);
+                disk.watch(Box::new(move |offset, len| promises.hold_before(side, device, offset, len)));
+                Arc::new(disk)
+            };
+            Devices {
+                data: disk(Device::Data, &volume.data),
+                metadata: volume.metadata.as_ref().map(|bytes| disk(Device::Metadata, bytes)),
+            }
+        });
+        let clock = Arc::new(FakeClock::new());
+        Site { images, devices, store, clock, faults, promises, holds_last: Arc::default() }
+    }
+
+    /// The power goes and comes back.
+    pub fn power_cut(&self, seed: u64) {
+        let mut rng = Rng::new(seed);
+        for (_, side) in self.devices.iter() {
+            side.all().for_each(|(_, disk)| disk.power_cut(&mut rng));
+        }
+        self.store.power_cut(&mut rng);
+        self.faults.reboot();
+    }
+
+    /// Opens both sides, as every command does anew.
+    pub fn open(&self) -> Result<Pair<OfflineReplica>, Refused> {
+        Pair::from_fn(|side| {
+            let devices = &self.devices[side];
+            let name = NodeName::new(if side == Side::A { "node1" } else { "node2" }).unwrap();
+            let data = Arc::clone(&devices.data) as Arc<dyn DiskMut>;
+            let metadata = devices.metadata.as_ref().map(|disk| Arc::clone(disk) as Arc<dyn DiskMut>);
+            let place = metadata.is_some().then_some(MetadataPlace::FlexibleExternal);
+            let claimant = Box::new(Claims(Arc::clone(&self.holds_last)));
+            OfflineReplica::over(name, data, metadata, place, None, claimant)
+                .map_err(|error| in_words(&error))
+        })
+        .transpose()
+    }
+
+    /// `unsplit plan --keep SIDE`, short of keeping the plan.
+    pub fn plan(&self, survivor: Side, full: bool) -> Result<SealedPlan, Refused> {
+        let sides = self.open()?;
+        let replicas = sides.as_ref().map(|side| side as &dyn Replica);
+        let settings = Settings::drbd_defaults();
+        let sight = look(replicas, &settings, &*self.clock).map_err(|error| in_words(&error))?;
+        let delta = diff(replicas, &sight, full, 1, &Silent).map_err(|error| in_words(&error))?;
+        let layouts = Pair::from_fn(|side| read_layout_within(replicas[side].data(), delta.size));
+        let case = Case {
+            names: sight.evidence.as_ref().map(|seen| seen.name.clone()),
+            lineages: sight.lineages.clone(),
+            comparison: sight.comparison.clone(),
+            delta: DeltaSummary::of(&delta),
+            clues: Clues::default(),
+            keep: Some(survivor),
+        };
+        let trace = match decide(&settings, &case) {
+            Verdict::Heal { survivor: decided, trace, .. } if decided == survivor => trace,
+            other => return Err(format!("not healed: {other:?}")),
+        };
+        let plan = draw(Inputs {
+            resource: ResourceName::new("r0").unwrap(),
+            evidence: &sight.evidence,
+            superblocks: sight.superblocks.clone(),
+            delta: &delta,
+            survivor,
+            salvage: true,
+            full,
+            losses: losses(&attribute(&delta, &layouts), survivor),
+            trace,
+        })
+        .map_err(|error| in_words(&error))?;
+        plans::seal_healing(plan, &sight.evidence, &delta).map_err(|error| in_words(&error))
+    }
+
+    /// Keeps a plan, as `unsplit plan` does at its end.
+    pub fn keep(&self, sealed: &SealedPlan) -> Result<(), Refused> {
+        plans::keep(&*self.store, sealed).map_err(|error| in_words(&error))
+    }
+
+    /// The journal, opened for writing.
+    pub fn journal(&self) -> Result<Journal, Refused> {
+        Journal::open(self.store.clone(), self.clock.clone()).map_err(|error| in_words(&error))
+    }
+
+    fn theatre<'w>(&'w self, sides: &'w Pair<OfflineReplica>) -> Theatre<'w> {
+        Theatre {
+            patients: sides.as_ref().map(|side| side as &dyn Patient),
+            store: &*self.store,
+            clock: &*self.clock,
+            progress: &Silent,
+            threads: 1,
+        }
+    }
+
+    /// `unsplit resolve --plan ID`: begins, or goes on where an earlier run ended.
+    pub fn resolve(&self, plan: PlanId) -> Result<Ending, Refused> {
+        self.promises.next_run();
+        let mut journal = self.journal()?;
+        let sealed = plans::load(&*self.store, plan).map_err(|error| in_words(&error))?;
+        let before = journal.incidents().iter().rev().find(|incident| incident.plan == plan).cloned();
+        let sides = self.open()?;
+        match before {
+            Some(incident) if !incident.is_closed() => {
+                resume(&mut journal, self.theatre(&sides), &sealed, None, &incident.id, None)
+                    .map_err(|error| in_words(&error))
+            }
+            Some(Incident { state: IncidentState::Closed { outcome: Outcome::Healed }, id, .. })
+                if !self.undone(&journal, &id)? =>
+            {
+                Ok(Ending::Finished(Outcome::Healed))
+            }
+            _ => {
+                let id = new_id(&journal);
+                begin(&mut journal, self.theatre(&sides), &sealed, None, &id, Consent::Operator, None)
+                    .map_err(|error| in_words(&error))
+            }
+        }
+    }
+
+    /// `unsplit undo`.
+    pub fn undo(&self) -> Result<Ending, Refused> {
+        self.promises.next_run();
+        let mut journal = self.journal()?;
+        self.close_what_was_undone(&mut journal)?;
+        for incident in journal.incidents().to_vec() {
+            let undo = plans::load(&*self.store, incident.plan).map_err(|error| in_words(&error))?;
+            if let (false, Purpose::Undo { incident: healed }) = (incident.is_closed(), &undo.plan().purpose)
+            {
+                let healed = journal.incident(healed).expect("it was healed").plan;
+                let healed = plans::load(&*self.store, healed).map_err(|error| in_words(&error))?;
+                let sides = self.open()?;
+                return resume(&mut journal, self.theatre(&sides), &undo, Some(&healed), &incident.id, None)
+                    .map_err(|error| in_words(&error));
+            }
+        }
+        let (id, healed) = healing_of(&journal, &*self.store, None).map_err(|error| in_words(&error))?;
+        let sides = self.open()?;
+        let replicas = sides.as_ref().map(|side| side as &dyn Replica);
+        let undo = plan_undo(healed.plan(), &id, replicas).map_err(|error| in_words(&error))?;
+        plans::keep(&*self.store, &undo).map_err(|error| in_words(&error))?;
+        let incident = new_id(&journal);
+        let theatre = self.theatre(&sides);
+        let ending = begin(&mut journal, theatre, &undo, Some(&healed), &incident, Consent::Operator, None)
+            .map_err(|error| in_words(&error))?;
+        if matches!(ending, Ending::Finished(_)) {
+            self.close_what_was_undone(&mut journal)?;
+        }
+        Ok(ending)
+    }
+
+    fn plan_of(&self, incident: &Incident) -> Result<Plan, Refused> {
+        let sealed = plans::load(&*self.store, incident.plan).map_err(|error| in_words(&error))?;
+        Ok(sealed.plan().clone())
+    }
+
+    fn undone(&self, journal: &Journal, healed: &IncidentId) -> Result<bool, Refused> {
+        for incident in journal.incidents() {
+            if matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone })
+                && matches!(&self.plan_of(incident)?.purpose, Purpose::Undo { incident } if incident == healed)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn close_what_was_undone(&self, journal: &mut Journal) -> Result<(), Refused> {
+        for incident in journal.incidents().to_vec() {
+            if incident.is_closed() || !self.undone(journal, &incident.id)? {
+                continue;
+            }
+            let id = Some(incident.id.clone());
+            if !matches!(incident.state, IncidentState::Parked { .. }) {
+                let parked = Event::Parked { why: "it was undone".into(), next: "nothing".to_owned() };
+                journal.append(id.clone(), parked).map_err(|error| in_words(&error))?;
+            }
+            let closed = Event::Closed { outcome: Outcome::Undone };
+            journal.append(id, closed).map_err(|error| in_words(&error))?;
+        }
+        Ok(())
+    }
+}
+
+fn new_id(journal: &Journal) -> IncidentId {
+    IncidentId::new(&format!("i{}", journal.incidents().len() + 1)).unwrap()
+}
+
+/// Holds that may be lost.
+struct Claims(Arc<AtomicU64>);
+
+impl Claimant for Claims {
+    fn claim(&self) -> Result<Box<dyn Hold>, Unseen> {
+        Ok(Box::new(Claims(Arc::clone(&self.0))))
+    }
+}
+
+impl Hold for Claims {
+    fn still_ours(&self) -> Result<(), String> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            1 => {
+                self.0.store(0, Ordering::Relaxed);
+                Err("somebody opened the device".to_owned())
+            }
+            more => {
+                self.0.store(more - 1, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    }
+
+    fn how(&self) -> &str {
+        "in memory"
+    }
+}
