@@ -331,8 +331,8 @@ fn a_claim_notices_who_comes_later_without_asking() {
     let path = folder.path().join("disk.img");
     std::fs::write(&path, vec![0; 8192]).unwrap();
     let disk = BlockFile::open(&path, Mode::ReadWrite).unwrap();
-    let claimed = disk.claim().unwrap();
-    claimed.still_ours().unwrap();
+    let _claimed = disk.claim().unwrap();
+    disk.still_alone().unwrap();
     // A process of its own that opens the file for writing and takes no lock.
     let mut other = std::process::Command::new("sh")
         .args(["-c", "exec 3>>\"$1\"; echo ready; read _", "sh"])
@@ -343,9 +343,9 @@ fn a_claim_notices_who_comes_later_without_asking() {
         .unwrap();
     let mut ready = [0; 6];
     std::io::Read::read_exact(other.stdout.as_mut().unwrap(), &mut ready).unwrap();
-    let error = claimed.still_ours().unwrap_err().to_string();
+    let error = disk.still_alone().unwrap_err();
     assert!(error.contains("in use by"), "{error}");
     drop(other.stdin.take());
     other.wait().unwrap();
-    claimed.still_ours().unwrap();
+    disk.still_alone().unwrap();
 }

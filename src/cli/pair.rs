@@ -222,6 +222,34 @@ fn what_to_do(error: &ObserveError) -> Option<String> {
     Some(words.to_owned())
 }
 
+/// The devices that `--meta-a` and `--meta-b` name.
+fn metadata_devices(
+    options: &PairOptions,
+    data: &Pair<Arc<BlockFile>>,
+    device: &dyn Fn(&Path) -> Result<Arc<BlockFile>, Failure>,
+) -> Result<Pair<Option<Arc<BlockFile>>>, Failure> {
+    let open = |side: Side, meta: &Option<MetadataDevice>| -> Result<_, Failure> {
+        let Some(meta) = meta else { return Ok(None) };
+        let opened = device(&meta.path)?;
+        for (whose, data) in data.iter() {
+            if opened.identity() == data.identity() {
+                let whose = if whose == side {
+                    "the data device itself; leave it out"
+                } else {
+                    "the other side's data device"
+                };
+                return Err(Failure::usage(format!("side {side}: --meta-{side} names {whose}")));
+            }
+        }
+        Ok(Some(opened))
+    };
+    // One device may hold the metadata of both sides, at two indexes: then it is opened once, and claimed once.
+    Ok(match (open(Side::A, &options.meta_a)?, open(Side::B, &options.meta_b)?) {
+        (Some(a), Some(b)) if a.identity() == b.identity() => Pair::new(Some(a.clone()), Some(a)),
+        (a, b) => Pair::new(a, b),
+    })
+}
+
 /// Opens both sides.
 ///
 /// # Errors
@@ -242,23 +270,10 @@ pub fn open(args: &PairArgs, mode: Mode) -> Result<OpenPair, Failure> {
             args.b.display()
         )));
     }
-    // One device may hold the metadata of both sides, at two indexes: then it is opened once, and claimed once.
-    let metadata = Pair::new(
-        options.meta_a.as_ref().map(|meta| device(&meta.path)).transpose()?,
-        options.meta_b.as_ref().map(|meta| device(&meta.path)).transpose()?,
-    );
-    let metadata = match (metadata.a, metadata.b) {
-        (Some(a), Some(b)) if a.identity() == b.identity() => Pair::new(Some(a.clone()), Some(a)),
-        (a, b) => Pair::new(a, b),
-    };
+    let metadata = metadata_devices(options, &data, &device)?;
     let open_side =
         |side: Side, data: &Arc<BlockFile>, name: &NodeName, meta: Option<&MetadataDevice>, role| {
             let metadata = metadata[side].clone();
-            if metadata.as_ref().is_some_and(|metadata| metadata.identity() == data.identity()) {
-                return Err(Failure::usage(format!(
-                    "side {side}: --meta-{side} names the data device itself; leave it out"
-                )));
-            }
             let place = meta.map(|meta| {
                 meta.index.map_or(MetadataPlace::FlexibleExternal, MetadataPlace::IndexedExternal)
             });
@@ -272,6 +287,12 @@ pub fn open(args: &PairArgs, mode: Mode) -> Result<OpenPair, Failure> {
         };
     let a = open_side(Side::A, &data.a, &options.name_a, options.meta_a.as_ref(), role(options.role_a))?;
     let b = open_side(Side::B, &data.b, &options.name_b, options.meta_b.as_ref(), role(options.role_b))?;
+    let places = [a.source(), b.source()].map(|source| (source.metadata, source.superblock_at));
+    if places[0] == places[1] {
+        return Err(Failure::usage(
+            "--meta-a and --meta-b name the same metadata: give each side's own, `:N` for its index",
+        ));
+    }
     Ok(OpenPair { sides: Pair::new(a, b) })
 }
 

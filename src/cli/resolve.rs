@@ -18,7 +18,7 @@ use crate::engine::salvage::dir_of;
 use crate::judge::audit::SealedPlan;
 use crate::judge::incident::{Incident, IncidentState};
 use crate::model::id::IncidentId;
-use crate::model::plan::{Plan, Purpose};
+use crate::model::plan::{Plan, Purpose, Step};
 use crate::model::record::{Consent, Event, Outcome};
 use crate::model::side::{Pair, Side};
 use crate::ports::replica::Patient;
@@ -499,12 +499,19 @@ pub(super) fn conclude(
                         &format!("Undone: {keep} and {lose} are as they were before the healing."),
                     );
                     screen.line(line)?;
-                    screen.line("They are in split brain again. `unsplit plan` draws a new plan.")?;
+                    screen.line("They relate as they did then. `unsplit plan` draws a new plan.")?;
                 }
                 _ => {
+                    let full =
+                        plan.steps.iter().any(|step| matches!(step, Step::VerifyContent { full: true }));
+                    let verified = if full {
+                        "by comparing everything"
+                    } else {
+                        "by content wherever they were found to differ"
+                    };
                     let line = screen.paint(
                         Tone::Good,
-                        &format!("Healed: {lose} now equals {keep}. Verified by generation and by content."),
+                        &format!("Healed: {lose} now holds what {keep} holds. Verified by generation, and {verified}."),
                     );
                     screen.line(line)?;
                     if plan.salvage {

@@ -28,14 +28,6 @@ pub enum ClaimError {
         /// Who, in words, as far as the system tells.
         by: Vec<String>,
     },
-    /// The path leads to something else by now, or to nothing.
-    #[error(
-        "{path} was removed or replaced since it was opened: what is written now would not be found there"
-    )]
-    Replaced {
-        /// The disk's name.
-        path: String,
-    },
     /// It could not be found out.
     #[error("{path}: {act} failed, so it is not known whether anybody uses it")]
     Io {
@@ -64,35 +56,6 @@ pub struct Claimed {
     // Its open file description holds the locks. They are not tied to the process: closing another
     // descriptor of the same file, as with plain POSIX locks, would silently end them.
     _file: File,
-    identity: Identity,
-    path: String,
-}
-
-impl Claimed {
-    /// Asks again whether the disk is still what its path leads to, and whether anybody else uses it: a loop device made over the file, or a process that opened it for
-    /// writing without asking for a lock, after the claim was made.
-    ///
-    /// # Errors
-    /// [`ClaimError::Replaced`], [`ClaimError::InUse`].
-    pub fn still_ours(&self) -> Result<(), ClaimError> {
-        let found = std::fs::metadata(&self.path).ok().as_ref().and_then(Identity::of);
-        if found != Some(self.identity) {
-            return Err(ClaimError::Replaced { path: self.path.clone() });
-        }
-        let by = || -> Vec<String> {
-            let writers = holders::writers(self.identity);
-            holders::loop_device(self.identity).into_iter().chain(writers).collect()
-        };
-        // The same patience as when claiming: a forked child holds the descriptors for a moment.
-        for look in 1..=LOOKS {
-            match by() {
-                by if by.is_empty() => return Ok(()),
-                by if look == LOOKS => return Err(ClaimError::InUse { path: self.path.clone(), by }),
-                _ => std::thread::sleep(PAUSE),
-            }
-        }
-        Ok(())
-    }
 }
 
 impl BlockFile {
@@ -134,6 +97,34 @@ impl BlockFile {
         Ok(claimed)
     }
 
+    /// Whether the claimed disk is still what its path leads to, and still ours alone as far as that can be asked again.
+    ///
+    /// # Errors
+    /// In words, what is wrong.
+    pub fn still_alone(&self) -> Result<(), String> {
+        let found = std::fs::metadata(self.name()).ok().as_ref().and_then(Identity::of);
+        if found != Some(self.identity()) {
+            return Err(format!(
+                "{} was removed or replaced since it was opened: what is written would not be found there",
+                self.name()
+            ));
+        }
+        let others = || {
+            let mut others = holders::writers(self.identity());
+            others.extend(holders::loop_device(self.identity()));
+            others
+        };
+        let mut by = others();
+        for _ in 1..LOOKS {
+            if by.is_empty() {
+                return Ok(());
+            }
+            std::thread::sleep(PAUSE);
+            by = others();
+        }
+        if by.is_empty() { Ok(()) } else { Err(format!("{} is in use by {}", self.name(), by.join(", "))) }
+    }
+
     fn try_claim(&self) -> Result<Claimed, ClaimError> {
         let path = || self.name().to_owned();
         let failed = |act: &'static str| move |source| ClaimError::Io { path: path(), act, source };
@@ -171,7 +162,7 @@ impl BlockFile {
         if !writers.is_empty() {
             return Err(ClaimError::InUse { path: path(), by: writers });
         }
-        Ok(Claimed { _file: file, identity: self.identity(), path: self.name().to_owned() })
+        Ok(Claimed { _file: file })
     }
 }
 

@@ -129,6 +129,15 @@ pub fn as_drawn(
     Ok(())
 }
 
+/// What the salvage holds.
+#[derive(Clone, Copy)]
+pub struct Kept<'k> {
+    /// The victim's bytes.
+    pub data: &'k dyn Disk,
+    /// Both sides' metadata blocks: as disks, and which of them are kept.
+    pub metadata: Pair<(&'k dyn Disk, &'k ExtentSet)>,
+}
+
 /// Nothing differs but what the plan overwrites. A node that is still Primary, or crashed later, can have written where its
 /// bits were set and its log was hot already: that changes neither bitmap nor log nor superblock, and where the sides were
 /// equal, no digest of the plan covers it. So the comparison is made again, over everything that is marked.
@@ -154,15 +163,6 @@ pub fn nothing_else_differs(
         Some(first) => Err(Stale::NewDifference { bytes: new.bytes(), offset: first.start }),
         None => Ok(()),
     }
-}
-
-/// What the salvage holds.
-#[derive(Clone, Copy)]
-pub struct Kept<'k> {
-    /// The victim's bytes.
-    pub data: &'k dyn Disk,
-    /// Both sides' metadata blocks: as disks, and which of them are kept.
-    pub metadata: Pair<(&'k dyn Disk, &'k ExtentSet)>,
 }
 
 /// After a cut in the middle, and before an undo: the survivor's data is as the plan's basis says, and

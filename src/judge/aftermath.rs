@@ -1,6 +1,15 @@
 //! What DRBD would have left on disk after a completed resync: both sides attach, connect, and have nothing to do.
 //!
 //! The rules are DRBD's own for "resync finished" (8.4.11, 9.3.3), with both nodes down and Secondary afterwards.
+//! `tests/aftermath.rs` compares them, field by field, with what both kernels left of one split brain each. Where we
+//! depart on purpose:
+//!
+//! * v08's history does not get the UUID that 8.4 gives to each transfer (base + `UUID_NEW_BM_OFFSET`). No such transfer
+//!   happened, and of two places one stays for a generation that was.
+//! * AL_CLEAN is set, and v08's magic is the clean one: as `drbdmeta apply-al` leaves them before the next attach.
+//! * v09's members are both nodes. The kernel strikes out the peer when it disconnects in order; and a node that was
+//!   the only member takes its quorum up again when it attaches, alone. That must come from the kernel, not from us.
+//! * A history that the victim inherits keeps its order. 9.3.3 turns it round.
 //!
 //! Third peers of v09 need care, because the victim's data changes under their bitmaps:
 //!
@@ -70,7 +79,7 @@ fn settle_survivor(survivor: &Superblock, victim: &Superblock) -> Superblock {
             shift_history(&mut after, base);
         }
         MetadataFormat::V09 => {
-            settle_peer(&mut after, victim.node_id);
+            settle_peer(&mut after, victim.node_id, None);
             push_history(&mut after, base);
             share_generation(&mut after, survivor, victim);
         }
@@ -89,7 +98,7 @@ fn settle_victim(survivor_after: &Superblock, victim: &Superblock, survivor: &Su
         MetadataFormat::V09 => {
             let old = victim.current.masked();
             let base = victim.bitmap_toward(Some(survivor.node_id));
-            settle_peer(&mut after, survivor.node_id);
+            settle_peer(&mut after, survivor.node_id, Some(0));
             for (id, peer) in (0..).zip(after.peers.iter_mut()) {
                 let third = id != victim.node_id && id != survivor.node_id && peer.bitmap_index >= 0;
                 let shared = peer.bitmap_uuid == GenerationUuid::UNSET && !old.same(survivor_after.current);
@@ -102,8 +111,13 @@ fn settle_victim(survivor_after: &Superblock, victim: &Superblock, survivor: &Su
             for missing in survivor_after.history.iter().rev() {
                 push_history(&mut after, *missing);
             }
+            // What the survivor collects against for others is past for the victim, too.
+            for collecting in &survivor.peers {
+                push_history(&mut after, collecting.bitmap_uuid);
+            }
             push_history(&mut after, base);
-            push_history(&mut after, old);
+            // Not `old`, as 9.3.3 was seen to leave it out. A device that holds it, a backup of the victim say, holds what was
+            // discarded; with `old` in the history it would be taken for an ancestor and overwritten without a question.
             after.members = survivor_after.members;
         }
     }
@@ -126,13 +140,13 @@ fn settled(before: &Superblock) -> Superblock {
     }
 }
 
-/// v09: the peer is in sync and its state known.
-fn settle_peer(after: &mut Superblock, node_id: i32) {
+/// v09: the peer is in sync and its state known. A sync target resets the slot's data generation tag, a source does not.
+fn settle_peer(after: &mut Superblock, node_id: i32, dagtag: Option<u64>) {
     if let Some(peer) = usize::try_from(node_id).ok().and_then(|id| after.peers.get_mut(id)) {
         let cleared = peer_flag::CONNECTED | peer_flag::OUTDATED | peer_flag::FENCING | peer_flag::FULL_SYNC;
         *peer = PeerSlot {
             bitmap_uuid: GenerationUuid::UNSET,
-            bitmap_dagtag: 0,
+            bitmap_dagtag: dagtag.unwrap_or(peer.bitmap_dagtag),
             flags: peer.flags & !cleared | peer_flag::DEVICE_SEEN,
             bitmap_index: peer.bitmap_index,
         };
@@ -165,7 +179,7 @@ fn push_history(superblock: &mut Superblock, uuid: GenerationUuid) {
         || superblock.peers.iter().any(|peer| peer.bitmap_uuid.same(uuid))
         || superblock.history.iter().any(|past| past.same(uuid));
     if is_generation(uuid) && !known {
-        shift_history(superblock, uuid);
+        shift_history(superblock, uuid.masked());
     }
 }
 

@@ -48,9 +48,8 @@ impl OfflineReplica {
         place: Option<MetadataPlace>,
         role: Option<Role>,
     ) -> Result<Self, ObserveError> {
-        let claimant = Box::new(Devices {
-            all: [Some(Arc::clone(&data)), metadata.clone()].into_iter().flatten().collect(),
-        });
+        let all = [Some(Arc::clone(&data)), metadata.clone()].into_iter().flatten().collect();
+        let claimant = Box::new(Devices { all });
         let metadata = metadata.map(|metadata| metadata as Arc<dyn DiskMut>);
         Self::over(name, data, metadata, place, role, claimant)
     }
@@ -184,7 +183,11 @@ impl Claimant for Devices {
             self.all.iter().map(|device| device.claim_together()).collect();
         let how =
             self.all.iter().map(|device| if device.is_device() { "opened exclusively" } else { "locked" });
-        Ok(Box::new(Held { how: how.collect::<Vec<_>>().join(", "), claims: claims.map_err(unseen)? }))
+        Ok(Box::new(Held {
+            how: how.collect::<Vec<_>>().join(", "),
+            _claims: claims.map_err(unseen)?,
+            devices: self.all.clone(),
+        }))
     }
 }
 
@@ -192,12 +195,13 @@ impl Claimant for Devices {
 /// lock is found by asking again.
 struct Held {
     how: String,
-    claims: Vec<Arc<Claimed>>,
+    _claims: Vec<Arc<Claimed>>,
+    devices: Vec<Arc<BlockFile>>,
 }
 
 impl Hold for Held {
     fn still_ours(&self) -> Result<(), String> {
-        self.claims.iter().try_for_each(|claimed| claimed.still_ours()).map_err(|error| error.to_string())
+        self.devices.iter().try_for_each(|device| device.still_alone())
     }
 
     fn how(&self) -> &str {

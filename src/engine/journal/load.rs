@@ -10,8 +10,8 @@ use std::io;
 const NEW: &str = "journal.new";
 /// What a kept torn tail's name begins with.
 const TORN: &str = "journal.torn-";
-/// Folders that only appear in a state directory that has a journal.
-const WITNESSES: [&str; 2] = ["plans", "salvage"];
+/// What it holds was put there by an incident, which is in a journal. (A plan alone has changed nothing.)
+const SALVAGES: &str = "salvage";
 /// Bytes asked for at once.
 const CHUNK: usize = 1 << 20;
 /// Different torn tails that are kept for one place in the journal before giving up.
@@ -81,7 +81,7 @@ fn never_there(store: &dyn Store) -> Result<(), JournalError> {
     for name in store.list("").map_err(JournalError::Unavailable)? {
         let filled = || store.list(&name).map(|inside| !inside.is_empty());
         let witness = name.starts_with(TORN)
-            || (WITNESSES.contains(&name.as_str()) && filled().map_err(JournalError::Unavailable)?);
+            || (name == SALVAGES && filled().map_err(JournalError::Unavailable)?);
         if witness {
             return Err(JournalError::Missing { path: store.locate(FILE), witness: store.locate(&name) });
         }

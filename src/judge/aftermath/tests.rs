@@ -101,15 +101,19 @@ fn v09_leaves_nothing_between_the_two() {
     assert_eq!((kept.clear_slots, lost.clear_slots), (vec![2], vec![1]));
     for (after, peer) in [(&kept.after, 1), (&lost.after, 0)] {
         let slot = &after.peers[peer];
-        assert_eq!(slot.bitmap_uuid, GenerationUuid::UNSET);
+        assert_eq!(
+            (slot.bitmap_uuid, slot.bitmap_dagtag),
+            (GenerationUuid::UNSET, if peer == 1 { 7 } else { 0 })
+        );
         assert_eq!(slot.flags, peer_flag::NODE_EXISTS | peer_flag::DEVICE_SEEN);
         assert!(!after.has(device_flag::PRIMARY_IND | device_flag::PRIMARY_LOST_QUORUM));
         assert!(after.has(device_flag::AL_CLEAN));
         assert_eq!(after.members, 0b111);
     }
     assert_eq!(set(&kept.after), [BASE, 0x10]);
-    // Its own, the survivor's, its base (known by then); its old generation lives on in the third peer's bitmap UUID.
-    assert_eq!(set(&lost.after), [BASE, 0x20, 0x10]);
+    // The survivor's base for the third, the base of both, its own; its old generation lives on in the third peer's
+    // bitmap UUID only.
+    assert_eq!(set(&lost.after), [0xC0, BASE, 0x20, 0x10]);
 }
 
 #[test]
@@ -133,7 +137,7 @@ fn v09_keeps_third_peers_right() {
     collecting.peers[2].bitmap_uuid = GenerationUuid(0xD0);
     let lost = after_resync(&survivor, &collecting).victim;
     assert_eq!(lost.after.peers[2], collecting.peers[2], "goes on collecting against its generation");
-    assert_eq!(set(&lost.after), [VICTIM & !1, BASE]);
+    assert_eq!(set(&lost.after), [0xC0, BASE], "the discarded generation is nobody's past");
 
     let mut orderly = victim;
     orderly.flags &= !device_flag::PRIMARY_IND;

@@ -7,7 +7,7 @@ use super::handshake::{Facts, WireProtocol, among};
 use super::strategy::Strategy;
 use crate::model::drbd::GenerationUuid;
 use crate::model::lineage::{Lineage, Relation};
-use crate::model::side::Side;
+use crate::model::side::{Pair, Side};
 
 use Strategy as S;
 
@@ -109,10 +109,8 @@ pub static TABLE: [Row; 41] = [
         missed_finish(f, f.peer, f.me) && moved_on(f.peer, f.me)
     }),
     row("sync-target-missed-finish", S::TargetUseBitmap, |f| missed_finish(f, f.peer, f.me)),
-    row("sync-source-missed-finish", S::SourceUseBitmap, |f| equal(f) && f.with.missed_end == Some(Side::A)),
-    row("sync-target-peer-missed-finish", S::TargetUseBitmap, |f| {
-        equal(f) && f.with.missed_end == Some(Side::B)
-    }),
+    row("sync-source-missed-finish", S::SourceUseBitmap, |f| missed_end(f, Side::A)),
+    row("sync-target-peer-missed-finish", S::TargetUseBitmap, |f| missed_end(f, Side::B)),
     row("reconnected", S::NoSync, |f| equal(f) && f.with.protocol >= 120 && both_stayed(f)),
     row("crashed-primary", S::SourceUseBitmap, |f| replay_counts(f) && only_crashed(f, Side::A)),
     row("crashed-primary", S::TargetUseBitmap, |f| replay_counts(f) && only_crashed(f, Side::B)),
@@ -206,6 +204,23 @@ fn missed_finish(f: &Facts<'_>, source: &Lineage, target: &Lineage) -> bool {
         && equal(f)
         && target.bitmap == GenerationUuid::UNSET
         && source.bitmap != GenerationUuid::UNSET
+}
+
+/// Protocols from 110 on: a kernel that remembers, or sees it when UUIDs arrive on a new connection (9.0.25 and later,
+/// `drbd_uuid_detect_finished_resyncs`): of equal generations only the source's still has a bitmap UUID. Without bits
+/// on either side, protocols from 124 on just put the bitmap UUID right.
+fn missed_end(f: &Facts<'_>, source: Side) -> bool {
+    let (from, to) = match source {
+        Side::A => (f.me, f.peer),
+        Side::B => (f.peer, f.me),
+    };
+    let seen = f.with.protocol >= 110
+        && f.with.syncing_to == Pair::new(None, None)
+        && to.bitmap.masked() == GenerationUuid::UNSET
+        && from.bitmap.masked() != GenerationUuid::UNSET
+        && !from.bitmap.same(to.current)
+        && (f.with.protocol < 124 || from.dirty_bits > 0 || to.dirty_bits > 0);
+    equal(f) && (f.with.missed_end == Some(source) || seen)
 }
 
 /// The target has the source's bitmap UUID and newest past generation where they belong after the resync.

@@ -84,6 +84,15 @@ fn drbd9_kernels_agree() {
     assert_eq!(check(MetadataFormat::V09, include_str!("../../../../tests/data/lineage/drbd9-node2.txt")), 2);
 }
 
+/// Of the same pair after `unsplit resolve`, after interruptions of it anywhere, and after undo.
+#[test]
+fn kernels_agree_on_what_healing_and_its_interruptions_leave() {
+    let healed84 = include_str!("../../../../tests/data/lineage/drbd84-healed.txt");
+    assert_eq!(check(MetadataFormat::V08, healed84), 18);
+    let healed9 = include_str!("../../../../tests/data/lineage/drbd9-healed.txt");
+    assert_eq!(check(MetadataFormat::V09, healed9), 15);
+}
+
 #[test]
 fn made_lines_agree() {
     assert_eq!(check(MetadataFormat::V08, include_str!("../../../../tests/data/lineage/made84.txt")), 18);
