@@ -246,6 +246,7 @@ fn a_stuck_incident_can_be_given_up() {
     scene.ends(&["resolve", "--give-up", &id, "--yes"], 0);
     fs::rename(scene.path("gone.img"), &scene.images[1]).unwrap();
     scene.ends(&["status"], 0);
+    assert_eq!(scene.incidents()[0].1, "given up in the middle");
     // What b holds now, the foreign write included, is kept before it is overwritten. (A write that no DRBD saw is marked
     // nowhere, so only the full comparison finds it.)
     scene.ends(&["resolve", "node1.img", "node2.img", "--keep", "a", "--full", "--yes"], 0);
@@ -398,4 +399,66 @@ fn a_write_that_no_metadata_shows_makes_a_plan_stale() {
         scene.heal("a");
         scene.ends(&["diff", "node1.img", "node2.img", "--full"], 0);
     }
+}
+
+/// A plan that keeps a, run with the word to keep b, did what the plan said.
+#[test]
+fn a_choice_beside_a_plan_is_refused() {
+    let scene = Scene::new();
+    scene.ends(&["plan", "node1.img", "node2.img", "--keep", "a"], 1);
+    let plan = only_plan(&scene.path("state"));
+    for choice in [&["--keep", "b"][..], &["--full"], &["--role-a", "primary"]] {
+        let text = scene.ends(&[&["resolve", "--plan", &plan], choice].concat(), 2);
+        assert!(text.contains(choice[0]), "{text}");
+    }
+    assert!(scene.now() == scene.before && scene.incidents().is_empty());
+}
+
+#[test]
+fn an_undo_is_not_run_as_a_plan() {
+    let scene = Scene::new();
+    scene.heal("a");
+    let first = only_plan(&scene.path("state"));
+    scene.ends(&["undo"], 0);
+    let names = fs::read_dir(scene.path("state/plans")).unwrap();
+    let mut ids = names.map(|name| name.unwrap().file_name().into_string().unwrap());
+    let undo = ids.find(|name| !name.starts_with(&first)).unwrap();
+    scene.ends(&["resolve", "--plan", undo.trim_end_matches(".json")], 2);
+    assert_eq!(scene.incidents().len(), 2);
+}
+
+/// Who asked for JSON gets it, also when there is nothing to do.
+#[test]
+fn nothing_to_do_is_said_in_json_too() {
+    let scene = Scene::new();
+    scene.heal("a");
+    let plan = only_plan(&scene.path("state"));
+    for words in [&["--json", "resolve", "--resume"][..], &["--json", "resolve", "--plan", &plan]] {
+        let said: Value = serde_json::from_str(&scene.ends(words, 0)).unwrap();
+        assert_eq!(said["schema"], "unsplit.resolve");
+    }
+}
+
+/// The salvage is gone in the middle: nothing says that it is there.
+#[test]
+fn a_missing_salvage_is_not_said_to_hold_everything() {
+    let scene = Scene::new();
+    scene.heal("a");
+    scene.crash_after("\"overwrite\"");
+    fs::rename(scene.path("state/salvage"), scene.path("moved")).unwrap();
+    let text = scene.ends(&["resolve", "--resume"], 6);
+    assert!(!text.contains("Nothing is lost") && !text.contains("unsplit undo"), "{text}");
+    fs::rename(scene.path("moved"), scene.path("state/salvage")).unwrap();
+    scene.ends(&["resolve", "--resume"], 0);
+}
+
+/// Somebody has prepared the folder for salvages, as a link to a larger disk: that is no trace of a lost journal.
+#[test]
+fn a_prepared_folder_is_no_witness() {
+    let scene = Scene::new();
+    fs::create_dir(scene.path("large")).unwrap();
+    fs::create_dir(scene.path("state")).unwrap();
+    std::os::unix::fs::symlink("../large", scene.path("state/salvage")).unwrap();
+    scene.heal("a");
+    scene.ends(&["undo"], 0);
 }

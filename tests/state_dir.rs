@@ -47,7 +47,7 @@ fn files_do_what_the_port_promises() {
     assert_eq!(&buffer, b"\0\0\0\0\x000123456");
     let short = dir.read_at("f", 15, &mut buffer).unwrap_err();
     assert_eq!(short.source.kind(), ErrorKind::UnexpectedEof);
-    assert_eq!(short.to_string(), format!("read {} failed", dir.path().join("f").display()));
+    assert_eq!(short.to_string(), format!("cannot read {}", dir.path().join("f").display()));
     dir.set_len("f", 12).unwrap();
     dir.sync("f").unwrap();
     dir.sync_dir("").unwrap();

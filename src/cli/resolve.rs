@@ -69,6 +69,9 @@ pub struct ResolveArgs {
 }
 
 pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<u8, Failure> {
+    if args.plan.is_some() || args.resume.is_some() || args.give_up.is_some() {
+        refuse_what_a_plan_says(args)?;
+    }
     let mut desk = open_desk(&cli.state_dir)?;
     if let Some(asked) = &args.give_up {
         return give_up(cli, args, screen, &mut desk, asked);
@@ -109,6 +112,26 @@ pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<
             };
             start(cli, args, screen, &mut desk, &opened, &sealed, consent)
         }
+    }
+}
+
+/// A plan has no choices left: whoever still makes one may mean another plan.
+fn refuse_what_a_plan_says(args: &ResolveArgs) -> Result<(), Failure> {
+    let (choice, options) = (&args.choice, &args.options);
+    let given = [
+        ("--keep", choice.keep.is_some()),
+        ("--full", choice.full),
+        ("--policy", options.policy.is_some()),
+        ("--meta-a", options.meta_a.is_some()),
+        ("--meta-b", options.meta_b.is_some()),
+        ("--role-a", options.role_a.is_some()),
+        ("--role-b", options.role_b.is_some()),
+    ];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((flag, _)) => Err(Failure::usage(format!(
+            "{flag} cannot be said of a plan that is drawn: it holds all choices. To choose otherwise draw another with `unsplit plan`"
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -180,6 +203,10 @@ fn run_plan(
             }
             Ok(FINE)
         }
+        _ if sealed.plan().purpose != Purpose::Heal => Err(Failure::usage(format!(
+            "plan {} is an undo: `unsplit undo` draws and runs undos from what it finds now",
+            sealed.id()
+        ))),
         _ => {
             let opened = open_as_planned(sealed.plan(), args.options.threads)?;
             start(cli, args, screen, desk, &opened, sealed, Consent::Operator)
@@ -516,12 +543,16 @@ pub(super) fn conclude(
                 _ => failure,
             })
         }
-        Ending::Parked { why, .. } => {
+        Ending::Parked { why, obstacle } => {
             let (kept, back) = match (plan.salvage, &plan.purpose) {
                 (false, _) => (
                     "No copy was kept of what was overwritten, as the policy and the command line said",
                     String::new(),
                 ),
+                // The salvage is there, or it is what is wrong: then an undo cannot go on, either.
+                (true, _) if *obstacle == Obstacle::Salvage => {
+                    ("Nothing was changed now: the salvage is what is missing or damaged", String::new())
+                }
                 (true, Purpose::Heal) => (
                     "Nothing is lost: what was overwritten is in the salvage",
                     format!("; or go back with `unsplit undo {id}{state_dir}`"),

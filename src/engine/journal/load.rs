@@ -10,8 +10,8 @@ use std::io;
 const NEW: &str = "journal.new";
 /// What a kept torn tail's name begins with.
 const TORN: &str = "journal.torn-";
-/// Folders that only appear in a state directory that has a journal.
-const WITNESSES: [&str; 2] = ["plans", "salvage"];
+/// What it holds was put there by an incident, which is in a journal. (A plan alone has changed nothing.)
+const SALVAGES: &str = "salvage";
 /// Bytes asked for at once.
 const CHUNK: usize = 1 << 20;
 /// Different torn tails that are kept for one place in the journal before giving up.
@@ -75,14 +75,18 @@ pub(super) fn confirm(store: &dyn Store, loaded: &Loaded) -> Result<(), JournalE
     write().map_err(JournalError::Unavailable)
 }
 
-/// No journal is fine only if nothing says that there was one: the journal is made before anything else.
+/// No journal is fine only if nothing says that there was one: the journal is made before anything else. A folder in which
+/// nothing was ever put (perhaps a link to a larger disk) says nothing.
 fn never_there(store: &dyn Store) -> Result<(), JournalError> {
-    let names = store.list("").map_err(JournalError::Unavailable)?;
-    let witness = |name: &&String| name.starts_with(TORN) || WITNESSES.contains(&name.as_str());
-    match names.iter().find(witness) {
-        None => Ok(()),
-        Some(name) => Err(JournalError::Missing { path: store.locate(FILE), witness: store.locate(name) }),
+    for name in store.list("").map_err(JournalError::Unavailable)? {
+        let filled = || store.list(&name).map(|inside| !inside.is_empty());
+        let witness =
+            name.starts_with(TORN) || (name == SALVAGES && filled().map_err(JournalError::Unavailable)?);
+        if witness {
+            return Err(JournalError::Missing { path: store.locate(FILE), witness: store.locate(&name) });
+        }
     }
+    Ok(())
 }
 
 fn read_all(store: &dyn Store, path: &str, len: u64) -> Result<Vec<u8>, StoreFault> {
