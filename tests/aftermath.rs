@@ -57,7 +57,12 @@ fn drbd_84_left_the_same_but_for_the_uuid_of_its_transfer() {
 
 #[test]
 fn drbd_9_left_the_same_but_for_who_was_there_last() {
-    for (before, resync) in [("attached.tail", "resync"), ("orderly.superblock", "orderly-resync")] {
+    for (before, resync) in [
+        ("attached.tail", "resync"),
+        ("orderly.superblock", "orderly-resync"),
+        // Node 3, which was in sync with node 2 all the time, has slots here.
+        ("three.superblock", "three-resync"),
+    ] {
         let before = [1, 2].map(|node| captured(&format!("v09-node{node}-{before}")));
         for victim in [0, 1] {
             let after = ours([&before[0], &before[1]], victim);
