@@ -14,8 +14,8 @@
 //! Third peers of v09 need care, because the victim's data changes under their bitmaps:
 //!
 //! * A slot that already collects against some generation goes on doing so, with the overwritten extents added: it
-//!   then still covers every difference from that generation. (9.3.3 calls it by the victim's old generation, which costs that peer a
-//!   full resync.)
+//!   then still covers every difference from that generation. (9.3.3 calls it by the victim's
+//!   old generation, which costs that peer a full resync.)
 //! * Unless the survivor was in sync with that peer: then the victim is now, too, and has no bitmap UUID for it. Its
 //!   bits stay, as DRBD leaves them; met again, the peer is the source of a resync of what it has marked itself.
 //! * A peer with a slot but no bitmap UUID shared the victim's old generation. That generation becomes its bitmap
