@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use unsplit::format::drbdmeta::superblock;
 use unsplit::judge::aftermath::after_resync;
@@ -57,7 +58,12 @@ fn drbd_84_left_the_same_but_for_the_uuid_of_its_transfer() {
 
 #[test]
 fn drbd_9_left_the_same_but_for_who_was_there_last() {
-    for (before, resync) in [("attached.tail", "resync"), ("orderly.superblock", "orderly-resync")] {
+    for (before, resync) in [
+        ("attached.tail", "resync"),
+        ("orderly.superblock", "orderly-resync"),
+        // Node 3, which was in sync with node 2 all the time, has slots here.
+        ("three.superblock", "three-resync"),
+    ] {
         let before = [1, 2].map(|node| captured(&format!("v09-node{node}-{before}")));
         for victim in [0, 1] {
             let after = ours([&before[0], &before[1]], victim);
@@ -74,4 +80,28 @@ fn drbd_9_left_the_same_but_for_who_was_there_last() {
             }
         }
     }
+}
+
+#[test]
+fn for_a_third_node_that_was_away_drbd_9_gives_up_what_we_keep() {
+    const LAST_SEEN: GenerationUuid = GenerationUuid(0xFEB1_193A_8AE4_DCC6);
+    let before = [1, 2].map(|node| captured(&format!("v09-node{node}-away.superblock")));
+    let [survivor, victim] = ours([&before[0], &before[1]], 1);
+    let real = [1, 2].map(|node| captured(&format!("v09-node{node}-away-resync-victim2.superblock")));
+    let [real_survivor, real_victim] =
+        real.map(|real| Superblock { flags: real.flags | device_flag::AL_CLEAN, members: 0b11, ..real });
+    assert_eq!(survivor, real_survivor);
+    // The kernel calls the bitmap for the third node by the victim's discarded generation, so that the third node, which
+    // is of the generation that went to the history, would get a full resync (98256 KB, seen). We keep the name, and it
+    // got what is marked (88 KB, seen).
+    assert_eq!(real_victim.peers[2].bitmap_uuid, before[1].current.masked());
+    assert_eq!(victim.peers[2].bitmap_uuid, LAST_SEEN);
+    // In the history, that is the one difference besides the order.
+    let past = |superblock: &Superblock| superblock.history.iter().copied().collect::<BTreeSet<_>>();
+    let mut with_it = past(&victim);
+    with_it.insert(LAST_SEEN);
+    assert_eq!(with_it, past(&real_victim));
+    let mut expected = Superblock { history: victim.history.clone(), ..real_victim };
+    expected.peers[2].bitmap_uuid = LAST_SEEN;
+    assert_eq!(victim, expected);
 }

@@ -14,7 +14,10 @@
 //! Third peers of v09 need care, because the victim's data changes under their bitmaps:
 //!
 //! * A slot that already collects against some generation goes on doing so, with the overwritten extents added: it
-//!   then still covers every difference from that generation.
+//!   then still covers every difference from that generation. (9.3.3 calls it by the victim's
+//!   old generation, which costs that peer a full resync.)
+//! * Unless the survivor was in sync with that peer: then the victim is now, too, and has no bitmap UUID for it. Its
+//!   bits stay, as DRBD leaves them; met again, the peer is the source of a resync of what it has marked itself.
 //! * A peer with a slot but no bitmap UUID shared the victim's old generation. That generation becomes its bitmap
 //!   UUID, as in every rotation, with the overwritten extents as its bits: met again, such a peer is a plain successor's
 //!   target, instead of a stranger.
@@ -99,12 +102,18 @@ fn settle_victim(survivor_after: &Superblock, victim: &Superblock, survivor: &Su
             let old = victim.current.masked();
             let base = victim.bitmap_toward(Some(survivor.node_id));
             settle_peer(&mut after, survivor.node_id, Some(0));
-            for (id, peer) in (0..).zip(after.peers.iter_mut()) {
-                let third = id != victim.node_id && id != survivor.node_id && peer.bitmap_index >= 0;
-                let shared = peer.bitmap_uuid == GenerationUuid::UNSET && !old.same(survivor_after.current);
-                if third && shared && is_generation(old) {
-                    peer.bitmap_uuid = old;
-                    peer.bitmap_dagtag = 0;
+            let mut retired = Vec::new();
+            for ((id, peer), of_survivor) in (0..).zip(after.peers.iter_mut()).zip(&survivor.peers) {
+                if id == victim.node_id || id == survivor.node_id || peer.bitmap_index < 0 {
+                    continue;
+                }
+                if peer.bitmap_uuid != GenerationUuid::UNSET {
+                    if of_survivor.bitmap_uuid == GenerationUuid::UNSET {
+                        retired.push(peer.bitmap_uuid);
+                        (peer.bitmap_uuid, peer.bitmap_dagtag) = (GenerationUuid::UNSET, 0);
+                    }
+                } else if is_generation(old) && !old.same(survivor_after.current) {
+                    (peer.bitmap_uuid, peer.bitmap_dagtag) = (old, 0);
                 }
             }
             // Oldest first, so that the newest ends up in front.
@@ -116,6 +125,9 @@ fn settle_victim(survivor_after: &Superblock, victim: &Superblock, survivor: &Su
                 push_history(&mut after, collecting.bitmap_uuid);
             }
             push_history(&mut after, base);
+            for past in retired {
+                push_history(&mut after, past);
+            }
             // Not `old`, as 9.3.3 was seen to leave it out. A device that holds it, a backup of the victim say, holds what was
             // discarded; with `old` in the history it would be taken for an ancestor and overwritten without a question.
             after.members = survivor_after.members;
@@ -173,10 +185,11 @@ fn shift_history(superblock: &mut Superblock, uuid: GenerationUuid) {
     }
 }
 
-/// 9's push: nothing unset, just created, current, or known already in a bitmap UUID or the history.
+/// 9's push: nothing unset, just created, current, or known already in the history or, once that has begun, in a bitmap UUID.
 fn push_history(superblock: &mut Superblock, uuid: GenerationUuid) {
+    let begun = superblock.history.first().is_some_and(|newest| *newest != GenerationUuid::UNSET);
     let known = uuid.same(superblock.current)
-        || superblock.peers.iter().any(|peer| peer.bitmap_uuid.same(uuid))
+        || begun && superblock.peers.iter().any(|peer| peer.bitmap_uuid.same(uuid))
         || superblock.history.iter().any(|past| past.same(uuid));
     if is_generation(uuid) && !known {
         shift_history(superblock, uuid.masked());

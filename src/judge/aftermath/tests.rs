@@ -139,6 +139,16 @@ fn v09_keeps_third_peers_right() {
     assert_eq!(lost.after.peers[2], collecting.peers[2], "goes on collecting against its generation");
     assert_eq!(set(&lost.after), [0xC0, BASE], "the discarded generation is nobody's past");
 
+    // Seen on three nodes of 9.3.3: who is in sync with the survivor is in sync with the victim, too.
+    let mut in_sync = survivor.clone();
+    in_sync.peers[2].bitmap_uuid = GenerationUuid::UNSET;
+    let lost = after_resync(&in_sync, &collecting).victim;
+    assert_eq!((lost.after.peers[2].bitmap_uuid.0, lost.after.peers[2].bitmap_dagtag), (0, 0));
+    assert_eq!(set(&lost.after), [0xD0, BASE]);
+    assert_eq!(lost.mark_slots, [0, 2, 3]);
+    let lost = after_resync(&in_sync, &victim).victim;
+    assert_eq!(lost.after.peers[2].bitmap_uuid.0, VICTIM & !1);
+
     let mut orderly = victim;
     orderly.flags &= !device_flag::PRIMARY_IND;
     let lost = after_resync(&survivor, &orderly).victim;
