@@ -57,18 +57,21 @@ fn drbd_84_left_the_same_but_for_the_uuid_of_its_transfer() {
 
 #[test]
 fn drbd_9_left_the_same_but_for_who_was_there_last() {
-    let before = [1, 2].map(|node| captured(&format!("v09-node{node}-attached.tail")));
-    for victim in [0, 1] {
-        let after = ours([&before[0], &before[1]], victim);
-        for (node, ours) in (1..).zip(after) {
-            let real = captured(&format!("v09-node{node}-resync-victim{}.superblock", victim + 1));
-            // `drbdmeta apply-al`, which is run before every attach, sets the flag.
-            assert!(!real.has(device_flag::AL_CLEAN));
-            // `down` disconnects in order, so that each was alone in the end. A node that attaches with that and
-            // HAVE_QUORUM takes its quorum up again on its own; we do not give it that right.
-            assert_eq!(real.members, 1 << (node - 1));
-            let expected = Superblock { flags: real.flags | device_flag::AL_CLEAN, members: 0b11, ..real };
-            assert_eq!(ours, expected, "node{node}, victim node{}", victim + 1);
+    for (before, resync) in [("attached.tail", "resync"), ("orderly.superblock", "orderly-resync")] {
+        let before = [1, 2].map(|node| captured(&format!("v09-node{node}-{before}")));
+        for victim in [0, 1] {
+            let after = ours([&before[0], &before[1]], victim);
+            for (node, ours) in (1..).zip(after) {
+                let real = captured(&format!("v09-node{node}-{resync}-victim{}.superblock", victim + 1));
+                // `drbdmeta apply-al`, which is run before every attach, sets the flag.
+                assert!(!real.has(device_flag::AL_CLEAN));
+                // `down` disconnects in order, so that each was alone in the end. A node that attaches with that and
+                // HAVE_QUORUM takes its quorum up again on its own; we do not give it that right.
+                assert_eq!(real.members, 1 << (node - 1));
+                let expected =
+                    Superblock { flags: real.flags | device_flag::AL_CLEAN, members: 0b11, ..real };
+                assert_eq!(ours, expected, "{resync}, node{node}, victim node{}", victim + 1);
+            }
         }
     }
 }

@@ -159,15 +159,14 @@ pub fn state_words(state: &IncidentState) -> String {
     }
 }
 
-/// Where an incident stands, in words; whoever gave it up in the middle left its changes behind.
+/// Where an incident stands, in words: one that was given up before anything was changed says so.
 #[must_use]
 pub fn standing(incident: &Incident) -> String {
-    match incident.state {
-        IncidentState::Closed { outcome: Outcome::Abandoned } if has_changed_something(incident) => {
-            "given up in the middle".to_owned()
+    match &incident.state {
+        IncidentState::Closed { outcome: Outcome::Abandoned } if !has_changed_something(incident) => {
+            "given up, nothing changed".to_owned()
         }
-        IncidentState::Closed { outcome: Outcome::Abandoned } => "given up, nothing changed".to_owned(),
-        _ => state_words(&incident.state),
+        state => state_words(state),
     }
 }
 

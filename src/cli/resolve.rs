@@ -507,11 +507,11 @@ pub(super) fn conclude(
                     let verified = if full {
                         "by comparing everything"
                     } else {
-                        "by content wherever they were found to differ"
+                        "by content wherever they were seen to differ"
                     };
                     let line = screen.paint(
                         Tone::Good,
-                        &format!("Healed: {lose} now holds what {keep} holds. Verified by generation, and {verified}."),
+                        &format!("Healed: {lose} now equals {keep}. Verified by generation, and {verified}."),
                     );
                     screen.line(line)?;
                     if plan.salvage {

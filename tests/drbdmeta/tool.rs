@@ -107,6 +107,11 @@ impl Image {
 
     /// Runs drbdmeta; returns whether it succeeded and what it said.
     pub(crate) fn ask(&self, args: &[&str]) -> (bool, String) {
+        // Without a minor, drbdmeta notes the size of the last device under the minor -1, and believes it of the next one:
+        // two at a time confuse each other.
+        let notes = Path::new("/var/lib/drbd");
+        let _alone = File::open(notes).ok().inspect(|folder| folder.lock().unwrap());
+        let _ = std::fs::remove_file(notes.join("drbd-minor--1.lkbd"));
         let out = self.command(args).output().unwrap();
         let text = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
         (out.status.success(), text.into_owned())

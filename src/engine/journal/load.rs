@@ -80,8 +80,8 @@ pub(super) fn confirm(store: &dyn Store, loaded: &Loaded) -> Result<(), JournalE
 fn never_there(store: &dyn Store) -> Result<(), JournalError> {
     for name in store.list("").map_err(JournalError::Unavailable)? {
         let filled = || store.list(&name).map(|inside| !inside.is_empty());
-        let witness = name.starts_with(TORN)
-            || (name == SALVAGES && filled().map_err(JournalError::Unavailable)?);
+        let witness =
+            name.starts_with(TORN) || (name == SALVAGES && filled().map_err(JournalError::Unavailable)?);
         if witness {
             return Err(JournalError::Missing { path: store.locate(FILE), witness: store.locate(&name) });
         }
