@@ -246,7 +246,7 @@ fn a_stuck_incident_can_be_given_up() {
     scene.ends(&["resolve", "--give-up", &id, "--yes"], 0);
     fs::rename(scene.path("gone.img"), &scene.images[1]).unwrap();
     scene.ends(&["status"], 0);
-    assert_eq!(scene.incidents()[0].1, "given up");
+    assert_eq!(scene.incidents()[0].1, "given up in the middle");
     // What b holds now, the foreign write included, is kept before it is overwritten. (A write that no DRBD saw is marked
     // nowhere, so only the full comparison finds it.)
     scene.ends(&["resolve", "node1.img", "node2.img", "--keep", "a", "--full", "--yes"], 0);

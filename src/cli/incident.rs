@@ -159,14 +159,15 @@ pub fn state_words(state: &IncidentState) -> String {
     }
 }
 
-/// Where an incident stands, in words: one that was given up before anything was changed says so.
+/// Where an incident stands, in words; whoever gave it up in the middle left its changes behind.
 #[must_use]
 pub fn standing(incident: &Incident) -> String {
-    match &incident.state {
-        IncidentState::Closed { outcome: Outcome::Abandoned } if !has_changed_something(incident) => {
-            "given up, nothing changed".to_owned()
+    match incident.state {
+        IncidentState::Closed { outcome: Outcome::Abandoned } if has_changed_something(incident) => {
+            "given up in the middle".to_owned()
         }
-        state => state_words(state),
+        IncidentState::Closed { outcome: Outcome::Abandoned } => "given up, nothing changed".to_owned(),
+        _ => state_words(&incident.state),
     }
 }
 
