@@ -13,6 +13,7 @@ use crate::edge::blockdev::Mode;
 use crate::edge::clock::SystemClock;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::{Ending, Obstacle, Theatre, begin, resume};
+use crate::engine::journal::JournalError;
 use crate::engine::plans::{self, PlanError};
 use crate::engine::salvage::dir_of;
 use crate::judge::audit::SealedPlan;
@@ -394,7 +395,7 @@ pub(super) fn take_up(
         &incident.id,
         OperatorSaidNoSalvage::from_flag(no_salvage, sealed.id()),
     )
-    .map_err(Failure::internal)?;
+    .map_err(|error| journal_stopped(cli, &incident.id, error))?;
     if matches!(ending, Ending::Finished(Outcome::Undone)) {
         close_what_was_undone(desk)?;
     }
@@ -468,8 +469,18 @@ fn start(
         consent,
         OperatorSaidNoSalvage::from_flag(args.choice.no_salvage, sealed.id()),
     )
-    .map_err(Failure::internal)?;
+    .map_err(|error| journal_stopped(cli, &id, error))?;
     conclude(cli, screen, &*store, sealed.plan(), &id, &ending)
+}
+
+/// The journal failed in the middle: nothing more is done without it, and nothing is lost.
+pub(super) fn journal_stopped(cli: &Cli, id: &IncidentId, error: JournalError) -> Failure {
+    let state_dir = state_dir_words(cli);
+    Failure::internal(
+        anyhow::Error::new(error)
+            .context(format!("incident {id} stopped where it was: its journal cannot be written")),
+    )
+    .hint(format!("mend the state directory, then `{}{state_dir}`", resume_command(id)))
 }
 
 /// Tells how it ended, and what can be done next.
@@ -578,5 +589,21 @@ fn code(obstacle: Obstacle, purpose: &Purpose) -> u8 {
         Obstacle::Busy => NOT_FENCED,
         Obstacle::Stale | Obstacle::Device | Obstacle::Verify => EVIDENCE,
         Obstacle::Salvage => INTERNAL,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::journal::NotReady;
+    use clap::Parser;
+
+    #[test]
+    fn a_journal_that_fails_in_the_middle_says_how_to_go_on() {
+        let cli = Cli::try_parse_from(["unsplit", "--state-dir", "/s", "resolve", "--resume"]).unwrap();
+        let id = IncidentId::new("i1").unwrap();
+        let failure = journal_stopped(&cli, &id, NotReady::NoSuchIncident { id: id.clone() }.into());
+        assert_eq!(failure.code, INTERNAL);
+        assert!(failure.text().contains("unsplit resolve --resume i1 --state-dir /s"), "{}", failure.text());
     }
 }

@@ -7,7 +7,7 @@ use super::incident::{
     refuse_while_open, state_words,
 };
 use super::plan::{show_undo, step_words};
-use super::resolve::{conclude, open_as_planned, take_up, theatre};
+use super::resolve::{conclude, journal_stopped, open_as_planned, take_up, theatre};
 use super::screen::Screen;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::{Ending, begin};
@@ -72,7 +72,7 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
     let store = desk.store.clone();
     let theatre = theatre(&opened, &*store, &progress, super::pair::threads(args.threads));
     let ending = begin(&mut desk.journal, theatre, &sealed, Some(&healed), &undo, Consent::Operator, None)
-        .map_err(Failure::internal)?;
+        .map_err(|error| journal_stopped(cli, &undo, error))?;
     if matches!(ending, Ending::Finished(_)) {
         close_what_was_undone(&mut desk)?;
     }
