@@ -349,3 +349,32 @@ fn a_claim_notices_who_comes_later_without_asking() {
     other.wait().unwrap();
     disk.still_alone().unwrap();
 }
+
+/// Two loop devices over one file are two ways to the same bytes.
+#[test]
+fn a_second_loop_device_over_the_same_file_is_in_the_way() {
+    let dir = TempDir::new().unwrap();
+    let path = image(&dir, "backing.img", &vec![0; MIB as usize]);
+    let Some(first) = Loop::new(&path, "512") else { return };
+    let disk = open(&first.0, Mode::ReadWrite);
+    drop(disk.claim().unwrap());
+    let Some(second) = Loop::new(&path, "512") else { return };
+    let error = disk.claim().unwrap_err().to_string();
+    assert!(error.contains(&second.0.display().to_string()), "{error}");
+    drop(second);
+    drop(disk.claim().unwrap());
+    // And who writes to the file below it.
+    let mut writer = Command::new("sh")
+        .args(["-c", "exec 3>>\"$1\"; echo ready; read _", "sh"])
+        .arg(&path)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Read::read_exact(writer.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
+    let error = disk.claim().unwrap_err().to_string();
+    assert!(error.contains("writes to the file behind it"), "{error}");
+    drop(writer.stdin.take());
+    writer.wait().unwrap();
+    drop(disk.claim().unwrap());
+}

@@ -24,16 +24,36 @@ pub(super) fn writers(identity: Identity) -> Vec<String> {
     processes(identity, true)
 }
 
-/// The loop device that a file backs, in words.
+/// Another way to the same bytes, in words: a loop device that a file backs; for a loop device, a second one over the same
+/// file, or a process that writes to that file.
 pub(super) fn loop_device(identity: Identity) -> Option<String> {
-    if !matches!(identity, Identity::File { .. }) {
-        return None;
+    match identity {
+        Identity::File { .. } => loop_over(identity, None),
+        Identity::Device { rdev } => {
+            let own = major_minor(rdev);
+            let file = backing_file(&format!("/sys/dev/block/{own}"))?;
+            loop_over(file, Some(&own)).or_else(|| {
+                let by = writers(file).into_iter().next()?;
+                Some(format!("{by}, which writes to the file behind it"))
+            })
+        }
     }
+}
+
+/// A loop device over `file` other than the one with the number `own`.
+fn loop_over(file: Identity, own: Option<&str>) -> Option<String> {
     names("/sys/block").into_iter().filter(|name| name.starts_with("loop")).find_map(|name| {
-        let backing = fs::read_to_string(format!("/sys/block/{name}/loop/backing_file")).ok()?;
-        let metadata = fs::metadata(backing.strip_suffix('\n').unwrap_or(&backing)).ok()?;
-        (Identity::of(&metadata) == Some(identity)).then(|| format!("the loop device /dev/{name}"))
+        let node = format!("/sys/block/{name}");
+        let number = fs::read_to_string(format!("{node}/dev")).unwrap_or_default();
+        let other = own.is_none_or(|own| number.trim() != own);
+        (other && backing_file(&node) == Some(file)).then(|| format!("the loop device /dev/{name}"))
     })
+}
+
+/// What a loop device stands on.
+fn backing_file(node: &str) -> Option<Identity> {
+    let backing = fs::read_to_string(format!("{node}/loop/backing_file")).ok()?;
+    Identity::of(&fs::metadata(backing.strip_suffix('\n').unwrap_or(&backing)).ok()?)
 }
 
 fn names(dir: &str) -> Vec<String> {
