@@ -185,14 +185,13 @@ pub(super) fn run(cli: &Cli, args: &PlanArgs, screen: &mut Screen) -> Result<u8,
     let opened = open(&args.pair, Mode::ReadOnly)?;
     let desk = open_desk(&cli.state_dir)?;
     let drawn = draw_plan(&opened, &args.pair, &args.choice, &settings, &*desk.store, &desk.journal)?;
-    let names = Pair::new(&args.pair.options.name_a, &args.pair.options.name_b);
     match &drawn {
         Drawn::Agree(trace) => {
             agree(cli, screen, trace)?;
             Ok(FINE)
         }
         Drawn::Held(verdict) => {
-            held(cli, screen, verdict, names)?;
+            held(cli, screen, verdict, &args.pair)?;
             Ok(HELD)
         }
         Drawn::Sealed { sealed, auto } => {
@@ -279,12 +278,7 @@ pub fn agree(cli: &Cli, screen: &mut Screen, trace: &Trace) -> Result<(), Failur
 ///
 /// # Errors
 /// When standard output is closed.
-pub fn held(
-    cli: &Cli,
-    screen: &mut Screen,
-    verdict: &Verdict,
-    names: Pair<&NodeName>,
-) -> Result<(), Failure> {
+pub fn held(cli: &Cli, screen: &mut Screen, verdict: &Verdict, pair: &PairArgs) -> Result<(), Failure> {
     let refused = matches!(verdict, Verdict::Refuse { .. });
     let trace = verdict.trace();
     if cli.json {
@@ -309,15 +303,16 @@ pub fn held(
     screen.line(headline)?;
     reasons(screen, trace)?;
     if !refused {
-        screen.heading("To choose")?;
-        screen.line(format!(
-            "  --keep {}     keeps {}'s data and overwrites {} (a copy is kept)",
-            names.a, names.a, names.b
-        ))?;
-        screen.line(format!("  --keep {}     the other way round", names.b))?;
-        screen.line(
-            "  `unsplit diff` shows what each choice would discard, `unsplit plan --keep ...` in detail.",
-        )?;
+        let names = Pair::new(&pair.options.name_a, &pair.options.name_b);
+        let (sides, state_dir) = (pair.words(), state_dir_words(cli));
+        screen.heading("To choose, see in detail what each choice would do")?;
+        for side in Side::BOTH {
+            let (keep, lose) = (names[side], names[side.other()]);
+            screen.line(format!("  unsplit plan {sides} --keep {keep}{state_dir}"))?;
+            screen.line(format!(
+                "      keeps {keep}'s data and overwrites {lose}; a copy is kept; a plan changes nothing yet"
+            ))?;
+        }
     }
     Ok(())
 }

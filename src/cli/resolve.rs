@@ -21,7 +21,7 @@ use crate::judge::incident::{Incident, IncidentState};
 use crate::model::id::IncidentId;
 use crate::model::plan::{Plan, Purpose, Step};
 use crate::model::record::{Consent, Event, Outcome};
-use crate::model::side::{Pair, Side};
+use crate::model::side::Side;
 use crate::ports::replica::Patient;
 use crate::ports::store::Store;
 use crate::proof::preserved::OperatorSaidNoSalvage;
@@ -97,7 +97,7 @@ pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<
             Ok(FINE)
         }
         Drawn::Held(verdict) => {
-            held(cli, screen, &verdict, Pair::new(&args.options.name_a, &args.options.name_b))?;
+            held(cli, screen, &verdict, &pair)?;
             Ok(HELD)
         }
         Drawn::Sealed { sealed, auto } => {

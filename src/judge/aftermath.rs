@@ -16,7 +16,7 @@
 //! * A slot that already collects against some generation goes on doing so, with the overwritten extents added: it
 //!   then still covers every difference from that generation. (9.3.3 calls it by the victim's
 //!   old generation, which costs that peer a full resync.)
-//! * Unless the survivor was in sync with that peer: then the victim is now, too, and has no bitmap UUID for it. Its
+//! * Unless the survivor has a slot for that peer and was in sync with it: then the victim is now, too, and has no bitmap UUID for it. Its
 //!   bits stay, as DRBD leaves them; met again, the peer is the source of a resync of what it has marked itself.
 //! * A peer with a slot but no bitmap UUID shared the victim's old generation. That generation becomes its bitmap
 //!   UUID, as in every rotation, with the overwritten extents as its bits: met again, such a peer is a plain successor's
@@ -108,7 +108,10 @@ fn settle_victim(survivor_after: &Superblock, victim: &Superblock, survivor: &Su
                     continue;
                 }
                 if peer.bitmap_uuid != GenerationUuid::UNSET {
-                    if of_survivor.bitmap_uuid == GenerationUuid::UNSET {
+                    // A survivor without a slot for that peer knows nothing of it, and vouches for nothing.
+                    let in_sync =
+                        of_survivor.bitmap_index >= 0 && of_survivor.bitmap_uuid == GenerationUuid::UNSET;
+                    if in_sync {
                         retired.push(peer.bitmap_uuid);
                         (peer.bitmap_uuid, peer.bitmap_dagtag) = (GenerationUuid::UNSET, 0);
                     }

@@ -410,13 +410,23 @@ impl Bench {
         expected
     }
 
-    /// What a third node shares with the victim is remembered under the victim's old generation.
+    /// What a third node shares with the victim is remembered under the victim's old generation; where the survivor has
+    /// a slot for that node and is in sync with it, the victim is now, too.
     fn third_generation(&self, side: usize, survivor: usize, told: &Read) {
         let nodes = &self.made.nodes;
         let before = nodes[side].told.peers.iter().find(|peer| peer.id == THIRD).unwrap().bitmap_uuid;
         let (old, kept) = (nodes[side].told.current & !1, nodes[survivor].told.current & !1);
-        let expected =
-            if before == 0 && side != survivor && old != kept && old != JUST_CREATED { old } else { before };
+        let of_survivor = nodes[survivor].told.peers.iter().find(|peer| peer.id == THIRD);
+        let in_sync = of_survivor.is_some_and(|peer| peer.slot >= 0 && peer.bitmap_uuid == 0);
+        let expected = if side == survivor {
+            before
+        } else if before != 0 {
+            if in_sync { 0 } else { before }
+        } else if old != kept && old != JUST_CREATED {
+            old
+        } else {
+            0
+        };
         assert_eq!(told.peer_bitmap(THIRD), expected, "{:#?} side {side}", self.made.case);
     }
 

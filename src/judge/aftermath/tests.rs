@@ -148,6 +148,10 @@ fn v09_keeps_third_peers_right() {
     assert_eq!(lost.mark_slots, [0, 2, 3]);
     let lost = after_resync(&in_sync, &victim).victim;
     assert_eq!(lost.after.peers[2].bitmap_uuid.0, VICTIM & !1);
+    // A survivor without a slot for that node knows nothing of it: the victim goes on collecting.
+    in_sync.peers[2].bitmap_index = -1;
+    let lost = after_resync(&in_sync, &collecting).victim;
+    assert_eq!(lost.after.peers[2], collecting.peers[2]);
 
     let mut orderly = victim;
     orderly.flags &= !device_flag::PRIMARY_IND;
