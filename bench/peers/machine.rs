@@ -26,8 +26,9 @@ impl Machine {
         let mut peers: Vec<(String, Result<String, String>)> = Vec::new();
         for peer in Peer::ALL {
             if peers.iter().all(|(name, _)| name != peer.program()) {
-                let there =
-                    find(peer.program()).map(|_| version(peer.program()).unwrap_or_else(|| "?".to_owned()));
+                let there = find(peer.program()).map(|_| {
+                    version(peer.program()).unwrap_or_else(|| "does not tell its version".to_owned())
+                });
                 peers.push((peer.program().to_owned(), there.ok_or_else(|| peer.install().to_owned())));
             }
         }

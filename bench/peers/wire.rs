@@ -4,7 +4,7 @@ use crate::counter::Counter;
 use crate::data::BLOCK;
 use crate::rounds::{Limits, Row, Section, Wrong, measure};
 use crate::runner::Job;
-use crate::subject::{Expected, Peer, UNSPLIT, compare_has, find, stat, unsplit};
+use crate::subject::{Expected, Peer, UNSPLIT, compare_has, find, repaired, stat, unsplit};
 use anyhow::Context as _;
 use std::cell::Cell;
 use std::path::Path;
@@ -94,12 +94,13 @@ fn rsync<'a>(link: &Link<'a>) -> Row<'a> {
     let remote = link.counter.words(1);
     let (a, b) = (link.a.display().to_string(), format!("there:{}", link.b.display()));
     let words = ["rsync", "-e", &remote, "--inplace", "--no-whole-file", "--ignore-times", "--stats", &a, &b];
-    let (expected, counter, restore) = (link.expected, link.counter, link.restore);
+    let Link { a: here, b: there, expected, counter, restore, .. } = *link;
     Row {
         name: "rsync --inplace, over the pipe".to_owned(),
         job: Job { commands: vec![words.map(ToOwned::to_owned).to_vec()], count_only: false },
         check: Box::new(move |used| {
             let found = Peer::Rsync.check(used, expected)?;
+            repaired(here, there, expected)?;
             let out = &used.ends.first().context("nothing ran")?.out;
             let own = stat(out, "Total bytes sent:")? + stat(out, "Total bytes received:")?;
             Ok(format!("{found}; its own count of all bytes: {own}"))
