@@ -9,4 +9,5 @@ pub mod manifest;
 pub mod mbr;
 pub mod policy;
 pub mod qcow2;
+pub mod ranges;
 pub mod signature;
