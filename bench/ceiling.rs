@@ -11,6 +11,7 @@
 
 use memmap2::Mmap;
 use rustix::fs::{Advice, OFlags, fadvise};
+use rustix::time::{ClockId, clock_gettime};
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -119,22 +120,32 @@ fn race(title: &str, volume: u64, rounds: usize, before: &dyn Fn(), contenders: 
     for _ in 0..rounds {
         for (speeds, (_, run)) in speeds.iter_mut().zip(contenders) {
             before();
-            let begin = Instant::now();
+            let (begin, busy) = (Instant::now(), processor());
             run();
-            speeds.push(volume as f64 / begin.elapsed().as_secs_f64() / f64::from(1 << 30));
+            let gib = volume as f64 / f64::from(1 << 30);
+            speeds.push((gib / begin.elapsed().as_secs_f64(), (processor() - busy) / gib));
         }
     }
     let mut ceiling = None;
     for (speeds, (name, _)) in speeds.iter_mut().zip(contenders) {
-        speeds.sort_by(f64::total_cmp);
-        let median = speeds[speeds.len() / 2];
+        speeds.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let median = speeds[speeds.len() / 2].0;
+        let mut busy: Vec<f64> = speeds.iter().map(|speed| speed.1).collect();
+        busy.sort_by(f64::total_cmp);
         let ceiling = *ceiling.get_or_insert(median);
-        let (least, most) = (speeds[0], speeds[speeds.len() - 1]);
+        let (least, most) = (speeds[0].0, speeds[speeds.len() - 1].0);
         println!(
-            "  {name:<44} {median:>7.2} GiB/s  ({least:.2} to {most:.2})  {:>4.0} %",
-            100.0 * median / ceiling
+            "  {name:<32} {median:>7.2} GiB/s ({least:.2} to {most:.2}) {:>4.0} %  {:>6.3} processor s/GiB",
+            100.0 * median / ceiling,
+            busy[busy.len() / 2]
         );
     }
+}
+
+/// Seconds that all threads have computed so far. Says more than the clock where others use the machine.
+fn processor() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 fn main() {

@@ -7,8 +7,9 @@ use crate::model::extent::Extent;
 /// A gap of at most this many bytes is read with its neighbours where a request takes a while: that costs
 /// less than another request on everything that moves an arm, and on flash and remote disks about as much.
 pub(super) const FAR_GAP: u64 = 32 << 10;
-/// Most pieces in one portion, apart from those that are in its last cell.
-const MOST_PIECES: usize = 256;
+/// Most requests that a portion is read in, apart from those in its last cell: they go out one after the
+/// other, so that scattered candidates need many portions to keep a device busy.
+const MOST_REQUESTS: usize = 8;
 
 /// Some cells' share of the scope. Cells are the multiples of [`PIECE`], at which the digest's pieces are
 /// cut, too: so what is hashed of a cell is known when the portion is done.
@@ -45,7 +46,7 @@ impl<I: Iterator<Item = Extent>> Portions<I> {
     pub(super) fn next(&mut self, mut skip: impl FnMut(u64) -> u64) -> (u64, Option<Portion>) {
         let mut skipped = 0;
         let mut pieces: Vec<Extent> = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut requests) = (0, 0);
         while let Some(mut rest) = self.rest.take().or_else(|| self.runs.next()) {
             if pieces.is_empty() && rest.len > self.limit {
                 // Whole cells only, so that portions keep beginning where cells do.
@@ -54,16 +55,19 @@ impl<I: Iterator<Item = Extent>> Portions<I> {
                 rest = Extent::between(until, rest.end());
             }
             let Some(piece) = rest.pieces(PIECE).next() else { continue };
-            let mut cost = piece.len;
+            let mut gap = None;
             if let Some(last) = pieces.last() {
                 let same_cell = (last.end() - 1) / PIECE == piece.start / PIECE;
-                if !same_cell && (bytes + PIECE > self.limit || pieces.len() >= MOST_PIECES) {
+                if !same_cell && (bytes + PIECE > self.limit || requests >= MOST_REQUESTS) {
                     self.rest = Some(rest);
                     break;
                 }
-                cost += Some(piece.start - last.end()).filter(|gap| *gap <= FAR_GAP).unwrap_or(0);
+                gap = Some(piece.start - last.end()).filter(|gap| *gap <= FAR_GAP);
             }
-            bytes += cost;
+            if gap.is_none() {
+                requests += 1;
+            }
+            bytes += piece.len + gap.unwrap_or(0);
             match pieces.last_mut() {
                 Some(last) if last.end() == piece.start => last.len += piece.len,
                 _ => pieces.push(piece),
