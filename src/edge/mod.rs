@@ -8,3 +8,4 @@ mod holders;
 pub mod layout;
 pub mod state_dir;
 pub mod terminal;
+pub mod unwritten;
