@@ -40,3 +40,6 @@ seed("ranges", "some", b"# ranges\n0 4096\n0x2000 0x1000 # hex\n4096 1\n")
 for plan in (ROOT / "seeds" / "plan").glob("*.json"):
     seed("plan", plan.name, plan.read_bytes())
 print(f"seeds are in {ROOT / 'corpus'}")
+# The target seals what it is given: two runs of a volume of 1 GiB, all of it compared.
+body = b"unsplit-compared" + struct.pack("<I32sqBQQ", 1, b"k" * 32, 1, 1, 1 << 30, 1 << 30) + b"a" * 32 + b"b" * 32
+seed("comparison", "two-runs", body + struct.pack("<Q", 2) + bytes([0x00, 0x80, 0x20, 0x80, 0x40, 0x80, 0x20]))

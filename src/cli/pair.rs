@@ -1,6 +1,7 @@
 //! The two sides as the command line names them.
 
 use super::exit::{EVIDENCE, Failure, USAGE};
+use super::incident::when;
 use super::reading::Reading;
 use super::screen::shell_path;
 use crate::edge::blockdev::{BlockFile, Mode};
@@ -8,8 +9,10 @@ use crate::edge::clock::SystemClock;
 use crate::edge::drbd::image::ObserveError;
 use crate::edge::drbd::offline::OfflineReplica;
 use crate::edge::layout::read_layout_within;
+use crate::edge::state_dir::StateDir;
 use crate::edge::terminal::TerminalProgress;
-use crate::engine::inquiry::{InquiryError, Sight, diff, look, side_words};
+use crate::engine::inquiry::{InquiryError, Sight, look, side_words};
+use crate::engine::recall::{self, Memory, Place};
 use crate::format::drbdmeta::superblock::SuperblockError;
 use crate::format::policy as policy_format;
 use crate::judge::policy::Policy;
@@ -19,9 +22,11 @@ use crate::model::drbd::Role;
 use crate::model::evidence::{MetadataPlace, Source};
 use crate::model::id::{NodeName, ResourceName};
 use crate::model::policy::Settings;
+use crate::model::seen::{Stamp, Why};
 use crate::model::side::{Pair, Side};
 use crate::model::unit::Layout;
 use crate::ports::replica::Replica;
+use crate::ports::store::Store;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -80,6 +85,10 @@ pub struct PairOptions {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub reading: Reading,
+
+    /// Read both sides even where a kept comparison shows that nothing was written since
+    #[arg(long)]
+    pub no_cache: bool,
 }
 
 /// A role on the command line.
@@ -327,6 +336,7 @@ pub fn args_from_sources(
             resource: resource.clone(),
             policy: None,
             reading: reading.clone(),
+            no_cache: false,
         },
     }
 }
@@ -346,17 +356,59 @@ impl OpenPair {
         look(self.replicas(), settings, &SystemClock).map_err(inquiry_failure)
     }
 
-    /// Compares contents.
+    /// Compares contents, or finds in the state directory, if there is one, that this was done and nothing written since.
     ///
     /// # Errors
     /// See [`InquiryError`].
-    pub fn diff(&self, sight: &Sight, full: bool, threads: usize) -> Result<Found, Failure> {
+    pub fn diff(
+        &self,
+        sight: &Sight,
+        full: bool,
+        options: &PairOptions,
+        state_dir: &Path,
+    ) -> Result<Found, Failure> {
+        // Not held open for writing while disks are read: others have incidents to go on with.
+        let reading = StateDir::open_read_only(state_dir).ok();
+        let writing = || match StateDir::open(state_dir) {
+            Ok(store) => Ok(Box::new(store) as Box<dyn Store>),
+            Err(error) => Err(Why(error.to_string())),
+        };
+        let place = match &reading {
+            Some(reading) => Place::Briefly { reading, writing: &writing },
+            None => Place::Nowhere,
+        };
+        self.diff_in(sight, full, options, place)
+    }
+
+    /// The same with a state directory that is open already.
+    ///
+    /// # Errors
+    /// See [`InquiryError`].
+    pub fn diff_in(
+        &self,
+        sight: &Sight,
+        full: bool,
+        options: &PairOptions,
+        place: Place<'_>,
+    ) -> Result<Found, Failure> {
         let progress = TerminalProgress::new();
-        let delta = diff(self.replicas(), sight, full, threads, &progress).map_err(inquiry_failure)?;
+        let memory = Memory { place, clock: &SystemClock, believe: !options.no_cache };
+        let recalled = recall::diff(self.replicas(), sight, full, options.threads(), &progress, &memory)
+            .map_err(inquiry_failure)?;
+        if let Some(why) = &recalled.not_kept {
+            tracing::debug!(%why, "the comparison is not kept for later");
+        }
+        let delta = recalled.delta;
+        let mut remarks = recalled.remarks;
+        remarks.extend(
+            recalled.compared_at.map(|at| {
+                format!("Compared at {}, nothing written since; --no-cache reads again.", when(at))
+            }),
+        );
         let layouts = Pair::from_fn(|side| read_layout_within(self.sides[side].data(), delta.size));
         let units = attribute(&delta, &layouts);
         let names = sight.evidence.as_ref().map(|seen| seen.name.clone());
-        Ok(Found { names, delta, layouts, units })
+        Ok(Found { names, delta, layouts, units, compared_at: recalled.compared_at, remarks })
     }
 }
 
@@ -371,6 +423,10 @@ pub struct Found {
     pub layouts: Pair<Layout>,
     /// What differs in each unit.
     pub units: UnitReport,
+    /// When the comparison was made, if it was found and not made now.
+    pub compared_at: Option<Stamp>,
+    /// Sentences about where the comparison came from.
+    pub remarks: Vec<String>,
 }
 
 fn inquiry_failure(error: InquiryError) -> Failure {

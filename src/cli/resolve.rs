@@ -16,6 +16,7 @@ use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::{Ending, Obstacle, Theatre, begin, resume};
 use crate::engine::journal::JournalError;
 use crate::engine::plans::{self, PlanError};
+use crate::engine::recall;
 use crate::engine::salvage::dir_of;
 use crate::judge::audit::SealedPlan;
 use crate::judge::incident::{Incident, IncidentState};
@@ -91,7 +92,11 @@ pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<
     let pair = PairArgs { a: a.clone(), b: b.clone(), options: args.options.clone() };
     let settings = args.options.settings()?;
     let opened = open(&pair, Mode::ReadWrite)?;
-    let drawn = draw_plan(&opened, &pair, &args.choice, &settings, &*desk.store, &desk.journal)?;
+    let mut said = Vec::new();
+    let drawn = draw_plan(&opened, &pair, &args.choice, &settings, &*desk.store, &desk.journal, &mut said)?;
+    if !cli.json {
+        said.iter().try_for_each(|remark| screen.line(remark))?;
+    }
     match drawn {
         Drawn::Agree(trace) => {
             agree(cli, screen, &trace)?;
@@ -334,6 +339,9 @@ fn give_up(
     }
     let closed = Event::Closed { outcome: Outcome::Abandoned };
     desk.journal.append(Some(id.clone()), closed).map_err(Failure::internal)?;
+    if let Ok(sealed) = plans::load(&*desk.store, incident.plan) {
+        forget_comparisons(&*desk.store, sealed.plan());
+    }
     if cli.json {
         screen.json(&serde_json::json!({
             "schema": "unsplit.resolve", "version": 1, "incident": id, "outcome": Outcome::Abandoned, "changed": changed,
@@ -484,6 +492,14 @@ pub(super) fn journal_stopped(cli: &Cli, id: &IncidentId, error: JournalError) -
     .hint(format!("mend the state directory, then `{}{state_dir}`", resume_command(id)))
 }
 
+/// What was kept of the pair belongs to an incident that is over. Left behind it would do no harm: nothing that can still be
+/// asked has its key.
+fn forget_comparisons(store: &dyn Store, plan: &Plan) {
+    if let Err(fault) = recall::forget(store, plan.basis.as_ref().map(|basis| &basis.source)) {
+        tracing::debug!(%fault, "kept comparisons of a closed incident stay behind");
+    }
+}
+
 /// Tells how it ended, and what can be done next.
 pub(super) fn conclude(
     cli: &Cli,
@@ -497,6 +513,7 @@ pub(super) fn conclude(
     let state_dir = state_dir_words(cli);
     match ending {
         Ending::Finished(outcome) => {
+            forget_comparisons(store, plan);
             if cli.json {
                 // An undo keeps nothing: it empties no salvage, and makes none.
                 let kept = plan.salvage && plan.purpose == Purpose::Heal;

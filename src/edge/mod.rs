@@ -11,3 +11,4 @@ pub mod pace;
 pub mod state_dir;
 mod sweep;
 pub mod terminal;
+pub mod unwritten;
