@@ -16,6 +16,7 @@ pub mod man;
 pub mod pair;
 pub mod plan;
 pub mod policy;
+pub mod reading;
 pub mod reference;
 pub mod report;
 pub mod resolve;

@@ -1,6 +1,7 @@
 //! The two sides as the command line names them.
 
 use super::exit::{EVIDENCE, Failure, USAGE};
+use super::reading::Reading;
 use super::screen::shell_path;
 use crate::edge::blockdev::{BlockFile, Mode};
 use crate::edge::clock::SystemClock;
@@ -76,9 +77,9 @@ pub struct PairOptions {
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
 
-    /// Threads for reading and comparing [default: one per core, at most 8]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub threads: Option<u16>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: Reading,
 }
 
 /// A role on the command line.
@@ -124,7 +125,7 @@ impl PairOptions {
     /// Threads to use.
     #[must_use]
     pub fn threads(&self) -> usize {
-        threads(self.threads)
+        self.reading.threads()
     }
 
     /// The settings that apply to the resource.
@@ -168,12 +169,6 @@ impl PairArgs {
         }
         words
     }
-}
-
-/// One per core, at most 8: beyond that the disks are the limit.
-#[must_use]
-pub fn threads(asked: Option<u16>) -> usize {
-    asked.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from).min(8), usize::from)
 }
 
 /// Reads a policy file.
@@ -261,7 +256,11 @@ pub fn open(args: &PairArgs, mode: Mode) -> Result<OpenPair, Failure> {
             "both sides have the same name: give --name-a and --name-b different names",
         ));
     }
-    let device = |path: &Path| BlockFile::open(path, mode).map(Arc::new).map_err(Failure::evidence);
+    options.reading.step_back()?;
+    let device = |path: &Path| {
+        let opened = BlockFile::open(path, mode).map_err(Failure::evidence)?;
+        Ok(Arc::new(opened.paced(options.reading.pace())))
+    };
     let data = Pair::new(device(&args.a)?, device(&args.b)?);
     if data.a.identity() == data.b.identity() {
         return Err(Failure::usage(format!(
@@ -304,7 +303,7 @@ pub fn args_from_sources(
     sources: Pair<&Source>,
     names: &Pair<NodeName>,
     resource: &ResourceName,
-    threads: Option<u16>,
+    reading: &Reading,
 ) -> PairArgs {
     let meta = |source: &Source| match source.place {
         MetadataPlace::Internal => None,
@@ -327,7 +326,7 @@ pub fn args_from_sources(
             role_b: None,
             resource: resource.clone(),
             policy: None,
-            threads,
+            reading: reading.clone(),
         },
     }
 }

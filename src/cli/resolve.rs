@@ -8,6 +8,7 @@ use super::incident::{
 };
 use super::pair::{OpenPair, PairArgs, PairOptions, args_from_sources, open};
 use super::plan::{ChoiceArgs, Drawn, agree, draw_plan, held, no_salvage_words, show, state_dir_words};
+use super::reading::Reading;
 use super::screen::{Screen, Tone};
 use crate::edge::blockdev::Mode;
 use crate::edge::clock::SystemClock;
@@ -188,7 +189,7 @@ fn run_plan(
     match before {
         // The same command after a crash goes on where it was.
         Some(incident) if is_open(&incident) => {
-            take_up(cli, screen, desk, &incident, args.options.threads, args.choice.no_salvage)
+            take_up(cli, screen, desk, &incident, &args.options.reading, args.choice.no_salvage)
         }
         Some(Incident { id, state: IncidentState::Closed { outcome: Outcome::Healed }, .. })
             if !undone(desk, &id)? =>
@@ -209,7 +210,7 @@ fn run_plan(
             sealed.id()
         ))),
         _ => {
-            let opened = open_as_planned(sealed.plan(), args.options.threads)?;
+            let opened = open_as_planned(sealed.plan(), &args.options.reading)?;
             start(cli, args, screen, desk, &opened, sealed, Consent::Operator)
         }
     }
@@ -266,7 +267,7 @@ fn resume_one(
     };
     match found.cloned() {
         Some(incident) if is_open(&incident) => {
-            take_up(cli, screen, desk, &incident, args.options.threads, args.choice.no_salvage)
+            take_up(cli, screen, desk, &incident, &args.options.reading, args.choice.no_salvage)
         }
         Some(incident) => Err(Failure::usage(format!(
             "incident {} is over: {}",
@@ -364,7 +365,7 @@ pub(super) fn take_up(
     screen: &mut Screen,
     desk: &mut Desk,
     incident: &Incident,
-    threads: Option<u16>,
+    reading: &Reading,
     no_salvage: bool,
 ) -> Result<u8, Failure> {
     let sealed = plans::load(&*desk.store, incident.plan).map_err(Failure::internal)?;
@@ -376,7 +377,7 @@ pub(super) fn take_up(
         refuse_while_undoing(desk, &incident.id)?;
     }
     must_say_no_salvage(cli, no_salvage, sealed.plan())?;
-    let opened = open_as_planned(sealed.plan(), threads)?;
+    let opened = open_as_planned(sealed.plan(), reading)?;
     if !cli.json {
         screen.line(format!(
             "Taking up incident {} ({}).",
@@ -386,7 +387,7 @@ pub(super) fn take_up(
     }
     let progress = TerminalProgress::new();
     let store = desk.store.clone();
-    let theatre = theatre(&opened, &*store, &progress, super::pair::threads(threads));
+    let theatre = theatre(&opened, &*store, &progress, reading.threads());
     let ending = resume(
         &mut desk.journal,
         theatre,
@@ -426,9 +427,9 @@ fn sealed_of(desk: &Desk, id: &IncidentId) -> Result<SealedPlan, Failure> {
     plans::load(&*desk.store, incident.plan).map_err(Failure::internal)
 }
 
-pub(super) fn open_as_planned(plan: &Plan, threads: Option<u16>) -> Result<OpenPair, Failure> {
+pub(super) fn open_as_planned(plan: &Plan, reading: &Reading) -> Result<OpenPair, Failure> {
     let sources = plan.basis.as_ref().map(|basis| &basis.source);
-    open(&args_from_sources(sources, &plan.names, &plan.resource, threads), Mode::ReadWrite)
+    open(&args_from_sources(sources, &plan.names, &plan.resource, reading), Mode::ReadWrite)
 }
 
 pub(super) fn theatre<'w>(
