@@ -5,3 +5,4 @@ mod batch;
 pub mod compare;
 pub mod content;
 pub mod delta;
+pub mod link;

@@ -17,7 +17,7 @@ pub const STRATA: usize = 24;
 /// Counters on one level of the estimator, a byte each.
 pub const BINS: usize = 128;
 /// Longest text, in bytes.
-pub const MOST_TEXT: usize = 256;
+pub const MOST_TEXT: usize = 200;
 /// Most ranges that could not be read, in one message.
 pub const MOST_GAPS: usize = 4096;
 /// Most bytes of cells, values or hashes in one message.
@@ -73,6 +73,15 @@ pub enum Bits {
     All,
     /// One bit each, low bits first, filled up with zeros.
     Some(Vec<u8>),
+}
+
+/// The end of a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    /// The digest of the answerer's bytes in what differs.
+    pub content: [u8; 32],
+    /// Proves that both sides heard what the other said, all of it and nothing else.
+    pub seal: [u8; 16],
 }
 
 /// One message.
@@ -206,8 +215,8 @@ pub enum Message {
         rest: u128,
         /// Of all blocks that were found equal.
         equal: u128,
-        /// If both agree: the digest of the answerer's bytes in what differs.
-        content: Option<[u8; 32]>,
+        /// If both agree: the answerer's digest.
+        content: Option<Sealed>,
     },
     /// Asker: that was all.
     Bye,
@@ -376,7 +385,10 @@ impl Message {
                 out.extend(rest.to_le_bytes());
                 out.extend(equal.to_le_bytes());
                 out.push(u8::from(content.is_some()));
-                out.extend(content.iter().flatten());
+                if let Some(Sealed { content, seal }) = content {
+                    out.extend(content);
+                    out.extend(seal);
+                }
             }
             Message::Bye => out.push(20),
             Message::Abort { why } => {
@@ -448,7 +460,10 @@ impl Message {
             18 => Message::Closing { rest: from.u128()?, equal: from.u128()? },
             19 => {
                 let (rest, equal) = (from.u128()?, from.u128()?);
-                let content = if flag(from)? { Some(from.array()?) } else { None };
+                let content = match flag(from)? {
+                    true => Some(Sealed { content: from.array()?, seal: from.array()? }),
+                    false => None,
+                };
                 Message::Closed { rest, equal, content }
             }
             20 => Message::Bye,
@@ -517,8 +532,12 @@ mod tests {
             (bits, some_gaps()).prop_map(|(differs, unreadable)| Message::Verdict { differs, unreadable }),
             Just(Message::Turn),
             (any::<u128>(), any::<u128>()).prop_map(|(rest, equal)| Message::Closing { rest, equal }),
-            (any::<u128>(), any::<u128>(), any::<Option<[u8; 32]>>())
-                .prop_map(|(rest, equal, content)| Message::Closed { rest, equal, content }),
+            (any::<u128>(), any::<u128>(), any::<Option<([u8; 32], [u8; 16])>>()).prop_map(
+                |(rest, equal, content)| {
+                    let content = content.map(|(content, seal)| Sealed { content, seal });
+                    Message::Closed { rest, equal, content }
+                }
+            ),
             Just(Message::Bye),
             ".{0,40}".prop_map(|why| Message::Abort { why }),
         ]
