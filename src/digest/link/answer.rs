@@ -213,7 +213,7 @@ impl Answerer<'_> {
         let all = asked.saturating_mul(u64::from(short_width(asked))).saturating_add(asked / 8);
         // A suspect costs its place, hashes of its four blocks, and their verdict.
         let each = leaves.saturating_mul(3 + 4 * block);
-        let fold = fold_for(estimate);
+        let fold = fold_for(estimate).filter(|_| leaves <= self.options.sketch_up_to);
         let by_table = fold.map(|fold| each.saturating_add(Sketch::bytes_beyond(fold, 0, width) as u64));
         if by_table.is_some_and(|bytes| all <= bytes) || leaves > asked / 4 {
             return out.say(&Message::Direct { lost: my_lost });

@@ -40,13 +40,21 @@ pub struct LinkOptions {
     pub threads: usize,
     /// Bytes per request, rounded up to whole leaves of 16 KiB, at most 16 MiB.
     pub piece: u64,
+    /// Up to how many differing leaves to look for their places by a sketch, and beyond by the sums of chunks; at most about
+    /// 240,000. Asked of the answering side.
+    pub sketch_up_to: u64,
     /// How long to be silent at most while working: then the peer gets a sign of life.
     pub pulse: Duration,
 }
 
 impl Default for LinkOptions {
     fn default() -> Self {
-        LinkOptions { threads: threads(), piece: 512 << 10, pulse: Duration::from_secs(5) }
+        LinkOptions {
+            threads: threads(),
+            piece: 512 << 10,
+            sketch_up_to: u64::MAX,
+            pulse: Duration::from_secs(5),
+        }
     }
 }
 
