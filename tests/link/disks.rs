@@ -18,7 +18,7 @@ pub(crate) struct Fake {
     pub(crate) bytes: Vec<u8>,
     pub(crate) bad: ExtentSet,
     pub(crate) holes: ExtentSet,
-    /// Reading nothing but bytes of a hole fails the test.
+    /// Reading nothing but bytes of a hole, more than a block of them, fails the test.
     pub(crate) strict: bool,
 }
 
@@ -60,7 +60,11 @@ impl Disk for Fake {
                 got: there.saturating_sub(offset),
             });
         }
-        assert!(!self.strict || !self.holes.covers(&extent), "{extent:?} is a hole and was read");
+        // Digests of what differs read block by block, whatever it is.
+        assert!(
+            !self.strict || extent.len <= BLOCK || !self.holes.covers(&extent),
+            "{extent:?} is a hole and was read"
+        );
         buffer.copy_from_slice(&self.bytes[offset as usize..extent.end() as usize]);
         Ok(())
     }

@@ -25,6 +25,13 @@ pub use ask::{LinkCompared, Question, ask};
 pub use grid::LEAF;
 pub use talk::{FRAME, Wire};
 
+/// What `bench/link.rs` measures piece by piece. Not for other uses.
+#[doc(hidden)]
+pub mod bench {
+    pub use super::sketch::{FULL, Sketch};
+    pub use super::value::Key;
+}
+
 use super::compare::threads;
 use crate::format::wire::reconcile::WireError;
 use crate::model::side::Side;

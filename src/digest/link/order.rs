@@ -150,7 +150,9 @@ mod tests {
             };
             let work = |item: u64| {
                 // Later items are done first.
-                (0..(item % 5) * 2000).for_each(|at| drop(std::hint::black_box(at)));
+                (0..(item % 5) * 2000).for_each(|at| {
+                    std::hint::black_box(at);
+                });
                 Ok(item * 2)
             };
             in_order(threads, source, work, |result| {

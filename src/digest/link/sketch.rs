@@ -10,14 +10,15 @@
 use super::value::mix;
 
 /// Cells of one part before folding: a number with many divisors (2^5 x 3^2 x 5 x 7 x 11).
-pub(super) const FULL: u32 = 110_880;
+pub const FULL: u32 = 110_880;
 /// Parts.
 pub(super) const PARTS: usize = 3;
 /// Bits that tell a lone leaf from a mixture beyond what the index takes.
 const SPARE: u32 = 20;
 
+/// A table of the leaves of one side.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Sketch {
+pub struct Sketch {
     seeds: [u64; PARTS],
     /// Cells in each part.
     fold: u32,
@@ -27,10 +28,12 @@ pub(super) struct Sketch {
 
 /// Nothing more can be taken out, but something is left.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Stuck;
+pub struct Stuck;
 
 impl Sketch {
-    pub(super) fn new(seeds: [u64; PARTS], fold: u32) -> Self {
+    /// An empty table with `fold` cells a part.
+    #[must_use]
+    pub fn new(seeds: [u64; PARTS], fold: u32) -> Self {
         Sketch { seeds, fold, cells: vec![[0; 2]; PARTS * fold as usize] }
     }
 
@@ -55,13 +58,15 @@ impl Sketch {
         }
     }
 
-    pub(super) fn add(&mut self, index: u64, value: u128) {
+    /// Adds a leaf with its value, of which the low half counts.
+    pub fn add(&mut self, index: u64, value: u128) {
         #[allow(clippy::cast_possible_truncation)] // the low half is meant
         self.put(index, value as u64);
     }
 
     /// The table with fewer cells a part: a divisor of those it has.
-    pub(super) fn folded(&self, fold: u32) -> Sketch {
+    #[must_use]
+    pub fn folded(&self, fold: u32) -> Sketch {
         let mut out = Sketch::new(self.seeds, fold);
         for (part, cells) in self.cells.chunks(self.fold as usize).enumerate() {
             for (at, cell) in cells.iter().enumerate() {
@@ -127,7 +132,7 @@ impl Sketch {
 
     /// The leaves, of `leaves` in all, whose values differ between this table and another with as many cells, if sums are
     /// compared in their low `width` bytes.
-    pub(super) fn peel(mut self, other: &Sketch, width: u8, leaves: u64) -> Result<Vec<u64>, Stuck> {
+    pub fn peel(mut self, other: &Sketch, width: u8, leaves: u64) -> Result<Vec<u64>, Stuck> {
         let bits = 8 * u32::from(width);
         let mask = u64::MAX >> (64 - bits);
         for (mine, theirs) in self.cells.iter_mut().zip(&other.cells) {

@@ -221,6 +221,8 @@ pub(super) fn while_listening<T: Send>(
             }
         };
         if let Err(panic) = worker.join() {
+            // The listener ends when the peer answers this.
+            out.abort(&LinkError::rules("a thread panicked"));
             std::panic::resume_unwind(panic);
         }
         let heard_fault = stop.load(Ordering::Relaxed) && sent.is_ok();

@@ -11,7 +11,7 @@ const SEAL: &str = "unsplit 2026-11 comparison across a link, seal of the conver
 
 /// The key of one session, and what is derived from it. Both sides contribute, so neither a replayed message nor
 /// whoever wrote the data can choose it.
-pub(super) struct Key {
+pub struct Key {
     key: [u8; 32],
     /// Where the sketch puts things.
     pub(super) seeds: [u64; 4],
@@ -19,7 +19,7 @@ pub(super) struct Key {
 
 impl Key {
     /// From the digest of the whole question, which has 32 random bytes of the asker in it, and 32 of the answerer.
-    pub(super) fn new(asker: &[u8; 32], answerer: &[u8; 32]) -> Self {
+    pub fn new(asker: &[u8; 32], answerer: &[u8; 32]) -> Self {
         let mut hasher = Hasher::new_derive_key(CONTEXT);
         hasher.update(asker).update(answerer);
         let mut from = hasher.finalize_xof();
@@ -47,7 +47,7 @@ impl Key {
     /// of their node in the keyed BLAKE3 tree over the whole volume (so the place is part of it). `offset` is a
     /// multiple of 4 KiB, `bytes` a node of that tree: 4 or 16 KiB that start at a multiple of their length, or
     /// fewer at the volume's end. Not empty.
-    pub(super) fn value(&self, offset: u64, bytes: &[u8]) -> u128 {
+    pub fn value(&self, offset: u64, bytes: &[u8]) -> u128 {
         if is_zero(bytes) {
             return 0;
         }
