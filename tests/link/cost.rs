@@ -93,8 +93,8 @@ fn clusters(size: u64, sketch_up_to: u64) {
 
 #[test]
 fn one_percent_in_clusters() {
-    clusters(TIB / 64, u64::MAX);
-    clusters(TIB / 64, 0);
+    clusters(TIB / 256, u64::MAX);
+    clusters(TIB / 256, 0);
 }
 
 #[test]
