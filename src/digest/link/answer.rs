@@ -2,7 +2,7 @@
 
 use super::ask::{BATCH, check_chunks, check_lost, nonce, short_width};
 use super::examine::{Blocks, Subject};
-use super::grid::Grid;
+use super::grid::{Grid, LARGEST};
 use super::order::in_order;
 use super::pass::{Summary, first_pass};
 use super::sketch::{Sketch, fold_for, next_fold, width_for};
@@ -112,6 +112,9 @@ fn greet(disk: &dyn Disk, out: &mut Out<'_>, from: &mut In<'_>) -> Result<(Grid,
         more = !last;
     }
     let side = side.other();
+    if size > LARGEST {
+        return Err(LinkError::TooLarge { size });
+    }
     let end = end.max(size);
     if end > disk.size() {
         let (name, has) = (disk.name().to_owned(), disk.size());
@@ -274,7 +277,7 @@ impl Answerer<'_> {
                 .collect();
             Ok(Message::Verdict { differs: to_bits(&differs), unreadable: Vec::new() })
         };
-        self.batches(Level::Leaves, first, work, |verdict| Ok(verdict), out, from)
+        self.batches(Level::Leaves, first, work, Ok, out, from)
     }
 
     /// Compares blocks, batch by batch, and then the sums. The result: what was found, if the sums agree, and the

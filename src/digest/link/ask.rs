@@ -1,7 +1,7 @@
 //! The asking side.
 
 use super::examine::{Blocks, Subject};
-use super::grid::{Grid, in_leaves, in_units};
+use super::grid::{Grid, LARGEST, in_leaves, in_units};
 use super::order::{in_order, lock};
 use super::pass::{Summary, first_pass};
 use super::sketch::{Sketch, next_fold};
@@ -97,6 +97,9 @@ impl Asker<'_> {
         if end > self.disk.size() {
             let (disk, has) = (self.disk.name().to_owned(), self.disk.size());
             return Err(LinkError::Outside { side: *side, disk, has, end });
+        }
+        if *size > LARGEST {
+            return Err(LinkError::TooLarge { size: *size });
         }
         let grid = Grid::new(*size, scope);
         let key = self.greet(&grid, end, out, from)?;

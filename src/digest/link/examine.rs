@@ -82,7 +82,9 @@ impl Subject<'_> {
         let hole = matches!(self.disk.stretch(block.start), Stretch::Hole(until) if until >= block.end());
         #[allow(clippy::cast_possible_truncation)] // at most a block
         let bytes = &mut buffer.as_mut_slice()[..block.len as usize];
-        let value = match if hole { Ok(bytes.fill(0)) } else { self.disk.read_at(block.start, bytes) } {
+        bytes.fill(0);
+        let read = if hole { Ok(()) } else { self.disk.read_at(block.start, bytes) };
+        let value = match read {
             Ok(()) => Some(self.key.value(block.start, bytes)),
             Err(fault) => {
                 let why = reason(&fault);

@@ -7,6 +7,8 @@ use crate::model::size::BLOCK;
 /// Bytes of a leaf: 16 BLAKE3 chunks, so that the widest vector units are full, and no more, because a suspect leaf is
 /// read again block by block.
 pub const LEAF: u64 = 16 << 10;
+/// The largest volume, in bytes: the hashes of one chunk's leaves must fit into one message.
+pub(super) const LARGEST: u64 = 256 << 40;
 /// Least bytes of a chunk.
 const LEAST_CHUNK: u64 = 1 << 20;
 /// Most chunks: their sums take 16 bytes each.

@@ -90,6 +90,12 @@ pub enum LinkError {
         /// First byte behind what was to be compared.
         end: u64,
     },
+    /// The volume is larger than this protocol is made for.
+    #[error("a volume of {size} bytes is larger than the 256 TiB that can be compared across a link")]
+    TooLarge {
+        /// Its size in bytes.
+        size: u64,
+    },
     /// The link failed, or the peer behind it.
     #[error("the comparison was cut off")]
     Channel(#[from] ChannelFault),

@@ -205,7 +205,7 @@ pub(super) fn fold_for(estimate: f64) -> Option<u32> {
     // At large numbers 1.23 cells a leaf suffice, and the estimate's spread of 6 % asks for as much again; small tables
     // fail by chance much earlier.
     let cells = estimate * 1.40 + 3.0 * estimate.sqrt() + 18.0;
-    (1..=FULL).find(|fold| FULL % fold == 0 && f64::from(*fold) * PARTS as f64 >= cells)
+    (1..=FULL).find(|fold| FULL.is_multiple_of(*fold) && f64::from(*fold) * PARTS as f64 >= cells)
 }
 
 /// The next larger table to complete one to.
