@@ -12,3 +12,4 @@ pub mod policy;
 pub mod qcow2;
 pub mod ranges;
 pub mod signature;
+pub mod wire;

@@ -1,0 +1,6 @@
+//! What two agents say to each other, as bytes. Everything read here was written by somebody else: lengths, counts and
+//! orders are checked before memory is reserved for them.
+
+mod cursor;
+pub mod reconcile;
+pub mod runs;
