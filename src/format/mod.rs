@@ -2,6 +2,7 @@
 //! by an unchecked length; each has a fuzz target.
 
 pub mod drbdmeta;
+pub mod drbdnl;
 pub mod gpt;
 pub mod journal;
 pub mod lvm2;
