@@ -83,6 +83,9 @@ pub const GENL_CMD_CAP_DO: u32 = 2;
 /// A command answers dumps.
 pub const GENL_CMD_CAP_DUMP: u32 = 4;
 
+/// Flag of `recvfrom`: say how long the datagram was, even if it did not fit.
+pub const MSG_TRUNC: i32 = 0x20;
+
 /// errno: not allowed.
 pub const EPERM: i32 = 1;
 /// errno: no such family.
