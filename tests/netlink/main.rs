@@ -2,6 +2,7 @@
 //! same moment; the reader and the watch over replayed answers; the controller of this machine's kernel.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+#![allow(missing_docs, unreachable_pub)]
 
 mod captures;
 mod dmesg;

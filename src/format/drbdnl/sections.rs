@@ -11,10 +11,10 @@ use crate::model::drbd_live::object::{
 };
 use crate::model::drbd_live::report::{Context, Notice};
 use crate::model::drbd_live::words::{MetaIndex, Quorum, Word};
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use drbd_sys::netlink::attribute::{self as nest, Kind};
 use drbd_sys::netlink::{generic as sys, options, state, word};
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 fn worded<W: Word>(number: u32, table: &[(u32, &'static str)]) -> W {
     W::of(word(table, number), number)

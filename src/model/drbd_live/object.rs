@@ -7,7 +7,8 @@ use super::words::{
 };
 use crate::model::drbd::GenerationUuid;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+// Addresses are plain data; sockets, the outside, are in `std` only.
+use core::net::SocketAddr;
 
 /// An end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
