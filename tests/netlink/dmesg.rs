@@ -38,7 +38,7 @@ fn handlers_follow_the_log() {
         let told: Vec<(String, NoticeKind)> = node
             .reports("events.bin")
             .iter()
-            .filter_map(|report| Some((report.helper.as_ref()?.name.clone()?, report.notice?.kind)))
+            .filter_map(|report| Some((report.handler.as_ref()?.name.clone()?, report.notice?.kind)))
             .collect();
         let log = node.text("dmesg.txt");
         let logged: Vec<(String, NoticeKind)> = log

@@ -72,7 +72,7 @@ fn read_nest(report: &mut Report, number: u16, fields: &Fields<'_>) {
             report.peer_device_statistics = Some(section::peer_device_statistics(fields, generation));
         }
         nest::notification_header::NEST => report.notice = section::notice(fields),
-        nest::helper::NEST => report.helper = Some(section::helper(fields)),
+        nest::helper::NEST => report.handler = Some(section::handler(fields)),
         nest::peer_device_conf::NEST => {
             report.peer_device_options = Some(section::settings(fields, number, generation));
         }

@@ -5,7 +5,7 @@ use super::{array, ne16, ne32};
 use crate::model::drbd::GenerationUuid;
 use crate::model::drbd_live::Generation;
 use crate::model::drbd_live::object::{
-    Address, ConnectionInfo, ConnectionStatistics, DeviceInfo, DeviceStatistics, DiskOptions, Helper,
+    Address, ConnectionInfo, ConnectionStatistics, DeviceInfo, DeviceStatistics, DiskOptions, Handler,
     NetOptions, Packed84, Path, PeerDeviceInfo, PeerDeviceStatistics, ResourceInfo, ResourceOptions,
     ResourceStatistics, Setting, State84, Value,
 };
@@ -214,8 +214,8 @@ pub(super) fn state84(fields: &Fields<'_>, generation: Generation) -> State84 {
         flags: fields.u32(n::DISK_FLAGS),
         bits_total: fields.u64(n::BITS_TOTAL),
         bits_out_of_sync: fields.u64(n::BITS_OOS),
-        helper: fields.text(n::HELPER),
-        helper_exit_code: fields.u32(n::HELPER_EXIT_CODE),
+        handler: fields.text(n::HELPER),
+        handler_exit_code: fields.u32(n::HELPER_EXIT_CODE),
         others: rest(fields, n::NEST, generation),
     }
 }
@@ -321,8 +321,8 @@ pub(super) fn notice(fields: &Fields<'_>) -> Option<Notice> {
     Some(Notice { kind, continues: number & state::CONTINUES != 0 })
 }
 
-pub(super) fn helper(fields: &Fields<'_>) -> Helper {
-    Helper { name: fields.text(nest::helper::HELPER_NAME), status: fields.u32(nest::helper::HELPER_STATUS) }
+pub(super) fn handler(fields: &Fields<'_>) -> Handler {
+    Handler { name: fields.text(nest::helper::HELPER_NAME), status: fields.u32(nest::helper::HELPER_STATUS) }
 }
 
 /// All paths of a connection stand in one nest, the two ends of each after each other.

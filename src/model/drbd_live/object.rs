@@ -296,9 +296,9 @@ pub struct State84 {
     /// With a disk: how many of them are marked.
     pub bits_out_of_sync: Option<u64>,
     /// A handler that is called or has ended.
-    pub helper: Option<String>,
+    pub handler: Option<String>,
     /// What it ended with.
-    pub helper_exit_code: Option<u32>,
+    pub handler_exit_code: Option<u32>,
     /// Counters, by the names of DRBD's structures.
     pub others: Vec<Setting>,
 }
@@ -336,7 +336,7 @@ pub struct Packed84 {
 
 /// A handler that the kernel calls.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Helper {
+pub struct Handler {
     /// Its name, such as `initial-split-brain`.
     pub name: Option<String>,
     /// What it ended with, as the kernel sends it.

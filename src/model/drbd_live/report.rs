@@ -2,7 +2,7 @@
 
 use super::Generation;
 use super::object::{
-    Address, ConnectionInfo, ConnectionStatistics, DeviceInfo, DeviceStatistics, DiskOptions, Helper,
+    Address, ConnectionInfo, ConnectionStatistics, DeviceInfo, DeviceStatistics, DiskOptions, Handler,
     NetOptions, Path, PeerDeviceInfo, PeerDeviceStatistics, ResourceInfo, ResourceOptions,
     ResourceStatistics, Setting, State84,
 };
@@ -94,7 +94,7 @@ pub struct Report {
     /// 9: whether the path in the context is in use.
     pub path_established: Option<bool>,
     /// A handler that is called or has ended.
-    pub helper: Option<Helper>,
+    pub handler: Option<Handler>,
     /// 8.4: everything of a device in one.
     pub state84: Option<State84>,
     /// 9: the resource's new name.
@@ -137,7 +137,7 @@ impl Report {
             peer_device: None,
             peer_device_statistics: None,
             path_established: None,
-            helper: None,
+            handler: None,
             state84: None,
             renamed_to: None,
             info: Vec::new(),

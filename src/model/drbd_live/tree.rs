@@ -150,7 +150,7 @@ impl Live {
     /// Takes in one report. Handlers' calls are events, not state, and change nothing here.
     pub fn take(&mut self, report: &Report, how: Take) {
         let Some(name) = &report.context.resource else { return };
-        if report.helper.is_some() {
+        if report.handler.is_some() {
             return;
         }
         let kind = report.notice.map(|notice| notice.kind);
