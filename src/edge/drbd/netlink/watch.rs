@@ -100,11 +100,12 @@ impl<O: Open> Watch<O> {
     /// [`NetlinkError`]. The watch can be asked again; what could not be read is read anew then.
     pub fn next(&mut self, until: Instant) -> Result<Option<Heard>, NetlinkError> {
         loop {
-            if let Some(why) = self.due.clone() {
-                return self.look(why).map(Some);
-            }
+            // First what came before the loss: a handler's call is in no snapshot.
             if let Some(heard) = self.heard.pop_front() {
                 return Ok(Some(heard));
+            }
+            if let Some(why) = self.due.clone() {
+                return self.look(why).map(Some);
             }
             let Some(ears) = self.ears.as_mut() else {
                 self.due = Some(Why::Start);
@@ -113,27 +114,24 @@ impl<O: Open> Watch<O> {
             match ears.receive(until) {
                 Ok(datagram) => self.hear(&datagram),
                 Err(WireFault::TimedOut) => return Ok(None),
-                Err(WireFault::Lost) => self.again(Why::Lost),
+                Err(WireFault::Lost) => self.due = Some(Why::Lost),
                 Err(WireFault::Io(error)) => {
                     self.ears = None;
-                    self.again(Why::Lost);
+                    self.due = Some(Why::Lost);
                     return Err(NetlinkError::Io(error));
                 }
             }
         }
     }
 
-    /// What was heard but not delivered is part of what is read anew.
-    fn again(&mut self, why: Why) {
-        self.heard.clear();
-        self.due = Some(why);
-    }
-
     /// Listens, then reads everything. In this order nothing falls between.
     fn look(&mut self, why: Why) -> Result<Heard, NetlinkError> {
         self.listen()?;
-        for _ in 0..self.reader.limits().rounds {
+        // A gap is counted once; after anything else the numbers may go on anywhere.
+        if !matches!(why, Why::Gap { .. }) {
             self.expected = [None; 2];
+        }
+        for _ in 0..self.reader.limits().rounds {
             match self.join().and_then(|()| self.reader.snapshot_of()) {
                 Ok((live, family)) if self.module.is_some_and(|module| module.id == family.id) => {
                     self.due = None;
@@ -177,7 +175,11 @@ impl<O: Open> Watch<O> {
         let joined = self.ears.as_mut().map_or(Ok(()), |ears| ears.join(group));
         match joined {
             Ok(()) => {
-                self.module = Some(Module { id: family.id, generation });
+                let module = Some(Module { id: family.id, generation });
+                if self.module != module {
+                    self.expected = [None; 2];
+                    self.module = module;
+                }
                 Ok(())
             }
             // The group went with its module since it was looked up.
@@ -193,7 +195,7 @@ impl<O: Open> Watch<O> {
         for frame in frames(datagram) {
             let taken = frame.and_then(|frame| self.take(&frame));
             if let Err(error) = taken {
-                self.again(Why::Damaged(error));
+                self.due = Some(Why::Damaged(error));
             }
             if self.due.is_some() {
                 return;
@@ -203,9 +205,9 @@ impl<O: Open> Watch<O> {
 
     fn take(&mut self, frame: &Frame<'_>) -> Result<(), FramingError> {
         match frame.control() {
-            Control::Overrun => self.again(Why::Lost),
+            Control::Overrun => self.due = Some(Why::Lost),
             Control::Payload if frame.family == sys::GENL_ID_CTRL => match announcement(frame.body)? {
-                Announcement::Here(family) if family.name == drbd::FAMILY => self.again(Why::Loaded),
+                Announcement::Here(family) if family.name == drbd::FAMILY => self.due = Some(Why::Loaded),
                 Announcement::Gone(family) if family.name == drbd::FAMILY => {
                     self.module = None;
                     self.heard.push_back(Heard::NotLoaded);
@@ -217,9 +219,10 @@ impl<O: Open> Watch<O> {
                     return Ok(());
                 };
                 let report = report::read(module.generation, frame.sequence, frame.body)?;
-                match self.missing(&report) {
-                    0 => self.heard.push_back(Heard::Report(Box::new(report))),
-                    missing => self.again(Why::Gap { missing }),
+                let missing = self.missing(&report);
+                self.heard.push_back(Heard::Report(Box::new(report)));
+                if missing > 0 {
+                    self.due = Some(Why::Gap { missing });
                 }
             }
             _ => {}
