@@ -34,6 +34,17 @@ for head in DATA.glob("lvm/*.bin"):
     if text > 0:
         start = bytes_.rfind(b"\0", 0, text) + 1
         seed("lvm2", head.name + ".text", bytes_[start:].split(b"\0")[0])
+for capture in DATA.glob("drbdnl/*/*.bin"):
+    node, bytes_ = capture.parent.name, capture.read_bytes()
+    generation = 0 if node.startswith("drbd84") else 1
+    for how in (0, 4):
+        seed("drbd_netlink", f"{node}-{capture.stem}-{how}", bytes([generation | how]) + bytes_)
+    # Single messages mutate better than long runs.
+    at = 0
+    while at + 16 <= len(bytes_):
+        length = struct.unpack_from("=I", bytes_, at)[0]
+        seed("drbd_netlink", f"{node}-{capture.stem}-at{at}", bytes([generation]) + bytes_[at:at + length])
+        at += (length + 3) & ~3
 for policy in (ROOT.parent / "policies").glob("**/*.toml"):
     seed("policy", policy.name, policy.read_bytes())
 seed("ranges", "some", b"# ranges\n0 4096\n0x2000 0x1000 # hex\n4096 1\n")
