@@ -99,8 +99,8 @@ rejoin() {
 down() { both "drbdadm down r0"; }
 
 # make_split_brain: a fresh resource with something in it, then both sides write, and the kernel refuses to connect them.
-# What is where afterwards: BASE on both, then A on node 1, B on node 2, for every volume.
-BASE=base:0-199,4000-4099
+# What is where afterwards: COMMON on both, then A on node 1, B on node 2, for every volume.
+COMMON=base:0-199,4000-4099
 A=a:100-149,6000-6063
 B=b:140-189,7000-7063
 make_split_brain() {
@@ -108,7 +108,7 @@ make_split_brain() {
   drbd_fresh "${1:-}"
   on 1 "drbdadm primary r0"
   COUNT=$(blocks 1)
-  for ((v = 0; v < VOLUMES; v++)); do writes 1 "$v" "${BASE%%:*}" "${BASE#*:}"; done
+  for ((v = 0; v < VOLUMES; v++)); do writes 1 "$v" "${COMMON%%:*}" "${COMMON#*:}"; done
   on 1 "drbdadm secondary r0"
   split
   for ((v = 0; v < VOLUMES; v++)); do

@@ -10,22 +10,22 @@ healing() {
   down
   bring_together
   unsplit_on 1 1 --state-dir "$dir" diff "$SIDE_A" "$SIDE_B"
-  unsplit_on 1 0 --state-dir "$dir" plan "$SIDE_A" "$SIDE_B" --keep "$keep"
-  holds 1 "$SIDE_A" "$COUNT" "$BASE" "$A"
-  holds 1 "$SIDE_B" "$COUNT" "$BASE" "$B"
+  unsplit_on 1 1 --state-dir "$dir" plan "$SIDE_A" "$SIDE_B" --keep "$keep"
+  holds 1 "$SIDE_A" "$COUNT" "$COMMON" "$A"
+  holds 1 "$SIDE_B" "$COUNT" "$COMMON" "$B"
   unsplit_on 1 0 --state-dir "$dir" resolve "$SIDE_A" "$SIDE_B" --keep "$keep" --yes
-  holds 1 "$SIDE_A" "$COUNT" "$BASE" "$kept"
-  holds 1 "$SIDE_B" "$COUNT" "$BASE" "$kept"
+  holds 1 "$SIDE_A" "$COUNT" "$COMMON" "$kept"
+  holds 1 "$SIDE_B" "$COUNT" "$COMMON" "$kept"
   unsplit_on 1 0 --state-dir "$dir" salvage verify
-  salvage_holds "$dir" "$survivor" "$BASE" "$lost"
+  salvage_holds "$dir" "$survivor" "$COMMON" "$lost"
   bring_back
   connected_without_resync
   say "the kernel took both sides as equal; undo"
   down
   bring_together
   unsplit_on 1 0 --state-dir "$dir" undo --yes
-  holds 1 "$SIDE_A" "$COUNT" "$BASE" "$A"
-  holds 1 "$SIDE_B" "$COUNT" "$BASE" "$B"
+  holds 1 "$SIDE_A" "$COUNT" "$COMMON" "$A"
+  holds 1 "$SIDE_B" "$COUNT" "$COMMON" "$B"
   bring_back
   both_alone
   kernel_said 1 "Split-Brain detected"

@@ -21,7 +21,7 @@ scenario() {
     if [ "$record" -gt 60 ]; then break; fi
     case " ${UNSPLIT_LAB_RECORDS:-$record} " in *" $record "*) ;; *) continue ;; esac
     on 1 "rm -rf /var/lib/unsplit && dd if=/root/before/a of=$SIDE_A bs=1M oflag=direct status=none && dd if=/root/before/b of=$SIDE_B bs=1M oflag=direct status=none && blockdev --flushbufs $SIDE_A $SIDE_B && sync"
-    unsplit_on 1 0 plan "$SIDE_A" "$SIDE_B" --keep a
+    unsplit_on 1 1 plan "$SIDE_A" "$SIDE_B" --keep a
     plan=$(on 1 "ls /var/lib/unsplit/plans" < /dev/null)
     plan=${plan%.json}
     status=0
@@ -35,14 +35,14 @@ scenario() {
     [ "$status" = 0 ] || die "the cut after record $record failed"
     node_on 1
     on 1 "wc -l < /var/lib/unsplit/journal | grep -qx $record" < /dev/null || die "the journal has not $record lines: $(on 1 'cat /var/lib/unsplit/journal' < /dev/null)"
-    holds 1 "$SIDE_A" "$COUNT" "$BASE" "$A"
-    on 1 "pattern either $SIDE_B $COUNT $BASE $A -- $BASE $B" < /dev/null
+    holds 1 "$SIDE_A" "$COUNT" "$COMMON" "$A"
+    on 1 "pattern either $SIDE_B $COUNT $COMMON $A -- $COMMON $B" < /dev/null
     unsplit_on 1 0 resolve --plan "$plan"
     say "cut after record $record: resumed"
-    holds 1 "$SIDE_A" "$COUNT" "$BASE" "$A"
-    holds 1 "$SIDE_B" "$COUNT" "$BASE" "$A"
+    holds 1 "$SIDE_A" "$COUNT" "$COMMON" "$A"
+    holds 1 "$SIDE_B" "$COUNT" "$COMMON" "$A"
     unsplit_on 1 0 salvage verify
-    salvage_holds /var/lib/unsplit n1v0 "$BASE" "$B"
+    salvage_holds /var/lib/unsplit n1v0 "$COMMON" "$B"
   done
   node_on 2
   for n in 1 2; do drbd_again "$n"; done

@@ -5,8 +5,8 @@
 scenario() {
   nodes_on 1 2
   make_split_brain
-  holds 1 /dev/drbd0 "$COUNT" "$BASE" "$A"
-  holds 2 /dev/drbd0 "$COUNT" "$BASE" "$B"
+  holds 1 /dev/drbd0 "$COUNT" "$COMMON" "$A"
+  holds 2 /dev/drbd0 "$COUNT" "$COMMON" "$B"
   state 1
   state 2
   rm -rf "$LAB/evidence/split-brain-$GENERATION"
