@@ -35,7 +35,7 @@ salvage_holds() {
   mkdir "$folder"
   on 1 "cd $1/salvage && tar -cf - \"\$(ls -t | head -1)\"" < /dev/null | tar -x --strip-components=1 -C "$folder"
   qemu-img rebase -u -F raw -b "$I/disks/$2.img" "$folder/victim-data.qcow2"
-  qemu-img convert -O raw "$folder/victim-data.qcow2" "$folder/victim.raw"
+  qemu-img convert -U -O raw "$folder/victim-data.qcow2" "$folder/victim.raw"
   shift 2
   "$LAB_SOURCE/guest/pattern" check "$folder/victim.raw" "$COUNT" "$@"
 }
