@@ -23,7 +23,7 @@ healing() {
   say "the kernel took both sides as equal; undo"
   down
   bring_together
-  unsplit_on 1 0 --state-dir "$dir" undo --yes
+  unsplit_on 1 0 --state-dir "$dir" undo
   holds 1 "$SIDE_A" "$COUNT" "$COMMON" "$A"
   holds 1 "$SIDE_B" "$COUNT" "$COMMON" "$B"
   bring_back
