@@ -46,7 +46,8 @@ cluster_fencing() {
   {
     echo "property stonith-enabled=true stonith-action=off no-quorum-policy=ignore"
     for n in 1 2; do
-      echo "primitive fence$n stonith:fence_ipmilan params ip=10.0.2.2 ipport=$((BASE + 4 + n)) username=$BMC_USER password=$BMC_PASSWORD lanplus=1 cipher=3 pcmk_host_list=node$n pcmk_delay_base=$((n == 1 ? 15 : 0)) op monitor interval=0"
+      echo "primitive fence$n stonith:fence_ipmilan params ip=10.0.2.2 ipport=$((BASE + 4 + n)) username=$BMC_USER" \
+        "password=$BMC_PASSWORD lanplus=1 cipher=3 pcmk_host_list=node$n pcmk_delay_base=$((n == 1 ? 15 : 0)) op monitor interval=0"
       echo "location not-own$n fence$n -inf: node$n"
     done
     echo commit

@@ -5,7 +5,8 @@
 drbd_configure() {
   local n v text hosts=()
   text="resource r0 {
-  net { protocol C; allow-two-primaries yes; after-sb-0pri disconnect; after-sb-1pri disconnect; after-sb-2pri disconnect; verify-alg md5; ping-int 2; timeout 20; connect-int 3; ${1:-} }
+  net { protocol C; allow-two-primaries yes; verify-alg md5; ping-int 2; timeout 20; connect-int 3;
+    after-sb-0pri disconnect; after-sb-1pri disconnect; after-sb-2pri disconnect; ${1:-} }
   disk { c-plan-ahead 0; resync-rate 200M; }"
   for ((n = 1; n <= NODES; n++)); do
     hosts+=("node$n")
@@ -29,9 +30,10 @@ drbd_configure() {
 drbd_again() { on "$1" "load-drbd $GENERATION" < /dev/null; }
 
 drbd_create() {
-  local n
+  local n peers=""
+  [ "$GENERATION" = 8.4 ] || peers=--max-peers=$((NODES - 1))
   for ((n = 1; n <= NODES; n++)); do
-    on "$n" "drbdadm create-md --force $([ "$GENERATION" = 8.4 ] || echo "--max-peers=$((NODES > 2 ? NODES - 1 : 1))") r0 > /tmp/create-md 2>&1 || { cat /tmp/create-md; exit 1; }; drbdadm up r0" < /dev/null
+    on "$n" "drbdadm create-md --force $peers r0 > /tmp/create-md 2>&1 || { cat /tmp/create-md; exit 1; }; drbdadm up r0" < /dev/null
   done
 }
 

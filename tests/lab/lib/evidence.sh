@@ -12,7 +12,8 @@ evidence() {
       continue
     fi
     mkdir -p "$folder/node$n"
-    LIMIT=60 on "$n" "gather" < /dev/null 2> "$folder/node$n/gather.errors" | tar -x -C "$folder/node$n" 2> /dev/null || echo "could not be asked" >> "$folder/node$n/gather.errors"
+    LIMIT=60 on "$n" "gather" < /dev/null 2> "$folder/node$n/gather.errors" | tar -x -C "$folder/node$n" 2> /dev/null ||
+      echo "could not be asked" >> "$folder/node$n/gather.errors"
   done
   # The disks as they are: small, sparse, and the best evidence there is.
   mkdir -p "$folder/disks"

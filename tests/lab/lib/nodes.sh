@@ -140,7 +140,8 @@ node_answers() {
   node_runs "$1" || die "QEMU of node $1 ended: $(tail -3 "$I/qemu$1.log")"
   grep -q LABREADY "$I/console$1.log" 2>/dev/null || return 1
   # One connection for all commands: a handshake under emulation takes a second.
-  timeout 30 ssh -q -f -N -M "${SSH[@]}" -S "$SOCKETS/ssh$1" -p "$((BASE + $1))" root@127.0.0.1 > /dev/null 2>&1 < /dev/null 7>&- 8>&-
+  timeout 30 ssh -q -f -N -M "${SSH[@]}" -S "$SOCKETS/ssh$1" -p "$((BASE + $1))" root@127.0.0.1 \
+    > /dev/null 2>&1 < /dev/null 7>&- 8>&-
 }
 
 SSH=(-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=10 -o ServerAliveInterval=10 -o ServerAliveCountMax=6 -i "$BUILT/id")

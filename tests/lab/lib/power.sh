@@ -7,7 +7,8 @@ cut_after() { (sleep "$2"; node_cut "$1") & }
 # cut_when N SECONDS CONDITION: cuts the node's power as soon as a shell condition holds on it; looked at every 20 ms there.
 cut_when() {
   local n=$1 limit=$2 condition=$3
-  LIMIT=$((limit + 5)) on "$n" "end=\$((\$(date +%s) + $limit)); until { $condition; } > /dev/null 2>&1; do [ \$(date +%s) -lt \$end ] || exit 9; sleep 0.02; done" < /dev/null ||
+  LIMIT=$((limit + 5)) on "$n" "end=\$((\$(date +%s) + $limit)); until { $condition; } > /dev/null 2>&1; do
+    [ \$(date +%s) -lt \$end ] || exit 9; sleep 0.02; done" < /dev/null ||
     { complain "node $n: within $limit s this did not hold: $condition"; return 1; }
   node_cut "$n"
 }

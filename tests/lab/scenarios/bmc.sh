@@ -10,7 +10,15 @@ scenario() {
   fence 2 status
   before=$(on 2 "cat /proc/sys/kernel/random/boot_id" < /dev/null)
   say "node 1 fences node 2, through the network"
-  on 1 "printf '%s\n' action=off ip=10.0.2.2 ipport=$((BASE + 6)) username=$BMC_USER password=$BMC_PASSWORD lanplus=1 cipher=3 | fence_ipmilan" < /dev/null
+  on 1 fence_ipmilan << WORDS
+action=off
+ip=10.0.2.2
+ipport=$((BASE + 6))
+username=$BMC_USER
+password=$BMC_PASSWORD
+lanplus=1
+cipher=3
+WORDS
   node_is_off 2
   node_runs 1
   status=0

@@ -18,4 +18,4 @@ scenario() {
   until_true 60 "Pacemaker's history to hold it" fencing_recorded
   LIMIT=30 on 1 "stonith_admin --history node2 --verbose" < /dev/null
 }
-fencing_recorded() { on 1 "stonith_admin --history node2 --verbose" < /dev/null | grep -q "was able to turn off node node2\|off.*node2.*success\|node1.*turned.*off.*node2"; }
+fencing_recorded() { on 1 "stonith_admin --history node2 --verbose" < /dev/null | grep -qE "turn(ed)? off (node )?node2"; }

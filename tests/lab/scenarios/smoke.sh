@@ -22,5 +22,6 @@ scenario() {
   fails holds 1 /dev/disk/by-id/virtio-n1v0 "$count" first:0-15,100,8000 second:10-19
   fails holds 1 /dev/disk/by-id/virtio-n1v0 "$count" first:0-15,100,8000 second:10-21
   # ZFS is there, too.
-  on 1 "modprobe zfs && zpool create -f pool /dev/disk/by-id/virtio-n1pool && zfs create pool/data && zfs snapshot pool/data@one && zfs list -Hpo name -t snapshot"
+  on 1 "modprobe zfs && zpool create -f pool /dev/disk/by-id/virtio-n1pool && zfs create pool/data && zfs snapshot pool/data@one"
+  [ "$(on 1 "zfs list -Hpo name -t snapshot")" = pool/data@one ]
 }
