@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # What: fence_ipmilan really switches a node off and on; a BMC without power does not answer
 # DRBD: 8.4
+# Limit: 600
 
 scenario() {
   local before after
@@ -10,7 +11,7 @@ scenario() {
   fence 2 status
   before=$(on 2 "cat /proc/sys/kernel/random/boot_id" < /dev/null)
   say "node 1 fences node 2, through the network"
-  on 1 fence_ipmilan << WORDS
+  on 1 "PYTHONWARNINGS=ignore fence_ipmilan" << WORDS
 action=off
 ip=10.0.2.2
 ipport=$((BASE + 6))
@@ -26,7 +27,7 @@ WORDS
   [ "$status" = 2 ] || die "status of a node that is off: $status instead of 2"
   say "on again"
   fence 2 on
-  until_true 120 "node 2 to boot" has_booted
+  until_true 240 "node 2 to boot" has_booted
   after=$(on 2 "cat /proc/sys/kernel/random/boot_id" < /dev/null)
   [ "$before" != "$after" ] || die "it is the same boot"
   fence 2 status
