@@ -69,7 +69,9 @@ lab_close() {
     rm -f "$file"
   done
   for n in 1 2 3; do
-    (flock -w 60 7 || true; node_cut "$n") 7> "$I/node$n.lock"
+    # Once at once, which ends whoever waits for it to come up; and again when nobody else switches it any more.
+    node_cut "$n" || true
+    (flock -w 30 7 || true; node_cut "$n") 7> "$I/node$n.lock"
   done
   rm -rf "$SOCKETS" "$I/env"
 }
