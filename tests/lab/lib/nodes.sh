@@ -134,7 +134,7 @@ node_start() {
   echo $! > "$I/node$n.pid"
   # Until QEMU has replaced the shell, the process is not yet known as ours.
   until_true 10 "QEMU of node $n to start ($I/qemu$n.log)" node_runs "$n"
-  until_true "${BOOT_LIMIT:-180}" "node $n to come up (console: $I/console$n.log, QEMU: $I/qemu$n.log)" node_answers "$n"
+  until_true "${BOOT_LIMIT:-300}" "node $n to come up (console: $I/console$n.log, QEMU: $I/qemu$n.log)" node_answers "$n"
   say "node $n is up, $((SECONDS - began)) s"
 }
 

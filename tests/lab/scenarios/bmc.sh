@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What: fence_ipmilan really switches a node off and on; a BMC without power does not answer
 # DRBD: 8.4
-# Limit: 600
+# Limit: 900
 
 scenario() {
   local before after

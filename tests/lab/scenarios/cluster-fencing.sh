@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What: corosync loses the link, Pacemaker of node 1 fences node 2 through its BMC, and its history says so
 # DRBD: 8.4
-# Limit: 600
+# Limit: 900
 
 scenario() {
   nodes_on 1 2

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What: the lab's own faults do what they say: slow and cut links, ssh that hangs or dies, power cuts at a moment
 # DRBD: 8.4
-# Limit: 600
+# Limit: 900
 
 scenario() {
   local began session

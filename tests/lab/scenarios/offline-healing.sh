@@ -2,7 +2,7 @@
 # What: both down, disks in one node, unsplit heals either way; undo brings the split brain back; the kernel agrees each time
 # DRBD: 8.4 9
 # Needs: unsplit
-# Limit: 900
+# Limit: 1200
 
 heal() {
   local keep=$1 kept=$2 lost=$3 survivor=$4

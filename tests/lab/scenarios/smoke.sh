@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What: both nodes come up, sync, and what one writes the other has
 # DRBD: 8.4 9
-# Limit: 600
+# Limit: 900
 
 scenario() {
   nodes_on 1 2

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What: the link is cut, both sides write as Primary; when it is back, the kernel says split brain and stands alone on both
 # DRBD: 8.4 9
-# Limit: 600
+# Limit: 900
 
 scenario() {
   nodes_on 1 2

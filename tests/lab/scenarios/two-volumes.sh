@@ -2,7 +2,7 @@
 # What: a resource with two volumes, healed with opposite survivors
 # DRBD: 8.4 9
 # Needs: unsplit
-# Limit: 600
+# Limit: 1200
 
 export VOLUMES=2
 
