@@ -213,7 +213,10 @@ fn same_place(plan: &Plan, side: Side, replica: &dyn Replica) -> Result<(), Stal
     let words = |source: &crate::model::evidence::Source| {
         format!(
             "{} ({} bytes, metadata {} at byte {})",
-            source.data, source.data_size, source.place, source.superblock_at
+            source.place_words(),
+            source.data_size,
+            source.place,
+            source.superblock_at
         )
     };
     Err(Stale::Elsewhere { side, was: words(was), is: words(&is) })

@@ -10,3 +10,4 @@ pub mod mbr;
 pub mod policy;
 pub mod qcow2;
 pub mod signature;
+pub mod wire;

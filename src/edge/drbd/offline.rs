@@ -49,7 +49,7 @@ impl OfflineReplica {
         role: Option<Role>,
     ) -> Result<Self, ObserveError> {
         let all = [Some(Arc::clone(&data)), metadata.clone()].into_iter().flatten().collect();
-        let claimant = Box::new(Devices { all });
+        let claimant = Box::new(Devices::new(all));
         let metadata = metadata.map(|metadata| metadata as Arc<dyn DiskMut>);
         Self::over(name, data, metadata, place, role, claimant)
     }
@@ -172,9 +172,17 @@ impl Patient for OfflineReplica {
     }
 }
 
-/// The devices of one side.
-struct Devices {
+/// The devices of one side, all of them claimed together.
+pub struct Devices {
     all: Vec<Arc<BlockFile>>,
+}
+
+impl Devices {
+    /// These.
+    #[must_use]
+    pub fn new(all: Vec<Arc<BlockFile>>) -> Devices {
+        Devices { all }
+    }
 }
 
 impl Claimant for Devices {
