@@ -8,6 +8,7 @@ use crate::edge::drbd::offline::OfflineReplica;
 use crate::edge::layout::read_layout_within;
 use crate::edge::peer::{PeerSpec, RemoteReplica};
 use crate::edge::terminal::TerminalProgress;
+use crate::engine::executor::{Ending, Obstacle};
 use crate::engine::inquiry::{InquiryError, Sight, diff, look, side_words};
 use crate::format::policy as policy_format;
 use crate::judge::policy::Policy;
@@ -407,11 +408,30 @@ impl OpenPair {
                 && let Some(lost) = replica.lost()
             {
                 return Err(
-                    Failure::evidence(lost).hint("mend the connection, then run the same command again")
+                    Failure::evidence(lost).hint(super::peer::MEND)
                 );
             }
         }
         Ok(())
+    }
+
+    fn failure(&self, error: InquiryError) -> Failure {
+        let failure = inquiry_failure(error);
+        if self.still_there().is_err() { failure.hint(super::peer::MEND) } else { failure }
+    }
+
+    /// How a run ended, when the link was lost: then nobody else is in the way, and the devices are not at fault.
+    #[must_use]
+    pub fn told_by_the_link(&self, ending: Ending) -> Ending {
+        if self.still_there().is_ok() {
+            return ending;
+        }
+        let obstacle = Obstacle::Link;
+        match ending {
+            Ending::Finished(outcome) => Ending::Finished(outcome),
+            Ending::Abandoned { why, .. } => Ending::Abandoned { obstacle, why },
+            Ending::Parked { why, .. } => Ending::Parked { obstacle, why },
+        }
     }
 
     /// Both sides, for reading.
@@ -425,7 +445,7 @@ impl OpenPair {
     /// # Errors
     /// See [`InquiryError`]; exit code 4, or 2 when one node was given twice.
     pub fn look(&self, settings: &Settings) -> Result<Sight, Failure> {
-        look(self.replicas(), settings, &SystemClock).map_err(inquiry_failure)
+        look(self.replicas(), settings, &SystemClock).map_err(|error| self.failure(error))
     }
 
     /// Compares contents.
@@ -434,7 +454,7 @@ impl OpenPair {
     /// See [`InquiryError`].
     pub fn diff(&self, sight: &Sight, full: bool, threads: usize) -> Result<Found, Failure> {
         let progress = TerminalProgress::new();
-        let delta = diff(self.replicas(), sight, full, threads, &progress).map_err(inquiry_failure)?;
+        let delta = diff(self.replicas(), sight, full, threads, &progress).map_err(|error| self.failure(error))?;
         let layouts = Pair::from_fn(|side| read_layout_within(self.sides[side].replica().data(), delta.size));
         self.still_there()?;
         let units = attribute(&delta, &layouts);

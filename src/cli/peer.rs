@@ -17,6 +17,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What to do about a lost link.
+pub(super) const MEND: &str = "mend the connection to the peer, then run the same command again";
+
 /// Starts the agent on the peer.
 ///
 /// # Errors
@@ -34,6 +37,7 @@ pub fn connect(peer: &PeerSpec, silence: u16) -> Result<Arc<Session>, Failure> {
 pub fn trouble(trouble: Trouble, what: String) -> Failure {
     let hint = match &trouble {
         Trouble::Fault(Fault::Unseen { advice, .. }) => advice.clone(),
+        Trouble::Lost(_) => Some(MEND.to_owned()),
         _ => None,
     };
     Failure { code: EVIDENCE, error: anyhow::Error::new(Told::new(trouble.causes())).context(what), hint }

@@ -57,6 +57,8 @@ pub enum Obstacle {
     Salvage,
     /// Reading or writing a side failed.
     Device,
+    /// The link to a side was lost.
+    Link,
     /// The result is not what was promised.
     Verify,
 }

@@ -3,6 +3,7 @@
 use crate::cli::Cli;
 use crate::cli::exit::{EVIDENCE, FINE, Failure, INTERNAL, NOT_FENCED, PARKED};
 use crate::cli::incident::resume_command;
+use crate::cli::peer::MEND;
 use crate::cli::plan::{no_salvage_words, state_dir_words};
 use crate::cli::screen::{Screen, Tone};
 use crate::engine::executor::{Ending, Obstacle};
@@ -106,6 +107,9 @@ pub(in crate::cli) fn conclude(
                 (Purpose::Undo { incident }, Obstacle::Salvage) => {
                     failure.hint(format!("unsplit salvage verify {incident}{state_dir}"))
                 }
+                (_, Obstacle::Link) => {
+                    failure.hint(MEND)
+                }
                 (_, Obstacle::Busy) => failure.hint("stop who uses it, then run the same command again"),
                 _ => failure,
             })
@@ -143,7 +147,7 @@ fn code(obstacle: Obstacle, purpose: &Purpose) -> u8 {
         // The salvage is what an undo works from.
         Obstacle::Salvage if *purpose != Purpose::Heal => EVIDENCE,
         Obstacle::Busy => NOT_FENCED,
-        Obstacle::Stale | Obstacle::Device | Obstacle::Verify => EVIDENCE,
+        Obstacle::Stale | Obstacle::Device | Obstacle::Link | Obstacle::Verify => EVIDENCE,
         Obstacle::Salvage => INTERNAL,
     }
 }

@@ -285,5 +285,6 @@ fn start(
         OperatorSaidNoSalvage::from_flag(args.choice.no_salvage, sealed.id()),
     )
     .map_err(|error| journal_stopped(cli, &id, error))?;
+    let ending = opened.told_by_the_link(ending);
     conclude(cli, screen, &*store, sealed.plan(), &id, &ending)
 }

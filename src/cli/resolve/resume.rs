@@ -106,6 +106,7 @@ pub(in crate::cli) fn take_up(
     if matches!(ending, Ending::Finished(Outcome::Undone)) {
         close_what_was_undone(desk)?;
     }
+    let ending = opened.told_by_the_link(ending);
     conclude(cli, screen, &*store, sealed.plan(), &incident.id, &ending)
 }
 
