@@ -36,6 +36,7 @@ for head in DATA.glob("lvm/*.bin"):
         seed("lvm2", head.name + ".text", bytes_[start:].split(b"\0")[0])
 for policy in (ROOT.parent / "policies").glob("**/*.toml"):
     seed("policy", policy.name, policy.read_bytes())
+seed("ranges", "some", b"# ranges\n0 4096\n0x2000 0x1000 # hex\n4096 1\n")
 for plan in (ROOT / "seeds" / "plan").glob("*.json"):
     seed("plan", plan.name, plan.read_bytes())
 print(f"seeds are in {ROOT / 'corpus'}")

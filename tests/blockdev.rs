@@ -120,7 +120,7 @@ fn holes_of_sparse_files_are_told() {
     let other = open(&dense, Mode::ReadOnly);
     let found =
         compare(&disk, &other, &ExtentSet::whole(64 * MIB), &CompareOptions::default(), &Silent).unwrap();
-    assert_eq!(found.differs.as_slice(), [Extent { start: 32 * MIB, len: 4096 }]);
+    assert_eq!(Vec::from_iter(&found.differs), [Extent { start: 32 * MIB, len: 4096 }]);
     assert_eq!(found.compared, 64 * MIB);
 }
 

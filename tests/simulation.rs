@@ -196,7 +196,7 @@ impl Scene {
         let geometry = &self.site.images.sides[side].geometry;
         let (what, disk, at) = match rng.below(4) {
             0 | 1 => {
-                let extents = plan.overwrite.as_slice();
+                let extents = Vec::from_iter(&plan.overwrite);
                 let extent = extents[usize::try_from(rng.below(extents.len() as u64)).unwrap()];
                 ("data", &self.site.devices[side].data, extent.start + rng.below(extent.len))
             }

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 pub mod agent;
+pub mod compare;
 pub mod completions;
 pub mod demo;
 pub mod diff;
@@ -74,6 +75,8 @@ pub enum Command {
     Status(status::StatusArgs),
     /// Show what differs, who wrote it, and in which volume
     Diff(diff::DiffArgs),
+    /// Compare two files or devices byte by byte, whatever they hold
+    Compare(compare::CompareArgs),
     /// Draw a plan: what would happen, what would be lost, what would be kept
     Plan(plan::PlanArgs),
     /// Run a plan, or draw and run one, or take up an interrupted one
@@ -106,6 +109,7 @@ pub fn run(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
     let done = match &cli.command {
         Command::Status(args) => status::run(cli, args, screen),
         Command::Diff(args) => diff::run(cli, args, screen),
+        Command::Compare(args) => compare::run(cli, args, screen),
         Command::Plan(args) => plan::run(cli, args, screen),
         Command::Resolve(args) => resolve::run(cli, args, screen),
         Command::Undo(args) => undo::run(cli, args, screen),

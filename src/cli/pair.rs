@@ -407,9 +407,7 @@ impl OpenPair {
             if let OpenSide::There(replica) = side
                 && let Some(lost) = replica.lost()
             {
-                return Err(
-                    Failure::evidence(lost).hint(super::peer::MEND)
-                );
+                return Err(Failure::evidence(lost).hint(super::peer::MEND));
             }
         }
         Ok(())
@@ -454,7 +452,8 @@ impl OpenPair {
     /// See [`InquiryError`].
     pub fn diff(&self, sight: &Sight, full: bool, threads: usize) -> Result<Found, Failure> {
         let progress = TerminalProgress::new();
-        let delta = diff(self.replicas(), sight, full, threads, &progress).map_err(|error| self.failure(error))?;
+        let delta =
+            diff(self.replicas(), sight, full, threads, &progress).map_err(|error| self.failure(error))?;
         let layouts = Pair::from_fn(|side| read_layout_within(self.sides[side].replica().data(), delta.size));
         self.still_there()?;
         let units = attribute(&delta, &layouts);

@@ -159,7 +159,7 @@ pub fn nothing_else_differs(
         return Err(Stale::NewGap { side: gap.side, offset: gap.extent.start, why: gap.why.clone() });
     }
     let new = delta.differs.subtract(&plan.overwrite);
-    match new.as_slice().first() {
+    match new.first() {
         Some(first) => Err(Stale::NewDifference { bytes: new.bytes(), offset: first.start }),
         None => Ok(()),
     }

@@ -9,5 +9,6 @@ pub mod manifest;
 pub mod mbr;
 pub mod policy;
 pub mod qcow2;
+pub mod ranges;
 pub mod signature;
 pub mod wire;

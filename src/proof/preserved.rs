@@ -155,7 +155,7 @@ impl Preserved {
                 .filter(|part| part.kind == *kind)
                 .flat_map(|part| part.pieces.iter().map(Piece::extent))
                 .collect();
-            if let Some(&extent) = extents.subtract(&kept).as_slice().first() {
+            if let Some(extent) = extents.subtract(&kept).first() {
                 return Err(NotPreserved::Missing { kind: *kind, extent });
             }
         }

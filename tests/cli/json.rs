@@ -93,6 +93,7 @@ fn real_documents_are_as_documented() {
     check(&["status", "a.img", "b.img"], 1, "unsplit.status");
     check(&["diff", "a.img", "b.img"], 1, "unsplit.diff");
     check(&["diff", "a.img", "b.img", "--full", "--extents"], 1, "unsplit.diff");
+    check(&["compare", "a.img", "b.img"], 1, "unsplit.compare");
     check(&["report", "a.img", "b.img"], 1, "unsplit.report");
     assert_eq!(check(&["plan", "a.img", "b.img"], 3, "unsplit.plan")["verdict"], "hold");
     assert_eq!(check(&["resolve", "a.img", "b.img"], 3, "unsplit.plan")["verdict"], "hold");

@@ -109,7 +109,7 @@ pub fn check(layout: &Layout, size: u64) {
     let pieces = || layout.units.iter().flat_map(|unit| &unit.map).map(|(_, extent)| *extent);
     assert_eq!(pieces().collect::<ExtentSet>(), ExtentSet::whole(size), "{layout:#?}");
     assert_eq!(pieces().map(|extent| extent.len).sum::<u64>(), size, "{layout:#?}");
-    let firsts: Vec<_> = layout.units.iter().map(|unit| unit.extents().as_slice()[0].start).collect();
+    let firsts: Vec<_> = layout.units.iter().map(|unit| unit.extents().first().unwrap().start).collect();
     assert!(firsts.is_sorted(), "{layout:#?}");
     for unit in &layout.units {
         assert!(

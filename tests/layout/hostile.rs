@@ -58,7 +58,7 @@ fn partitions_that_overlap_or_stick_out() {
     assert_eq!(in_mib(named(&layout, "partition 5")), ("partition 5", UnitKind::Partition, vec![(5, 1)]));
     let contested = named(&layout, "claimed more than once");
     assert_eq!(contested.kind, UnitKind::Opaque);
-    assert_eq!(contested.extents().as_slice(), [(0, 3 * 512).into(), (2 * MIB, MIB).into()]);
+    assert_eq!(Vec::from_iter(&contested.extents()), [(0, 3 * 512).into(), (2 * MIB, MIB).into()]);
     for number in [1, 2, 3, 4] {
         assert!(
             layout.notes.iter().any(|note| note.starts_with(&format!("partition {number}: "))),
@@ -175,7 +175,7 @@ fn a_striped_volume_with_too_many_chunks_is_opaque() {
     let layout = layout_of(&head, 40 << 30);
     let one = named(&layout, "vg/one");
     assert_eq!(one.kind, UnitKind::Opaque);
-    assert_eq!(one.extents().as_slice(), [(MIB, 4 << 30).into()]);
+    assert_eq!(Vec::from_iter(&one.extents()), [(MIB, 4 << 30).into()]);
     assert!(layout.notes.iter().any(|note| note.contains("too many stripes")), "{:?}", layout.notes);
     assert_eq!(named(&layout, "vg/two").kind, UnitKind::LogicalVolume);
 }

@@ -230,7 +230,7 @@ fn mbr_with_logical_partitions_by_sfdisk() {
     // The table itself, and one sector for each logical partition, the first at the extended one's start.
     let table = named(&layout, "partition table").extents();
     assert_eq!((table.bytes(), table.runs()), (4 * 512, 4));
-    assert_eq!(table.as_slice()[1].start, 20480 * 512);
+    assert_eq!(table.iter().nth(1).unwrap().start, 20480 * 512);
 }
 
 #[test]

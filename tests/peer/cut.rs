@@ -170,7 +170,11 @@ fn reading_survives_a_link_that_dies_again_and_again() {
     assert_eq!(code, 1);
     assert_eq!(whole["delta"], survived["delta"]);
     // And one that always dies at once is no unreadable disk: it is a lost link.
-    let output = scene.on("diff", Some(&shell(&format!("{BIN} agent --stdio | stdbuf -o0 head -c 9000"))), &["--json"]);
+    let output = scene.on(
+        "diff",
+        Some(&shell(&format!("{BIN} agent --stdio | stdbuf -o0 head -c 9000"))),
+        &["--json"],
+    );
     assert_eq!(output.status.code(), Some(4));
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(document["schema"], "unsplit.error", "{document}");

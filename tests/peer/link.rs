@@ -209,7 +209,8 @@ fn nothing_is_written_without_a_claim() {
 fn a_damaged_stream_ends_the_link() {
     let folder = tempfile::tempdir().unwrap();
     let (path, _) = image(&folder);
-    let damage = "{ stdbuf -o0 head -c 3000; stdbuf -o0 head -c 1 | tr \"\\000-\\377\" \"\\001-\\377\\000\"; cat; }";
+    let damage =
+        "{ stdbuf -o0 head -c 3000; stdbuf -o0 head -c 1 | tr \"\\000-\\377\" \"\\001-\\377\\000\"; cat; }";
     let session = connect(&shell(&format!("{BIN} agent --stdio | {damage}")), 10);
     let (disk, _) = RemoteDisk::open(&session, &path).unwrap();
     let mut some = vec![0; 1_000_000];

@@ -77,7 +77,7 @@ pub fn region_cells(
         })
         .collect();
     let mut add = |set: &ExtentSet, count: &dyn Fn(&mut Cell, u64)| {
-        project(region, set.as_slice(), |piece| {
+        project(region, set, |piece| {
             let Some(piece) = piece.intersect(&window) else { return };
             for part in (Extent { start: piece.start - window.start, len: piece.len }).pieces(step) {
                 let cell = usize::try_from(part.start / step).ok().and_then(|index| cells.get_mut(index));
@@ -103,11 +103,10 @@ fn step(len: u64, n: usize) -> u64 {
 }
 
 /// Calls `f` with each common part of a region and a set, in the region's own coordinates, ascending.
-fn project(region: &ExtentSet, set: &[Extent], mut f: impl FnMut(Extent)) {
+fn project(region: &ExtentSet, set: &ExtentSet, mut f: impl FnMut(Extent)) {
     let mut before = 0;
     for run in region.iter() {
-        let from = set.partition_point(|extent| extent.end() <= run.start);
-        for common in set[from..].iter().map_while(|extent| extent.intersect(&run)) {
+        for common in set.iter_from(run.start).map_while(|extent| extent.intersect(&run)) {
             f(Extent { start: before + (common.start - run.start), len: common.len });
         }
         before += run.len;
@@ -129,9 +128,9 @@ pub fn window_of_differences(
                 Extent::between(old.start.min(piece.start), old.end().max(piece.end()))
             }));
     };
-    classes.iter().for_each(|facts| project(region, facts.differs.as_slice(), &mut grow));
+    classes.iter().for_each(|facts| project(region, &facts.differs, &mut grow));
     let unread: ExtentSet = unreadable.iter().map(|one| one.extent).collect();
-    project(region, unread.as_slice(), &mut grow);
+    project(region, &unread, &mut grow);
     let hull = hull?;
     let end = hull.end().checked_next_multiple_of(BLOCK).unwrap_or(u64::MAX).min(region.bytes());
     Some(Extent::between(hull.start / BLOCK * BLOCK, end))

@@ -85,7 +85,7 @@ fn part_with(unit: &mut Unit, shared: &ExtentSet, notes: &mut Vec<String>) {
         .into_iter()
         .flat_map(|(at, extent)| {
             let own = std::iter::once(extent).collect::<ExtentSet>().subtract(shared);
-            own.as_slice().iter().map(|run| (at + (run.start - extent.start), *run)).collect::<Vec<_>>()
+            own.iter().map(|run| (at + (run.start - extent.start), run)).collect::<Vec<_>>()
         })
         .collect();
 }

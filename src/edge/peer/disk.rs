@@ -77,8 +77,7 @@ impl RemoteDisk {
     /// # Errors
     /// [`DiskFault`].
     pub fn content_digest(&self, extents: &ExtentSet, threads: usize) -> Result<Digest, DiskFault> {
-        let extent =
-            Extent::between(extents.as_slice().first().map_or(0, |first| first.start), extents.end());
+        let extent = Extent::between(extents.iter().next().map_or(0, |first| first.start), extents.end());
         let failed = |trouble: Trouble| trouble.disk(&self.name, Act::Read, extent);
         let request = Request::ContentDigest {
             thing: self.thing,

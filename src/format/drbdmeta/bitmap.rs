@@ -4,7 +4,8 @@
 //! `(n / 32) × slots + slot`, bit `n % 32`. With one slot that is v08's plain bit stream.
 
 use super::geometry::BitmapLayout;
-use crate::model::extent::{Extent, ExtentSet};
+use crate::model::extent::{Builder, Extent, ExtentSet};
+use crate::model::size::BLOCK;
 use drbd_sys::metadata as sys;
 
 const WORD: usize = sys::BM_WORD_BYTES as usize;
@@ -45,7 +46,7 @@ pub struct Marked {
     pub bits: u64,
 }
 
-/// A scan of one slot. Memory: the extents found.
+/// A scan of one slot. Memory: the extents found, which is never much more than the slot's own bits.
 #[derive(Debug)]
 pub struct Scan {
     layout: BitmapLayout,
@@ -54,9 +55,10 @@ pub struct Scan {
     words: u64,
     /// Meaningful bits.
     limit: u64,
-    /// The run of set bits that is still growing: first bit, first bit behind.
-    open: (u64, u64),
-    found: Marked,
+    /// Row and word of the first of a pair whose second was not fed yet: even rows hold the low half of 64 bits.
+    half: Option<(u64, u32)>,
+    bits: u64,
+    found: Builder,
 }
 
 impl Scan {
@@ -69,7 +71,7 @@ impl Scan {
             return Err(BitmapError::NoSlot { slot, slots: layout.slots });
         }
         let (limit, slot) = (layout.bits(), u64::from(slot));
-        Ok(Scan { layout, slot, words: 0, limit, open: (0, 0), found: Marked::default() })
+        Ok(Scan { layout, slot, words: 0, limit, half: None, bits: 0, found: Builder::default() })
     }
 
     /// Takes the next bytes of the area. Bits beyond the data size are ignored.
@@ -87,18 +89,18 @@ impl Scan {
         let skip = row * slots + self.slot - self.words;
         self.words += (chunk.len() / WORD) as u64;
         let mut rest = usize::try_from(skip).ok().and_then(|words| chunk.get(words * WORD..)).unwrap_or(&[]);
+        if row % 2 == 1 && row * 32 < self.limit && rest.len() >= WORD {
+            let low = self.half.take().map(|(_, low)| low);
+            self.pair(row - 1, low, word_at(rest, 0));
+            (row, rest) = (row + 1, rest.get(row_bytes..).unwrap_or(&[]));
+        }
         while !rest.is_empty() && row * 32 < self.limit {
             let stretch = &rest[..rest.len().min(SKIP_ROWS * row_bytes)];
             let rows = stretch.len().div_ceil(row_bytes) as u64;
-            if is_zero(stretch) {
-                self.close();
-            } else {
-                for (i, at) in (0..rows).zip((0..).step_by(row_bytes)) {
-                    // Too short only for another slot's words at the chunk's end.
-                    let Some(bytes) = stretch.get(at..at + WORD) else { break };
-                    let word = bytes.try_into().map_or(0, u32::from_le_bytes);
-                    self.word((row + i) * 32, word);
-                }
+            if is_all(stretch, u64::MAX) {
+                self.full_rows(row, rows);
+            } else if !is_all(stretch, 0) {
+                self.rows(row, row_bytes, stretch);
             }
             row += rows;
             rest = rest.get(SKIP_ROWS * row_bytes..).unwrap_or(&[]);
@@ -106,42 +108,65 @@ impl Scan {
         Ok(())
     }
 
-    fn word(&mut self, first: u64, word: u32) {
-        let Some(left) = self.limit.checked_sub(first).filter(|left| *left > 0) else { return };
-        let mut word = if left < 32 { word & ((1 << left) - 1) } else { word };
-        if word == u32::MAX {
-            self.found.bits += 32;
-            return self.run(first, 32);
+    /// Takes rows, the first of which is even, with every bit set.
+    fn full_rows(&mut self, row: u64, rows: u64) {
+        let pairs = rows / 2 * 2;
+        let (first, end) = (row * 32, ((row + pairs) * 32).min(self.limit));
+        let (step, size) = (self.layout.bytes_per_bit, self.layout.data_size);
+        self.bits += end.saturating_sub(first);
+        self.found.push(Extent::between(first * step, end.saturating_mul(step).min(size)));
+        if pairs < rows {
+            self.half = Some((row + pairs, u32::MAX));
         }
+    }
+
+    /// Takes a stretch that begins with our word of an even row.
+    fn rows(&mut self, row: u64, row_bytes: usize, stretch: &[u8]) {
+        if row_bytes == WORD {
+            let (pairs, last) = stretch.as_chunks::<8>();
+            for (at, pair) in (row * 32..).step_by(64).zip(pairs) {
+                self.word(at, u64::from_le_bytes(*pair));
+            }
+            // Only the last stretch of a chunk may have an odd number of rows.
+            self.half = word_at(last, 0).map(|low| (row + 2 * pairs.len() as u64, low));
+        } else {
+            for (row, pair) in (row..).step_by(2).zip(stretch.chunks(2 * row_bytes)) {
+                self.pair(row, word_at(pair, 0), word_at(pair, row_bytes));
+            }
+        }
+    }
+
+    /// Takes our words of two rows, the first of which is even; if the second is still to come, keeps the first.
+    fn pair(&mut self, row: u64, low: Option<u32>, high: Option<u32>) {
+        let low = low.unwrap_or(0);
+        match high {
+            Some(high) => self.word(row * 32, u64::from(low) | u64::from(high) << 32),
+            None => self.half = Some((row, low)),
+        }
+    }
+
+    #[inline]
+    fn word(&mut self, first: u64, word: u64) {
         if word == 0 {
-            return self.close();
+            return;
         }
-        self.found.bits += u64::from(word.count_ones());
+        let (step, size) = (self.layout.bytes_per_bit, self.layout.data_size);
+        // Whole blocks, all of them inside.
+        if step == BLOCK && (first + 64) * BLOCK <= size {
+            self.bits += u64::from(word.count_ones());
+            return self.found.word(first, word);
+        }
+        let left = self.limit.saturating_sub(first);
+        let mut word = if left < 64 { word & ((1 << left) - 1) } else { word };
+        self.bits += u64::from(word.count_ones());
         let mut at = first;
         while word != 0 {
             let zeros = word.trailing_zeros();
-            // Cannot be 32: the word is neither all ones nor zero, and shifts bring in zeros.
             let ones = (word >> zeros).trailing_ones();
-            self.run(at + u64::from(zeros), u64::from(ones));
-            at += u64::from(zeros + ones);
+            let start = at + u64::from(zeros);
+            at = start + u64::from(ones);
+            self.found.push(Extent::between(start * step, at.saturating_mul(step).min(size)));
             word = word.checked_shr(zeros + ones).unwrap_or(0);
-        }
-    }
-
-    fn run(&mut self, first: u64, bits: u64) {
-        if self.open.1 != first {
-            self.close();
-            self.open = (first, first);
-        }
-        self.open.1 += bits;
-    }
-
-    fn close(&mut self) {
-        let (first, behind) = self.open;
-        if first < behind {
-            let (step, size) = (self.layout.bytes_per_bit, self.layout.data_size);
-            self.found.extents.push(Extent::between(first * step, behind.saturating_mul(step).min(size)));
-            self.open = (behind, behind);
         }
     }
 
@@ -150,22 +175,38 @@ impl Scan {
     /// # Errors
     /// [`BitmapError::Short`] when meaningful bits were not fed.
     pub fn finish(mut self) -> Result<Marked, BitmapError> {
-        self.close();
+        // The last meaningful row may have no partner.
+        if let Some((row, low)) = self.half.take() {
+            self.word(row * 32, low.into());
+        }
         let rows = self.limit.div_ceil(32);
         let needed = match rows.checked_sub(1) {
             Some(last) => (last * u64::from(self.layout.slots) + self.slot + 1) * sys::BM_WORD_BYTES,
             None => 0,
         };
         let got = self.words * sys::BM_WORD_BYTES;
-        if got < needed { Err(BitmapError::Short { got, needed }) } else { Ok(self.found) }
+        if got < needed {
+            Err(BitmapError::Short { got, needed })
+        } else {
+            Ok(Marked { extents: self.found.finish(), bits: self.bits })
+        }
     }
 }
 
-/// Whether all bytes are zero. No early exit inside a stretch, so that it compiles to wide loads.
-fn is_zero(bytes: &[u8]) -> bool {
+/// The word `at` bytes behind the start, if it is there whole.
+#[inline]
+fn word_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk::<WORD>()?))
+}
+
+/// Whether all bytes are those of `word`, which repeats one byte. No early exit inside a stretch, so that it compiles to
+/// wide loads.
+fn is_all(bytes: &[u8], word: u64) -> bool {
     let (wide, tail) = bytes.as_chunks::<8>();
-    let any = wide.iter().fold(0, |any, eight| any | u64::from_ne_bytes(*eight));
-    any == 0 && tail.iter().all(|byte| *byte == 0)
+    // Most stretches differ from one of the two right at the start.
+    wide.first().is_none_or(|first| u64::from_ne_bytes(*first) == word)
+        && wide.iter().fold(0, |any, eight| any | (u64::from_ne_bytes(*eight) ^ word)) == 0
+        && tail.iter().all(|byte| *byte == word.to_ne_bytes()[0])
 }
 
 /// Bits to set in some slots.
@@ -218,7 +259,7 @@ impl Edit {
             return Err(BitmapError::Misaligned(chunk.len()));
         }
         let from = at / sys::BM_WORD_BYTES;
-        let cleared = self.clear != 0 && !is_zero(chunk) && self.clear_words(from, chunk);
+        let cleared = self.clear != 0 && !is_all(chunk, 0) && self.clear_words(from, chunk);
         let mut changed = cleared;
         for marking in &self.mark {
             changed |= self.mark_words(from, chunk, marking);
@@ -253,10 +294,8 @@ impl Edit {
             (rows.0 * 32).saturating_mul(step),
             (rows.1 * 32).saturating_mul(step).min(self.layout.data_size),
         );
-        let runs = marking.extents.as_slice();
-        let first = runs.partition_point(|run| run.end() <= covered.start);
         let mut changed = false;
-        for run in runs[first..].iter().map_while(|run| run.intersect(&covered)) {
+        for run in marking.extents.iter_from(covered.start).map_while(|run| run.intersect(&covered)) {
             let bits = (run.start / step, run.end().div_ceil(step));
             for row in bits.0 / 32..bits.1.div_ceil(32) {
                 let low = bits.0.saturating_sub(row * 32).min(32);

@@ -17,8 +17,9 @@ use super::{
     COPIED, EXTENSION_BACKING_FORMAT, HEADER_V3, MAGIC, MAX_BACKING, MAX_L1_ENTRIES,
     MAX_REFCOUNT_TABLE_ENTRIES,
 };
-use crate::model::extent::{Extent, ExtentSet};
+use crate::model::extent::{Extent, ExtentSet, Iter};
 use crate::model::size::SECTOR;
+use std::iter::Peekable;
 
 /// Smallest cluster: 4 KiB.
 const MIN_CLUSTER_BITS: u32 = 12;
@@ -79,8 +80,8 @@ impl Layout {
         if virtual_size > MAX_VIRTUAL_SIZE {
             return Err(LayoutFault::TooLarge(virtual_size));
         }
-        if let Some(last) = extents.as_slice().last().filter(|last| last.end() > virtual_size) {
-            return Err(LayoutFault::Outside { extent: *last, size: virtual_size });
+        if let Some(last) = extents.last().filter(|last| last.end() > virtual_size) {
+            return Err(LayoutFault::Outside { extent: last, size: virtual_size });
         }
         if let Some(path) = backing
             && !(path.starts_with('/') && path.len() <= MAX_BACKING && !path.contains('\0'))
@@ -173,7 +174,14 @@ impl Layout {
     /// The bytes before [`Self::data_offset`], from the beginning.
     #[must_use]
     pub fn tables(&self) -> Tables<'_> {
-        Tables { layout: self, next: 0, run: 0, guest: 0, l2_given: 0, data_given: 0 }
+        Tables {
+            layout: self,
+            next: 0,
+            runs: self.clusters.iter().peekable(),
+            guest: 0,
+            l2_given: 0,
+            data_given: 0,
+        }
     }
 
     fn refcount_table_first(&self) -> u64 {
@@ -241,8 +249,8 @@ pub struct Tables<'a> {
     layout: &'a Layout,
     /// Next cluster of the file.
     next: u64,
-    /// First run of the layout that may still matter.
-    run: usize,
+    /// The runs of the layout that may still matter.
+    runs: Peekable<Iter<'a>>,
     /// Guest offset up to which L1, then L2, tables are done.
     guest: u64,
     l2_given: u64,
@@ -270,7 +278,7 @@ impl Tables<'_> {
             } else if self.next < layout.l2_first() {
                 self.fill_l1(out);
                 if self.next + 1 == layout.l2_first() {
-                    (self.run, self.guest) = (0, 0);
+                    (self.runs, self.guest) = (layout.clusters.iter().peekable(), 0);
                 }
             } else {
                 self.fill_l2(out);
@@ -303,7 +311,7 @@ impl Tables<'_> {
         for entry in out.chunks_exact_mut(8) {
             let end = self.guest.saturating_add(span);
             self.skip_runs();
-            if layout.clusters.as_slice().get(self.run).is_some_and(|run| run.start < end) {
+            if self.runs.peek().is_some_and(|run| run.start < end) {
                 let table = (layout.l2_first() + self.l2_given) * layout.cluster();
                 entry.copy_from_slice(&(table | COPIED).to_be_bytes());
                 self.l2_given += 1;
@@ -315,11 +323,10 @@ impl Tables<'_> {
     fn fill_l2(&mut self, out: &mut [u8]) {
         let (layout, cluster, span) = (self.layout, self.layout.cluster(), self.layout.span());
         self.skip_runs();
-        let runs = &layout.clusters.as_slice()[self.run..];
-        let Some(first) = runs.first() else { return };
+        let Some(first) = self.runs.peek() else { return };
         let from = self.guest.max(first.start / span * span);
         let covered = Extent { start: from, len: span };
-        for part in runs.iter().map_while(|run| run.intersect(&covered)) {
+        for part in self.runs.clone().map_while(|run| run.intersect(&covered)) {
             let entries = (part.start - from) / cluster..(part.end() - from) / cluster;
             for entry in entries.filter_map(|index| usize::try_from(index * 8).ok()) {
                 let host = layout.data_offset() + self.data_given * cluster;
@@ -332,10 +339,7 @@ impl Tables<'_> {
 
     /// Passes the runs that end at or before the guest offset reached.
     fn skip_runs(&mut self) {
-        let runs = self.layout.clusters.as_slice();
-        while runs.get(self.run).is_some_and(|run| run.end() <= self.guest) {
-            self.run += 1;
-        }
+        while self.runs.next_if(|run| run.end() <= self.guest).is_some() {}
     }
 }
 

@@ -235,8 +235,8 @@ fn third_peers_learn_of_every_block_that_may_have_changed() {
         found.observe(NodeName::new("n").unwrap(), None, &stranger(peer), Stamp(0)).unwrap().marks
     };
     assert_eq!(
-        (seen(0, 1).log, seen(0, 1).hot.as_slice()),
-        (LogState::Hot, &[Extent { start: 4 * MIB, len: 4 * MIB }][..])
+        (seen(0, 1).log, Vec::from_iter(&seen(0, 1).hot)),
+        (LogState::Hot, vec![Extent { start: 4 * MIB, len: 4 * MIB }])
     );
     assert_eq!(seen(0, 1).bits_after_replay, 1024);
 
@@ -248,8 +248,8 @@ fn third_peers_learn_of_every_block_that_may_have_changed() {
         assert_eq!((marks.bits_after_replay, marks.log), (0, LogState::Clean));
     }
     let hidden = Extent { start: 4 * MIB, len: 4 * MIB };
-    assert_eq!(seen(0, 2).bitmap.as_slice(), [hidden]);
-    assert_eq!(seen(1, 2).bitmap.as_slice(), [Extent { start: 0, len: 8192 }, hidden]);
+    assert_eq!(Vec::from_iter(&seen(0, 2).bitmap), [hidden]);
+    assert_eq!(Vec::from_iter(&seen(1, 2).bitmap), [Extent { start: 0, len: 8192 }, hidden]);
     // And again, after a crash just before the journal knew: nothing more.
     let before = disks[1].bytes.lock().unwrap().clone();
     replicas[1].settle(&aftermath.victim, &overwritten, false).unwrap();

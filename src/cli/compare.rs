@@ -1,0 +1,174 @@
+//! `unsplit compare`: bytes against bytes, without any DRBD metadata.
+
+use super::Cli;
+use super::exit::{DIVERGED, EVIDENCE, FINE, Failure};
+use super::pair::threads;
+use super::screen::{Screen, Tone};
+use crate::digest::compare::{CompareOptions, Compared, compare};
+use crate::edge::blockdev::{BlockFile, Mode};
+use crate::edge::terminal::TerminalProgress;
+use crate::format::ranges;
+use crate::model::delta::Unreadable;
+use crate::model::extent::ExtentSet;
+use crate::model::side::Pair;
+use crate::model::size::human;
+use crate::ports::disk::Disk;
+use clap::Args;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// Compare two files or devices byte by byte, whatever they hold.
+///
+/// No metadata is looked for and nothing is decided: this is the plain question whether two volumes hold the same
+/// bytes, and where they do not. For the two sides of a DRBD resource use `unsplit diff`, which knows what the bitmaps
+/// mark and leaves DRBD's own metadata out.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  unsplit compare /dev/vg/a /dev/vg/b\n  unsplit compare --extents a.img b.img        list every differing range: first byte and length\n  unsplit compare --within ranges.txt a.img b.img\n\nExit code 0 when everything compared is equal, 1 when something differs (or one is longer), 4 when something could not be read."
+)]
+pub struct CompareArgs {
+    /// The first file or block device
+    #[arg(value_name = "A")]
+    pub a: PathBuf,
+
+    /// The second
+    #[arg(value_name = "B")]
+    pub b: PathBuf,
+
+    /// Compare only these ranges: a file with lines `START LENGTH` in bytes (`-`: standard input)
+    #[arg(long, value_name = "FILE")]
+    pub within: Option<PathBuf>,
+
+    /// List every differing range: first byte and length, one a line, as --within reads them
+    #[arg(long)]
+    pub extents: bool,
+
+    /// Threads for reading and comparing [default: one per core, at most 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    version: u32,
+    sizes: Pair<u64>,
+    size: u64,
+    compared: u64,
+    differs: &'a ExtentSet,
+    differing_bytes: u64,
+    unreadable: &'a [Unreadable],
+}
+
+pub(super) fn run(cli: &Cli, args: &CompareArgs, screen: &mut Screen) -> Result<u8, Failure> {
+    let open = |path: &Path| BlockFile::open(path, Mode::ReadOnly).map_err(Failure::evidence);
+    let (a, b) = (open(&args.a)?, open(&args.b)?);
+    if a.identity() == b.identity() {
+        return Err(Failure::usage(format!(
+            "{} and {} are the same thing: name two",
+            args.a.display(),
+            args.b.display()
+        )));
+    }
+    let sizes = Pair::new(a.size(), b.size());
+    let size = sizes.a.min(sizes.b);
+    let scope = match &args.within {
+        Some(path) => within(path, size)?,
+        None => ExtentSet::whole(size),
+    };
+    let options = CompareOptions { threads: threads(args.threads), ..CompareOptions::default() };
+    let compared = compare(&a, &b, &scope, &options, &TerminalProgress::new()).map_err(Failure::evidence)?;
+    if cli.json {
+        screen.json(&Document {
+            schema: "unsplit.compare",
+            version: 1,
+            sizes,
+            size,
+            compared: compared.compared,
+            differs: &compared.differs,
+            differing_bytes: compared.differs.bytes(),
+            unreadable: &compared.unreadable,
+        })?;
+    } else {
+        show(screen, args, sizes, &compared)?;
+    }
+    let whole = args.within.is_none();
+    Ok(if !compared.unreadable.is_empty() {
+        EVIDENCE
+    } else if compared.differs.is_empty() && (sizes.a == sizes.b || !whole) {
+        FINE
+    } else {
+        DIVERGED
+    })
+}
+
+/// The ranges to compare.
+fn within(path: &Path, size: u64) -> Result<ExtentSet, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::usage(format!("the ranges in {} cannot be read: {error}", path.display()))
+    };
+    let text = match path.to_str() {
+        Some("-") => std::io::read_to_string(std::io::stdin()).map_err(failed)?,
+        _ => std::fs::read_to_string(path).map_err(failed)?,
+    };
+    let ranges =
+        ranges::parse(&text).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+    if ranges.end() > size {
+        return Err(Failure::usage(format!(
+            "{}: a range ends at byte {}, and the smaller side has {size}",
+            path.display(),
+            ranges.end()
+        )));
+    }
+    Ok(ranges)
+}
+
+fn show(screen: &mut Screen, args: &CompareArgs, sizes: Pair<u64>, found: &Compared) -> Result<(), Failure> {
+    if args.extents {
+        // Nothing else, so that another program can read it.
+        for run in found.differs.iter() {
+            screen.line(format!("{} {}", run.start, run.len))?;
+        }
+    } else {
+        let headline = if found.differs.is_empty() {
+            screen.paint(Tone::Good, "What was compared is equal.")
+        } else {
+            let text = format!(
+                "{} differ, in {} ranges (blocks of 4 KiB).",
+                human(found.differs.bytes()),
+                found.differs.runs()
+            );
+            screen.paint(Tone::Bad, &text)
+        };
+        screen.line(headline)?;
+        screen.line(format!("Compared {} of each side.", human(found.compared)))?;
+        if let (Some(first), Some(last)) = (found.differs.iter().next(), found.differs.iter().last()) {
+            screen.line(format!(
+                "First difference in the block at byte {}, last one before byte {}.",
+                first.start,
+                last.end()
+            ))?;
+        }
+        if sizes.a != sizes.b {
+            let (longer, by) =
+                if sizes.a > sizes.b { (&args.a, sizes.a - sizes.b) } else { (&args.b, sizes.b - sizes.a) };
+            screen.line(format!(
+                "{} is longer by {} ({by} bytes), which were not compared.",
+                longer.display(),
+                human(by)
+            ))?;
+        }
+    }
+    for gap in &found.unreadable {
+        let path = if gap.side == crate::model::side::Side::A { &args.a } else { &args.b };
+        let text = format!(
+            "UNREADABLE in {}: {} at byte {}: {}",
+            path.display(),
+            human(gap.extent.len),
+            gap.extent.start,
+            gap.why
+        );
+        screen.line(if args.extents { format!("# {text}") } else { text })?;
+    }
+    Ok(())
+}
