@@ -39,4 +39,11 @@ for policy in (ROOT.parent / "policies").glob("**/*.toml"):
 seed("ranges", "some", b"# ranges\n0 4096\n0x2000 0x1000 # hex\n4096 1\n")
 for plan in (ROOT / "seeds" / "plan").glob("*.json"):
     seed("plan", plan.name, plan.read_bytes())
+for at, document in enumerate([
+    '"echo"', '{"read":{"thing":0,"which":"data","at":4096,"len":65536,"squeeze":true}}', '"done"',
+    '{"bytes":{"len":4096,"coding":"zstd","vain":false}}', '{"fault":{"outside":{"size":7}}}',
+    '{"content-digest":{"thing":0,"which":"data","extents":[[0,4096],[8192,4096]],"threads":2}}',
+]):
+    seed("wire_frame", f"document-{at}", struct.pack("<I", len(document)) + document.encode() + b"beside")
+seed("wire_frame", "sparse", bytes([3]) + struct.pack("<II", 1, 0) + struct.pack("<II", 1, 1) + b"x" * 4096)
 print(f"seeds are in {ROOT / 'corpus'}")

@@ -82,7 +82,7 @@ fn cut_after(bytes: usize, sending: bool) -> String {
 fn cut_in_either_direction_at_many_places() {
     let mut cut = 0;
     for (at, bytes) in
-        [200, 700, 1500, 3000, 6000, 20_000, 60_000, 100_000, 200_000, 400_000].into_iter().enumerate()
+        [300, 1500, 6000, 60_000, 200_000].into_iter().enumerate()
     {
         for sending in [false, true] {
             let format = if at % 2 == 0 { MetadataFormat::V08 } else { MetadataFormat::V09 };
@@ -102,7 +102,7 @@ fn cut_in_either_direction_at_many_places() {
             planned.finish(true);
         }
     }
-    assert!(cut >= 8, "only {cut} runs were cut");
+    assert!(cut >= 5, "only {cut} runs were cut");
 }
 
 fn strace() -> Option<()> {
@@ -141,13 +141,13 @@ fn killed_at_each(call: &str, format: MetadataFormat, step: usize, at_least: usi
 }
 
 #[test]
-fn killed_at_every_third_read_of_v08() {
-    killed_at_each("ppoll", MetadataFormat::V08, 3, 10);
+fn killed_at_every_seventh_read_of_v08() {
+    killed_at_each("ppoll", MetadataFormat::V08, 7, 6);
 }
 
 #[test]
-fn killed_at_every_fifth_read_of_v09() {
-    killed_at_each("ppoll", MetadataFormat::V09, 5, 8);
+fn killed_at_every_ninth_read_of_v09() {
+    killed_at_each("ppoll", MetadataFormat::V09, 9, 5);
 }
 
 #[test]
@@ -164,10 +164,15 @@ fn killed_at_every_flush_of_its_disk() {
 fn reading_survives_a_link_that_dies_again_and_again() {
     let scene = Scene::of(Capture::Drbd9Attached);
     let (_, whole) = scene.json("diff", Some(&agent()), &[]);
-    // Enough for the small answers, not for all contents.
-    let dying = shell(&format!("{BIN} agent --stdio | stdbuf -o0 head -c 500000"));
-    let (code, survived) = scene.json("diff", Some(&dying), &[]);
-    assert_eq!(code, 1);
+    // Each link carries some two thirds of what has to come over.
+    let dying = shell(&format!("{BIN} agent --stdio | stdbuf -o0 head -c 2000000"));
+    let sides = scene.sides(Some(&dying));
+    let mut command = scene.command(&["--json", "diff"]);
+    command.args(&sides).env("UNSPLIT_LOG", "warn");
+    let output = crate::scene::in_time(command);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("connected again"), "{}", text(&output));
+    let survived: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(whole["delta"], survived["delta"]);
     // And one that always dies at once is no unreadable disk: it is a lost link.
     let output = scene.on(

@@ -124,7 +124,7 @@ fn who_stops_receiving_does_not_stop_the_others() {
 
 #[test]
 fn a_channel_of_a_dead_agent_ends() {
-    let session = connect(&shell(&format!("{BIN} agent --stdio | stdbuf -o0 head -c 300000")), 3);
+    let session = connect(&shell(&format!("{BIN} agent --stdio | stdbuf -o0 head -c 300000")), 20);
     let (mut sender, mut receiver, _) = session.channel(&Request::Echo).unwrap();
     let end = (0..100).find_map(|_| sender.send(&noise(50_000, 5)).and_then(|()| receiver.receive()).err());
     assert!(matches!(end, Some(ChannelFault::Closed | ChannelFault::Io(_))), "{end:?}");
