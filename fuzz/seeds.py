@@ -47,3 +47,6 @@ for at, document in enumerate([
     seed("wire_frame", f"document-{at}", struct.pack("<I", len(document)) + document.encode() + b"beside")
 seed("wire_frame", "sparse", bytes([3]) + struct.pack("<II", 1, 0) + struct.pack("<II", 1, 1) + b"x" * 4096)
 print(f"seeds are in {ROOT / 'corpus'}")
+# The target seals what it is given: two runs of a volume of 1 GiB, all of it compared.
+body = b"unsplit-compared" + struct.pack("<I32sqBQQ", 1, b"k" * 32, 1, 1, 1 << 30, 1 << 30) + b"a" * 32 + b"b" * 32
+seed("comparison", "two-runs", body + struct.pack("<Q", 2) + bytes([0x00, 0x80, 0x20, 0x80, 0x40, 0x80, 0x20]))

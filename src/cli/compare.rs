@@ -2,7 +2,7 @@
 
 use super::Cli;
 use super::exit::{DIVERGED, EVIDENCE, FINE, Failure};
-use super::pair::threads;
+use super::reading::Reading;
 use super::screen::{Screen, Tone};
 use crate::digest::compare::{CompareOptions, Compared, compare};
 use crate::edge::blockdev::{BlockFile, Mode};
@@ -43,9 +43,9 @@ pub struct CompareArgs {
     #[arg(long)]
     pub extents: bool,
 
-    /// Threads for reading and comparing [default: one per core, at most 8]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub threads: Option<u16>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: Reading,
 }
 
 #[derive(Serialize)]
@@ -61,7 +61,11 @@ struct Document<'a> {
 }
 
 pub(super) fn run(cli: &Cli, args: &CompareArgs, screen: &mut Screen) -> Result<u8, Failure> {
-    let open = |path: &Path| BlockFile::open(path, Mode::ReadOnly).map_err(Failure::evidence);
+    args.reading.step_back()?;
+    let open = |path: &Path| -> Result<BlockFile, Failure> {
+        let opened = BlockFile::open(path, Mode::ReadOnly).map_err(Failure::evidence)?;
+        Ok(opened.paced(args.reading.pace()))
+    };
     let (a, b) = (open(&args.a)?, open(&args.b)?);
     if a.identity() == b.identity() {
         return Err(Failure::usage(format!(
@@ -76,7 +80,7 @@ pub(super) fn run(cli: &Cli, args: &CompareArgs, screen: &mut Screen) -> Result<
         Some(path) => within(path, size)?,
         None => ExtentSet::whole(size),
     };
-    let options = CompareOptions { threads: threads(args.threads), ..CompareOptions::default() };
+    let options = CompareOptions { threads: args.reading.threads(), ..CompareOptions::default() };
     let compared = compare(&a, &b, &scope, &options, &TerminalProgress::new()).map_err(Failure::evidence)?;
     if cli.json {
         screen.json(&Document {

@@ -8,6 +8,7 @@ use crate::edge::blockdev::Mode;
 use crate::model::delta::{Class, Delta, Scope};
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::lineage::{Comparison, Relation};
+use crate::model::seen::Stamp;
 use crate::model::side::Pair;
 use crate::model::size::{BLOCK, human};
 use clap::Args;
@@ -42,6 +43,8 @@ struct Document<'a> {
     delta: &'a Delta,
     classes: Vec<ClassView>,
     units: &'a crate::judge::units::UnitReport,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compared_at: Option<Stamp>,
 }
 
 /// Numbers of one class.
@@ -87,7 +90,7 @@ pub(super) fn run(cli: &Cli, args: &DiffArgs, screen: &mut Screen) -> Result<u8,
     let opened = open(&args.pair, Mode::ReadOnly)?;
     let settings = args.pair.options.settings()?;
     let sight = opened.look(&settings)?;
-    let found = opened.diff(&sight, args.full, args.pair.options.threads())?;
+    let found = opened.diff(&sight, args.full, &args.pair.options, &cli.state_dir)?;
     let names = sight.evidence.as_ref().map(|seen| seen.name.as_str());
     let delta = &found.delta;
     if cli.json {
@@ -100,6 +103,7 @@ pub(super) fn run(cli: &Cli, args: &DiffArgs, screen: &mut Screen) -> Result<u8,
             delta,
             classes: classes(delta),
             units: &found.units,
+            compared_at: found.compared_at,
         })?;
     } else {
         show(screen, names, &found, &sight.comparison, args)?;
@@ -129,6 +133,9 @@ fn show(
     };
     screen.line(headline)?;
     screen.line(scope_words(delta))?;
+    for remark in &found.remarks {
+        screen.line(remark)?;
+    }
     if delta.differs.is_empty() && comparison.relation != Relation::InSync {
         screen.line(
             "The generations differ all the same: DRBD will not connect these two until that is healed.",

@@ -18,6 +18,7 @@ pub mod pair;
 pub mod peer;
 pub mod plan;
 pub mod policy;
+pub mod reading;
 pub mod reference;
 pub mod report;
 pub mod resolve;

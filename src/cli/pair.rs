@@ -1,15 +1,19 @@
 //! The two sides as the command line names them.
 
 use super::exit::{EVIDENCE, Failure, USAGE};
+use super::incident::when;
+use super::reading::Reading;
 use super::screen::{shell_path, shell_word};
 use crate::edge::blockdev::{BlockFile, Mode};
 use crate::edge::clock::SystemClock;
 use crate::edge::drbd::offline::OfflineReplica;
 use crate::edge::layout::read_layout_within;
 use crate::edge::peer::{PeerSpec, RemoteReplica};
+use crate::edge::state_dir::StateDir;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::{Ending, Obstacle};
-use crate::engine::inquiry::{InquiryError, Sight, diff, look, side_words};
+use crate::engine::inquiry::{InquiryError, Sight, look, side_words};
+use crate::engine::recall::{self, Memory, Place};
 use crate::format::policy as policy_format;
 use crate::judge::policy::Policy;
 use crate::judge::units::{UnitReport, attribute};
@@ -18,9 +22,11 @@ use crate::model::drbd::Role;
 use crate::model::evidence::{MetadataPlace, Source};
 use crate::model::id::{NodeName, ResourceName};
 use crate::model::policy::Settings;
+use crate::model::seen::{Stamp, Why};
 use crate::model::side::{Pair, Side};
 use crate::model::unit::Layout;
 use crate::ports::replica::{Patient, Replica};
+use crate::ports::store::Store;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,9 +90,13 @@ pub struct PairOptions {
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
 
-    /// Threads for reading and comparing [default: one per core, at most 8]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub threads: Option<u16>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: Reading,
+
+    /// Read both sides even where a kept comparison shows that nothing was written since
+    #[arg(long)]
+    pub no_cache: bool,
 }
 
 /// Seconds of silence after which a peer counts as gone.
@@ -143,7 +153,7 @@ impl PairOptions {
     /// Threads to use.
     #[must_use]
     pub fn threads(&self) -> usize {
-        threads(self.threads)
+        self.reading.threads()
     }
 
     /// The settings that apply to the resource.
@@ -193,12 +203,6 @@ impl PairArgs {
         }
         words
     }
-}
-
-/// One per core, at most 8: beyond that the disks are the limit.
-#[must_use]
-pub fn threads(asked: Option<u16>) -> usize {
-    asked.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from).min(8), usize::from)
 }
 
 /// Reads a policy file.
@@ -259,12 +263,12 @@ fn role(word: Option<RoleWord>) -> Option<Role> {
 /// A metadata device that was named must not be a data device.
 fn metadata_device_of(
     side: Side,
-    meta: Option<&MetadataDevice>,
+    options: &PairOptions,
     data: &[(Side, &Arc<BlockFile>)],
     mode: Mode,
 ) -> Result<Option<Arc<BlockFile>>, Failure> {
-    let Some(meta) = meta else { return Ok(None) };
-    let opened = device(&meta.path, mode)?;
+    let (_, Some(meta), _) = options.of(side) else { return Ok(None) };
+    let opened = device(&meta.path, options, mode)?;
     for (whose, data) in data {
         if opened.identity() == data.identity() {
             let whose = if *whose == side {
@@ -278,8 +282,9 @@ fn metadata_device_of(
     Ok(Some(opened))
 }
 
-fn device(path: &Path, mode: Mode) -> Result<Arc<BlockFile>, Failure> {
-    BlockFile::open(path, mode).map(Arc::new).map_err(Failure::evidence)
+fn device(path: &Path, options: &PairOptions, mode: Mode) -> Result<Arc<BlockFile>, Failure> {
+    let opened = BlockFile::open(path, mode).map_err(Failure::evidence)?;
+    Ok(Arc::new(opened.paced(options.reading.pace())))
 }
 
 /// Without an index the place is found, not assumed.
@@ -298,6 +303,7 @@ pub fn open(args: &PairArgs, mode: Mode) -> Result<OpenPair, Failure> {
             "both sides have the same name: give --name-a and --name-b different names",
         ));
     }
+    options.reading.step_back()?;
     match &options.peer {
         None => open_here(args, mode),
         Some(peer) => super::peer::open_there(args, peer, mode),
@@ -306,7 +312,7 @@ pub fn open(args: &PairArgs, mode: Mode) -> Result<OpenPair, Failure> {
 
 fn open_here(args: &PairArgs, mode: Mode) -> Result<OpenPair, Failure> {
     let options = &args.options;
-    let data = Pair::new(device(&args.a, mode)?, device(&args.b, mode)?);
+    let data = Pair::new(device(&args.a, options, mode)?, device(&args.b, options, mode)?);
     if data.a.identity() == data.b.identity() {
         return Err(Failure::usage(format!(
             "{} and {} are the same thing: give one image of each node",
@@ -315,9 +321,9 @@ fn open_here(args: &PairArgs, mode: Mode) -> Result<OpenPair, Failure> {
         )));
     }
     let all = [(Side::A, &data.a), (Side::B, &data.b)];
-    let meta = |side, meta: &Option<MetadataDevice>| metadata_device_of(side, meta.as_ref(), &all, mode);
+    let meta = |side| metadata_device_of(side, options, &all, mode);
     // One device may hold the metadata of both sides, at two indexes: then it is opened once, and claimed once.
-    let metadata = match (meta(Side::A, &options.meta_a)?, meta(Side::B, &options.meta_b)?) {
+    let metadata = match (meta(Side::A)?, meta(Side::B)?) {
         (Some(a), Some(b)) if a.identity() == b.identity() => Pair::new(Some(a.clone()), Some(a)),
         (a, b) => Pair::new(a, b),
     };
@@ -337,8 +343,8 @@ fn open_here(args: &PairArgs, mode: Mode) -> Result<OpenPair, Failure> {
 /// # Errors
 /// Missing, busy or damaged.
 pub(super) fn open_a(args: &PairArgs, mode: Mode) -> Result<(Arc<BlockFile>, OfflineReplica), Failure> {
-    let data = device(&args.a, mode)?;
-    let metadata = metadata_device_of(Side::A, args.options.meta_a.as_ref(), &[(Side::A, &data)], mode)?;
+    let data = device(&args.a, &args.options, mode)?;
+    let metadata = metadata_device_of(Side::A, &args.options, &[(Side::A, &data)], mode)?;
     let side = open_side(Side::A, &args.options, &data, metadata)?;
     Ok((data, side))
 }
@@ -365,7 +371,7 @@ pub fn args_from_sources(
     sources: Pair<&Source>,
     names: &Pair<NodeName>,
     resource: &ResourceName,
-    threads: Option<u16>,
+    reading: &Reading,
 ) -> Result<PairArgs, Failure> {
     let wrong = |why: String| Failure::internal(anyhow::anyhow!("the plan names no usable peer: {why}"));
     let peer = sources.b.on.as_ref().map(|on| on.peer.parse().map_err(wrong)).transpose()?;
@@ -392,7 +398,8 @@ pub fn args_from_sources(
             role_b: None,
             resource: resource.clone(),
             policy: None,
-            threads,
+            reading: reading.clone(),
+            no_cache: false,
         },
     })
 }
@@ -446,19 +453,60 @@ impl OpenPair {
         look(self.replicas(), settings, &SystemClock).map_err(|error| self.failure(error))
     }
 
-    /// Compares contents.
+    /// Compares contents, or finds in the state directory, if there is one, that this was done and nothing written since.
     ///
     /// # Errors
     /// See [`InquiryError`].
-    pub fn diff(&self, sight: &Sight, full: bool, threads: usize) -> Result<Found, Failure> {
+    pub fn diff(
+        &self,
+        sight: &Sight,
+        full: bool,
+        options: &PairOptions,
+        state_dir: &Path,
+    ) -> Result<Found, Failure> {
+        // Not held open for writing while disks are read: others have incidents to go on with.
+        let reading = StateDir::open_read_only(state_dir).ok();
+        let writing = || match StateDir::open(state_dir) {
+            Ok(store) => Ok(Box::new(store) as Box<dyn Store>),
+            Err(error) => Err(Why(error.to_string())),
+        };
+        let place = match &reading {
+            Some(reading) => Place::Briefly { reading, writing: &writing },
+            None => Place::Nowhere,
+        };
+        self.diff_in(sight, full, options, place)
+    }
+
+    /// The same with a state directory that is open already.
+    ///
+    /// # Errors
+    /// See [`InquiryError`].
+    pub fn diff_in(
+        &self,
+        sight: &Sight,
+        full: bool,
+        options: &PairOptions,
+        place: Place<'_>,
+    ) -> Result<Found, Failure> {
         let progress = TerminalProgress::new();
-        let delta =
-            diff(self.replicas(), sight, full, threads, &progress).map_err(|error| self.failure(error))?;
+        let memory = Memory { place, clock: &SystemClock, believe: !options.no_cache };
+        let recalled = recall::diff(self.replicas(), sight, full, options.threads(), &progress, &memory)
+            .map_err(|error| self.failure(error))?;
+        if let Some(why) = &recalled.not_kept {
+            tracing::debug!(%why, "the comparison is not kept for later");
+        }
+        let delta = recalled.delta;
+        let mut remarks = recalled.remarks;
+        remarks.extend(
+            recalled.compared_at.map(|at| {
+                format!("Compared at {}, nothing written since; --no-cache reads again.", when(at))
+            }),
+        );
         let layouts = Pair::from_fn(|side| read_layout_within(self.sides[side].replica().data(), delta.size));
         self.still_there()?;
         let units = attribute(&delta, &layouts);
         let names = sight.evidence.as_ref().map(|seen| seen.name.clone());
-        Ok(Found { names, delta, layouts, units })
+        Ok(Found { names, delta, layouts, units, compared_at: recalled.compared_at, remarks })
     }
 }
 
@@ -473,6 +521,10 @@ pub struct Found {
     pub layouts: Pair<Layout>,
     /// What differs in each unit.
     pub units: UnitReport,
+    /// When the comparison was made, if it was found and not made now.
+    pub compared_at: Option<Stamp>,
+    /// Sentences about where the comparison came from.
+    pub remarks: Vec<String>,
 }
 
 fn inquiry_failure(error: InquiryError) -> Failure {

@@ -9,6 +9,7 @@ use crate::edge::blockdev::Mode;
 use crate::engine::inquiry::Sight;
 use crate::engine::journal::Journal;
 use crate::engine::plans;
+use crate::engine::recall::Place;
 use crate::judge::audit::SealedPlan;
 use crate::judge::planner::{Inputs, draw};
 use crate::judge::policy::{Case, Clues, DeltaSummary, decide};
@@ -91,6 +92,8 @@ pub enum Drawn {
 
 /// Observes, compares, decides, plans, seals; keeps the plan in the state directory.
 ///
+/// `said`: gets sentences about where the comparison came from.
+///
 /// # Errors
 /// Anything that keeps a plan from being drawn.
 pub fn draw_plan(
@@ -100,13 +103,15 @@ pub fn draw_plan(
     settings: &Settings,
     store: &dyn Store,
     journal: &Journal,
+    said: &mut Vec<String>,
 ) -> Result<Drawn, Failure> {
     let sight = opened.look(settings)?;
     // One incident at a time for a device: an open one must be ended first.
     refuse_while_open(sight.evidence.as_ref().map(|seen| &seen.source), store, journal, &[])?;
     let names = sight.evidence.as_ref().map(|seen| seen.name.clone());
     let keep = choice.keep_side(&names)?;
-    let found = opened.diff(&sight, choice.full, pair.options.threads())?;
+    let found = opened.diff_in(&sight, choice.full, &pair.options, Place::Open(store))?;
+    said.extend_from_slice(&found.remarks);
     let (survivor, auto, trace) = match judge(settings, &sight, &found, keep) {
         Verdict::Agree { trace } => return Ok(Drawn::Agree(trace)),
         Verdict::Heal { survivor, auto, trace } => (survivor, auto, trace),
@@ -184,7 +189,12 @@ pub(super) fn run(cli: &Cli, args: &PlanArgs, screen: &mut Screen) -> Result<u8,
     let settings = args.pair.options.settings()?;
     let opened = open(&args.pair, Mode::ReadOnly)?;
     let desk = open_desk(&cli.state_dir)?;
-    let drawn = draw_plan(&opened, &args.pair, &args.choice, &settings, &*desk.store, &desk.journal)?;
+    let mut said = Vec::new();
+    let drawn =
+        draw_plan(&opened, &args.pair, &args.choice, &settings, &*desk.store, &desk.journal, &mut said)?;
+    if !cli.json {
+        said.iter().try_for_each(|remark| screen.line(remark))?;
+    }
     match &drawn {
         Drawn::Agree(trace) => {
             agree(cli, screen, trace)?;

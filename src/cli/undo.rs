@@ -7,6 +7,7 @@ use super::incident::{
     refuse_while_open, state_words,
 };
 use super::plan::{show_undo, step_words};
+use super::reading::Reading;
 use super::resolve::{conclude, journal_stopped, open_as_planned, take_up, theatre};
 use super::screen::Screen;
 use crate::edge::terminal::TerminalProgress;
@@ -32,9 +33,9 @@ pub struct UndoArgs {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Threads for reading and comparing [default: one per core, at most 8]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub threads: Option<u16>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: Reading,
 }
 
 pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8, Failure> {
@@ -50,13 +51,13 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
             ))?;
             return steps(screen, sealed.plan());
         }
-        return take_up(cli, screen, &mut desk, &open, args.threads, false);
+        return take_up(cli, screen, &mut desk, &open, &args.reading, false);
     }
     refuse_what_changed_nothing_yet(&desk, args.incident.as_deref())?;
     let (id, healed) = healing_of(&desk.journal, &*desk.store, args.incident.as_deref()).map_err(failure)?;
     let sources = healed.plan().basis.as_ref().map(|basis| &basis.source);
     refuse_while_open(sources, &*desk.store, &desk.journal, &[&id])?;
-    let opened = open_as_planned(healed.plan(), args.threads)?;
+    let opened = open_as_planned(healed.plan(), &args.reading)?;
     let sealed = plan_undo(healed.plan(), &id, opened.replicas()).map_err(failure)?;
     if args.dry_run && cli.json {
         show_undo(screen, &sealed)?;
@@ -70,7 +71,7 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
     let undo = new_id(sealed.id(), desk.journal.incidents())?;
     let progress = TerminalProgress::new();
     let store = desk.store.clone();
-    let theatre = theatre(&opened, &*store, &progress, super::pair::threads(args.threads));
+    let theatre = theatre(&opened, &*store, &progress, args.reading.threads());
     let ending = begin(&mut desk.journal, theatre, &sealed, Some(&healed), &undo, Consent::Operator, None)
         .map_err(|error| journal_stopped(cli, &undo, error))?;
     if matches!(ending, Ending::Finished(_)) {

@@ -1,28 +1,49 @@
 //! Byte-by-byte comparison of two disks, in parallel, block by block only where it must.
+//!
+//! What is compared is cut into portions, in ascending order of position: that is the physical order of a
+//! device, and nearly so that of a file. (Sorting by the file system's map was left out: the two sides
+//! have two maps, so what is one order for one side is none for the other, and requests of 2 MiB, many at
+//! once, leave the device little to gain.) How a portion is read depends on where its bytes are now:
+//!
+//! * at hand, on both sides (a file's pages in the page cache): one thread copies and compares 256 KiB at a
+//!   time, which stay in its processor's own cache;
+//! * otherwise (devices always): large requests, many in flight, past the page cache ([`super::floor`]).
+//!
+//! The digests of what differs are taken from the very bytes that were compared; nothing is read twice.
 
 use super::aligned::Aligned;
-use super::batch::{Batches, lock};
+use super::floor::{CloseOnPanic, Floor, Landed, Task};
+use super::judge::{Bad, Bytes, judge};
+use super::load::{Way, fill};
+use super::portion::Portion;
+use super::route::{Route, Terrain, windows};
+use super::tally::Tally;
 use crate::model::delta::Unreadable;
 use crate::model::extent::{Extent, ExtentSet};
-use crate::model::seen::Why;
+use crate::model::id::Digest;
 use crate::model::side::{Pair, Side};
 use crate::model::size::BLOCK;
-use crate::ports::disk::{Disk, DiskFault, Stretch};
+use crate::ports::disk::Disk;
 use crate::ports::progress::Progress;
-use std::sync::Mutex;
+use std::thread::Scope;
 
-/// The largest request to a disk, in bytes, whatever the options say.
-const LARGEST_CHUNK: u64 = 64 << 20;
-/// Findings kept before neighbours are merged for the first time.
-const FIRST_MERGE: usize = 4096;
-static ZEROS: [u8; BLOCK as usize] = [0; BLOCK as usize];
+/// Most bytes that a portion reads of one side.
+const PORTION: usize = 2 << 20;
+/// All threads' windows together hold at most this many bytes.
+const WINDOWS: u64 = 16 << 20;
+/// Where reading is a copy from memory, reading through a gap of this many bytes costs no more than another
+/// call.
+const NEAR_GAP: u64 = 4 << 10;
+/// A thread that only waits for requests needs little.
+const READER_STACK: usize = 256 << 10;
 
 /// How to compare. The result does not depend on `threads` or `chunk`.
 #[derive(Debug, Clone, Copy)]
 pub struct CompareOptions {
-    /// Threads that read and compare; at least 1. On devices also the number of requests in flight.
+    /// Threads that compare; 1 to 256. Requests in flight are apart from this.
     pub threads: usize,
-    /// Bytes per request, rounded up to whole blocks of 4 KiB, at most 64 MiB.
+    /// Bytes of each side that are copied and compared at a time where they are in memory; rounded up to
+    /// whole blocks of 4 KiB, at most 1 MiB, and less with many threads.
     pub chunk: u64,
     /// Where the replicated data ends, in bytes: the last block is cut here, because DRBD's own metadata
     /// may follow. `None`: where the smaller disk ends.
@@ -31,7 +52,7 @@ pub struct CompareOptions {
 
 impl Default for CompareOptions {
     fn default() -> Self {
-        CompareOptions { threads: threads(), chunk: 1 << 20, size: None }
+        CompareOptions { threads: threads(), chunk: 256 << 10, size: None }
     }
 }
 
@@ -69,21 +90,10 @@ pub enum CompareError {
         /// First byte behind what was to be compared.
         end: u64,
     },
-    /// A block that could be compared could not be read again for its digest.
-    #[error("the blocks that differ could not be read a second time")]
-    Content(#[source] DiskFault),
-    /// Blocks that differed were all equal when they were read again.
-    #[error(
-        "the disks changed while they were compared: {bytes} bytes that differed are equal now; stop whatever writes to them"
-    )]
-    Moving {
-        /// Bytes that differed.
-        bytes: u64,
-    },
 }
 
 /// Compares the blocks that `scope` touches, in ascending order of position. Each extent is widened to
-/// whole blocks of 4 KiB. Memory: two chunks per thread, and the runs of the result.
+/// whole blocks of 4 KiB. Memory: at most about 56 MiB of buffers, and the runs of the result.
 ///
 /// A hole on both sides is equal without being read; a hole on one side is compared with zeros.
 ///
@@ -96,8 +106,33 @@ pub fn compare(
     options: &CompareOptions,
     progress: &dyn Progress,
 ) -> Result<Compared, CompareError> {
-    let size = options.size.unwrap_or(a.size().min(b.size()));
-    for (side, disk) in [(Side::A, a), (Side::B, b)] {
+    run(Pair::new(a, b), scope, options, false, progress).map(|(compared, _)| compared)
+}
+
+/// As [`compare`], and the digests ([`super::content`]) of both sides' bytes in what differs: of the very
+/// bytes that were compared.
+///
+/// # Errors
+/// As for [`compare`].
+pub fn compare_and_digest(
+    a: &dyn Disk,
+    b: &dyn Disk,
+    scope: &ExtentSet,
+    options: &CompareOptions,
+    progress: &dyn Progress,
+) -> Result<(Compared, Pair<Digest>), CompareError> {
+    run(Pair::new(a, b), scope, options, true, progress)
+}
+
+fn run(
+    disks: Pair<&dyn Disk>,
+    scope: &ExtentSet,
+    options: &CompareOptions,
+    content: bool,
+    progress: &dyn Progress,
+) -> Result<(Compared, Pair<Digest>), CompareError> {
+    let size = options.size.unwrap_or(disks.a.size().min(disks.b.size()));
+    for (side, disk) in disks.iter() {
         let end = scope.end().max(options.size.unwrap_or(0));
         if end > disk.size() {
             return Err(CompareError::Outside { side, disk: disk.name().to_owned(), has: disk.size(), end });
@@ -105,42 +140,27 @@ pub fn compare(
     }
     // Beyond the size there is nothing replicated, whatever the scope says.
     let total = blocks(scope, size).map(|run| run.len).sum::<u64>();
-    let chunk = options.chunk.clamp(1, LARGEST_CHUNK).next_multiple_of(BLOCK);
     let threads = options.threads.clamp(1, 256);
+    let most = (WINDOWS / 2 / threads as u64).clamp(BLOCK, 1 << 20) / BLOCK * BLOCK;
+    let chunk = options.chunk.clamp(1, most).next_multiple_of(BLOCK);
 
     progress.begin("compare", total);
-    let batches = Mutex::new(Batches::new(blocks(scope, size), chunk));
-    let found = Mutex::new(Found::default());
-    let work = || {
-        let mut worker = Worker { views: Pair::new(View::new(a, chunk), View::new(b, chunk)) };
-        loop {
-            // A statement of its own, so that the lock is free again while the batch is compared.
-            let batch = lock(&batches).next();
-            let Some(batch) = batch else { break };
-            let mut here = Found::default();
-            for piece in &batch {
-                worker.compare(*piece, &mut here);
-            }
-            if !here.is_empty() {
-                lock(&found).absorb(here);
-            }
-            progress.advance(batch.iter().map(|piece| piece.len).sum());
-        }
-    };
+    let floor = Floor::new(blocks(scope, size), PORTION);
+    let bench = Bench { disks, floor: &floor, chunk, content, progress };
     std::thread::scope(|scope| {
         for _ in 1..threads {
             // With fewer threads than asked for the result is the same, only later.
-            if std::thread::Builder::new().spawn_scoped(scope, work).is_err() {
+            if std::thread::Builder::new().spawn_scoped(scope, || bench.work(scope)).is_err() {
                 break;
             }
         }
-        work();
+        bench.work(scope);
     });
     progress.finish();
 
-    let (differs, unreadable) = lock(&found).take();
+    let (differs, unreadable, digests) = floor.into_ledger().finish();
     let lost: ExtentSet = unreadable.iter().map(|gap| gap.extent).collect();
-    Ok(Compared { differs, unreadable, compared: total - lost.bytes() })
+    Ok((Compared { differs, unreadable, compared: total - lost.bytes() }, digests))
 }
 
 /// The runs of `scope` below `size`, widened to whole blocks, touching ones joined; made one by one.
@@ -162,188 +182,132 @@ fn blocks(scope: &ExtentSet, size: u64) -> impl Iterator<Item = Extent> + '_ {
     })
 }
 
-/// What threads found so far.
-#[derive(Default)]
-struct Found {
-    differs: Vec<Extent>,
-    unreadable: Vec<Unreadable>,
-    merge_at: usize,
+/// What all threads of one comparison share.
+struct Bench<'e, I> {
+    disks: Pair<&'e dyn Disk>,
+    floor: &'e Floor<I>,
+    chunk: u64,
+    content: bool,
+    progress: &'e dyn Progress,
 }
 
-impl Found {
-    fn is_empty(&self) -> bool {
-        self.differs.is_empty() && self.unreadable.is_empty()
+impl<'e, I: Iterator<Item = Extent> + Send> Bench<'e, I> {
+    fn terrain(&self) -> Pair<Terrain<'e>> {
+        self.disks.map(Terrain::new)
     }
 
-    fn differs(&mut self, block: Extent) {
-        match self.differs.last_mut() {
-            Some(last) if last.end() == block.start => last.len += block.len,
-            _ => self.differs.push(block),
-        }
-    }
-
-    fn unreadable(&mut self, side: Side, extent: Extent, why: Why) {
-        self.unreadable.push(Unreadable { side, extent, why });
-    }
-
-    /// Takes another thread's findings; joins neighbours whenever the lists have doubled, so that memory
-    /// follows the runs of the result and not the number of chunks.
-    fn absorb(&mut self, other: Found) {
-        self.differs.extend(other.differs);
-        self.unreadable.extend(other.unreadable);
-        if self.differs.len() + self.unreadable.len() > self.merge_at.max(FIRST_MERGE) {
-            let differs: ExtentSet = self.differs.drain(..).collect();
-            self.differs.extend(differs.iter());
-            self.unreadable = joined(std::mem::take(&mut self.unreadable));
-            self.merge_at = 2 * (self.differs.len() + self.unreadable.len());
-        }
-    }
-
-    fn take(&mut self) -> (ExtentSet, Vec<Unreadable>) {
-        let mut unreadable = joined(std::mem::take(&mut self.unreadable));
-        unreadable.sort_by_key(|gap| (gap.extent.start, gap.side));
-        (self.differs.drain(..).collect(), unreadable)
-    }
-}
-
-/// Joins touching ranges of one side that have the same reason.
-fn joined(mut gaps: Vec<Unreadable>) -> Vec<Unreadable> {
-    gaps.sort_by_key(|gap| (gap.side, gap.extent.start));
-    gaps.dedup_by(|next, last| {
-        let same = next.side == last.side && next.extent.start == last.extent.end() && next.why == last.why;
-        if same {
-            last.extent.len += next.extent.len;
-        }
-        same
-    });
-    gaps
-}
-
-/// The reason without the place, so that neighbours can be joined: the extent tells the place.
-fn reason(fault: &DiskFault) -> Why {
-    match fault {
-        DiskFault::Io { source, .. } => Why(source.to_string()),
-        DiskFault::Short { .. } => Why("the disk became shorter while in use".to_owned()),
-        DiskFault::Outside { .. } => Why(fault.to_string()),
-    }
-}
-
-/// One side as one thread sees it.
-struct View<'a> {
-    disk: &'a dyn Disk,
-    buffer: Aligned,
-    /// What the disk last said a stretch is made of; saves asking again for every chunk of a long one.
-    known: Option<(Extent, bool)>,
-}
-
-impl<'a> View<'a> {
-    fn new(disk: &'a dyn Disk, chunk: u64) -> Self {
-        let chunk = usize::try_from(chunk).unwrap_or(LARGEST_CHUNK as usize);
-        View { disk, buffer: Aligned::new(chunk), known: None }
-    }
-
-    /// Whether whole blocks from `at` on are a hole, and up to where (at most `end`) that is so.
-    fn stretch(&mut self, at: u64, end: u64) -> (bool, u64) {
-        let (extent, hole) = match self.known {
-            Some((extent, hole)) if extent.start <= at && at < extent.end() => (extent, hole),
-            _ => {
-                let (until, hole) = match self.disk.stretch(at) {
-                    Stretch::Data(until) => (until, false),
-                    Stretch::Hole(until) => (until, true),
-                };
-                let fresh = (Extent::between(at, until), hole);
-                self.known = Some(fresh);
-                fresh
-            }
-        };
-        let until = extent.end();
-        if until >= end {
-            return (hole, end);
-        }
-        let whole = until / BLOCK * BLOCK;
-        if hole && whole > at {
-            return (true, whole);
-        }
-        // A block that is partly hole is read like data.
-        let data = if hole { at + 1 } else { until.max(at + 1) };
-        (false, data.next_multiple_of(BLOCK).min(end))
-    }
-
-    fn read(&mut self, base: u64, part: Extent) -> Result<(), DiskFault> {
-        let range = within(base, part);
-        self.disk.read_at(part.start, &mut self.buffer.as_mut_slice()[range])
-    }
-
-    fn bytes(&self, base: u64, part: Extent) -> &[u8] {
-        &self.buffer.as_slice()[within(base, part)]
-    }
-}
-
-/// Where `part` lies in a buffer that holds the bytes from `base` on. Never longer than a chunk.
-#[allow(clippy::cast_possible_truncation)]
-fn within(base: u64, part: Extent) -> std::ops::Range<usize> {
-    (part.start - base) as usize..(part.end() - base) as usize
-}
-
-struct Worker<'a> {
-    views: Pair<View<'a>>,
-}
-
-impl Worker<'_> {
-    /// Compares one piece: starts on a block boundary, no longer than a chunk.
-    fn compare(&mut self, piece: Extent, found: &mut Found) {
-        let mut at = piece.start;
-        while at < piece.end() {
-            let (a, a_until) = self.views.a.stretch(at, piece.end());
-            let (b, b_until) = self.views.b.stretch(at, piece.end());
-            let part = Extent::between(at, a_until.min(b_until));
-            at = part.end();
-            if !(a && b) {
-                self.part(part, Pair::new(a, b), found);
-            }
-        }
-    }
-
-    /// Compares a part that is all hole or all data on each side.
-    fn part(&mut self, part: Extent, hole: Pair<bool>, found: &mut Found) {
-        let failed = Pair::from_fn(|side| !hole[side] && self.views[side].read(part.start, part).is_err());
-        if failed.a || failed.b {
-            return self.isolate(part, hole, failed, found);
-        }
-        if !hole.a && !hole.b && self.views.a.bytes(part.start, part) == self.views.b.bytes(part.start, part)
-        {
-            return;
-        }
-        for block in part.pieces(BLOCK) {
-            self.block(part.start, block, hole, found);
-        }
-    }
-
-    fn block(&self, base: u64, block: Extent, hole: Pair<bool>, found: &mut Found) {
-        let side = |side: Side| match hole[side] {
-            true => &ZEROS[within(block.start, block)],
-            false => self.views[side].bytes(base, block),
-        };
-        if side(Side::A) != side(Side::B) {
-            found.differs(block);
-        }
-    }
-
-    /// Reads block by block on the sides that failed, to tell the bad blocks from their neighbours.
-    fn isolate(&mut self, part: Extent, hole: Pair<bool>, failed: Pair<bool>, found: &mut Found) {
-        for block in part.pieces(BLOCK) {
-            let mut readable = true;
-            for side in Side::BOTH {
-                if failed[side]
-                    && let Err(fault) = self.views[side].read(part.start, block)
-                {
-                    found.unreadable(side, block, reason(&fault));
-                    readable = false;
+    /// What a comparing thread does until all is compared.
+    fn work<'s>(&'s self, scope: &'s Scope<'s, '_>) {
+        let _guard = CloseOnPanic(self.floor);
+        let mut terrain = self.terrain();
+        // Made when needed: on devices never.
+        let mut window: Option<Pair<Aligned>> = None;
+        loop {
+            let skip = |at| terrain.a.hole_until(at).min(terrain.b.hole_until(at));
+            match self.floor.next(skip) {
+                Task::Fresh(skipped, portion) => {
+                    if skipped > 0 {
+                        self.progress.advance(skipped);
+                    }
+                    let Some(portion) = portion else { continue };
+                    let route = Route::new(&portion, &mut terrain);
+                    if route.at_hand(self.disks) {
+                        let window = window.get_or_insert_with(|| self.window());
+                        let tally = self.compare_at_hand(&route, window);
+                        self.done(&portion, tally);
+                    } else {
+                        self.floor.send_up(portion, route);
+                        self.engage(scope);
+                    }
                 }
-            }
-            if readable {
-                self.block(part.start, block, hole, found);
+                Task::Landed(landed) => {
+                    // Their buffers are free again, so that others may go up.
+                    let tally = self.compare_landed(&landed);
+                    self.done(&landed.portion, tally);
+                    self.floor.unload(*landed);
+                    self.engage(scope);
+                }
+                Task::Read(request) => {
+                    let (index, side, load) = request.carry_out(self.disks);
+                    self.floor.arrived(index, side, load);
+                }
+                Task::Done => break,
             }
         }
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // at most 1 MiB
+    fn window(&self) -> Pair<Aligned> {
+        Pair::from_fn(|_| Aligned::new(self.chunk as usize))
+    }
+
+    fn done(&self, portion: &Portion, tally: Tally) {
+        self.floor.enter(portion.index, tally);
+        self.progress.advance(portion.bytes());
+    }
+
+    /// Makes threads for the requests that nobody waits for.
+    fn engage<'s>(&'s self, scope: &'s Scope<'s, '_>) {
+        while self.floor.wants_reader() {
+            let reader = || {
+                let _guard = CloseOnPanic(self.floor);
+                while let Some(request) = self.floor.request() {
+                    let (index, side, load) = request.carry_out(self.disks);
+                    self.floor.arrived(index, side, load);
+                }
+            };
+            let made = std::thread::Builder::new().stack_size(READER_STACK).spawn_scoped(scope, reader);
+            if made.is_err() {
+                self.floor.reader_refused();
+            }
+        }
+    }
+
+    fn compare_at_hand(&self, route: &Route, window: &mut Pair<Aligned>) -> Tally {
+        let mut tally = Tally::new(self.content);
+        let mut bad = Pair::new(Bad::new(), Bad::new());
+        for span in &route.spans {
+            windows(route.parts(span), self.chunk, NEAR_GAP, |extent, parts| {
+                #[allow(clippy::cast_possible_truncation)] // at most a chunk
+                let len = extent.len as usize;
+                for side in Side::BOTH {
+                    bad[side].clear();
+                    if !span.hole[side] {
+                        let buffer = &mut window[side].as_mut_slice()[..len];
+                        fill(self.disks[side], Way::AtHand, extent, parts, buffer, &mut bad[side]);
+                    }
+                }
+                let bytes = Pair::from_fn(|side| match span.hole[side] {
+                    true => Bytes::Hole(len),
+                    false => Bytes::Read(&window[side].as_slice()[..len]),
+                });
+                for part in parts {
+                    judge(extent.start, *part, bytes, &bad, &mut tally);
+                }
+            });
+        }
+        tally
+    }
+
+    fn compare_landed(&self, landed: &Landed) -> Tally {
+        let mut tally = Tally::new(self.content);
+        let bad = Pair::from_fn(|side| landed.loads[side].bad.clone());
+        let mut at = Pair::new(0, 0);
+        for span in &landed.route.spans {
+            #[allow(clippy::cast_possible_truncation)] // at most a portion
+            let len = span.extent.len as usize;
+            let bytes = Pair::from_fn(|side| {
+                if span.hole[side] {
+                    return Bytes::Hole(len);
+                }
+                let begin = at[side];
+                at[side] += len;
+                Bytes::Read(&landed.loads[side].buffer.as_slice()[begin..begin + len])
+            });
+            for part in landed.route.parts(span) {
+                judge(span.extent.start, *part, bytes, &bad, &mut tally);
+            }
+        }
+        tally
     }
 }

@@ -226,7 +226,7 @@ impl<I: Iterator<Item = Extent>> Line<I> {
                 #[allow(clippy::cast_possible_truncation)] // a piece is at most PIECE long
                 let end = at + piece.len as usize;
                 let bytes = &mut buffer.as_mut_slice()[at..end];
-                if let Err(error) = disk.read_at(piece.start, bytes) {
+                if let Err(error) = disk.sweep_at(piece.start, bytes) {
                     fault = Some(error);
                     break;
                 }

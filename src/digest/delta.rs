@@ -1,7 +1,6 @@
 //! The divergence of two disks: what their marks claim and what their contents say.
 
-use super::compare::{CompareError, CompareOptions, Compared, compare};
-use super::content::content_digests;
+use super::compare::{CompareError, CompareOptions, Compared, compare_and_digest};
 use crate::model::delta::{Delta, Scope};
 use crate::model::extent::ExtentSet;
 use crate::model::side::Pair;
@@ -23,12 +22,12 @@ pub struct Question {
     pub scope: Scope,
 }
 
-/// Compares two disks and digests what differs. Blocks that cannot be read on a side are listed in
+/// Compares two disks and digests what differs, in one pass: the digests are of the bytes that were
+/// compared, also where somebody writes meanwhile. Blocks that cannot be read on a side are listed in
 /// `unreadable` and are in neither `differs` nor the digests.
 ///
 /// # Errors
-/// [`CompareError`]: the size does not fit the disks, a differing block could not be read again, or the
-/// disks changed meanwhile.
+/// [`CompareError`]: the size does not fit the disks.
 pub fn delta(
     a: &dyn Disk,
     b: &dyn Disk,
@@ -44,10 +43,7 @@ pub fn delta(
         Scope::Everything => ExtentSet::whole(size),
     };
     let options = CompareOptions { threads, size: Some(size), ..CompareOptions::default() };
-    let Compared { differs, unreadable, compared } = compare(a, b, &extents, &options, progress)?;
-    let content = content_digests(a, b, &differs, threads, progress).map_err(CompareError::Content)?;
-    if !differs.is_empty() && content.a == content.b {
-        return Err(CompareError::Moving { bytes: differs.bytes() });
-    }
+    let (Compared { differs, unreadable, compared }, content) =
+        compare_and_digest(a, b, &extents, &options, progress)?;
     Ok(Delta { size, scope, marked, doubt, marks_complete, differs, content, unreadable, compared })
 }

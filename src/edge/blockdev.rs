@@ -1,6 +1,8 @@
 //! Regular files and block devices as disks.
 
 use super::claim::{ClaimError, Claimed};
+use super::pace::Pace;
+use super::sweep::Direct;
 use crate::digest::aligned::Aligned;
 use crate::model::extent::Extent;
 use crate::ports::disk::{Disk, DiskFault, DiskMut, Stretch};
@@ -9,7 +11,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Largest buffer, in bytes, for requests that direct I/O does not take as they are.
 const BOUNCE: u64 = 1 << 20;
@@ -146,7 +148,8 @@ impl Identity {
 /// A regular file or block device of fixed size.
 ///
 /// Devices are read and written with `O_DIRECT`, always: the page cache of a backing device does not see
-/// what DRBD writes below it, so a cached read could be stale. Files go through the page cache.
+/// what DRBD writes below it, so a cached read could be stale. Files go through the page cache, except
+/// where [`Disk::sweep_at`] finds them not to be in it.
 #[derive(Debug)]
 pub struct BlockFile {
     file: File,
@@ -159,6 +162,8 @@ pub struct BlockFile {
     widening: Mutex<()>,
     claimed: Option<Claimed>,
     shared_claim: Mutex<Weak<Claimed>>,
+    direct: Direct,
+    pace: Option<Arc<Pace>>,
 }
 
 impl BlockFile {
@@ -224,6 +229,8 @@ impl BlockFile {
             widening: Mutex::new(()),
             claimed: None,
             shared_claim: Mutex::default(),
+            direct: Direct::default(),
+            pace: None,
         };
         if mode == Mode::Exclusive {
             match disk.claim() {
@@ -232,6 +239,12 @@ impl BlockFile {
             }
         }
         Ok(disk)
+    }
+
+    /// The same disk, of which no more is read than `pace` allows.
+    #[must_use]
+    pub fn paced(self, pace: Option<Arc<Pace>>) -> BlockFile {
+        BlockFile { pace, ..self }
     }
 
     /// What this is, whatever path led to it.
@@ -260,6 +273,10 @@ impl BlockFile {
         &self.file
     }
 
+    pub(super) fn direct(&self) -> &Direct {
+        &self.direct
+    }
+
     fn inside(&self, offset: u64, len: usize) -> Result<Extent, DiskFault> {
         let extent = Extent { start: offset, len: len as u64 };
         match offset.checked_add(extent.len) {
@@ -268,7 +285,7 @@ impl BlockFile {
         }
     }
 
-    fn fault(&self, act: &'static str, extent: Extent, source: io::Error) -> DiskFault {
+    pub(super) fn fault(&self, act: &'static str, extent: Extent, source: io::Error) -> DiskFault {
         DiskFault::Io { disk: self.name.clone(), act, extent, source }
     }
 
@@ -292,6 +309,32 @@ impl BlockFile {
             }
         }
         Ok(())
+    }
+
+    /// See [`Disk::read_at`].
+    pub(super) fn read_now(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskFault> {
+        let extent = self.inside(offset, buffer.len())?;
+        if self.fits(offset, buffer) {
+            return self.read_exact(offset, buffer);
+        }
+        let whole = |extent: Extent| within(extent, extent);
+        let mut bounce = Aligned::new(whole(self.widened(extent, offset).0).end);
+        let mut at = offset;
+        while at < extent.end() {
+            let (outer, inner) = self.widened(extent, at);
+            let sectors = &mut bounce.as_mut_slice()[whole(outer)];
+            self.read_exact(outer.start, sectors)?;
+            buffer[within(extent_from(offset, inner), inner)].copy_from_slice(&sectors[within(outer, inner)]);
+            at = inner.end();
+        }
+        Ok(())
+    }
+
+    /// Until that many bytes may be read.
+    fn wait_for(&self, bytes: usize) {
+        if let Some(pace) = &self.pace {
+            pace.wait(bytes as u64);
+        }
     }
 
     fn write_all(&self, offset: u64, buffer: &[u8]) -> Result<(), DiskFault> {
@@ -350,21 +393,19 @@ impl Disk for BlockFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskFault> {
-        let extent = self.inside(offset, buffer.len())?;
-        if self.fits(offset, buffer) {
-            return self.read_exact(offset, buffer);
-        }
-        let whole = |extent: Extent| within(extent, extent);
-        let mut bounce = Aligned::new(whole(self.widened(extent, offset).0).end);
-        let mut at = offset;
-        while at < extent.end() {
-            let (outer, inner) = self.widened(extent, at);
-            let sectors = &mut bounce.as_mut_slice()[whole(outer)];
-            self.read_exact(outer.start, sectors)?;
-            buffer[within(extent_from(offset, inner), inner)].copy_from_slice(&sectors[within(outer, inner)]);
-            at = inner.end();
-        }
-        Ok(())
+        self.inside(offset, buffer.len())?;
+        self.wait_for(buffer.len());
+        self.read_now(offset, buffer)
+    }
+
+    fn sweep_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskFault> {
+        self.inside(offset, buffer.len())?;
+        self.wait_for(buffer.len());
+        self.sweep(offset, buffer)
+    }
+
+    fn at_hand(&self, extent: Extent) -> bool {
+        self.is_at_hand(extent)
     }
 
     fn stretch(&self, offset: u64) -> Stretch {

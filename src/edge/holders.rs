@@ -24,6 +24,16 @@ pub(super) fn writers(identity: Identity) -> Vec<String> {
     processes(identity, true)
 }
 
+/// Words for everybody who could be writing now: processes, and what stands on it.
+pub(super) fn open_for_change(identity: Identity) -> Vec<String> {
+    let mut by = writers(identity);
+    match identity {
+        Identity::File { .. } => by.extend(loop_device(identity)),
+        Identity::Device { rdev } => by.extend(device_holders(rdev)),
+    }
+    by
+}
+
 /// Another way to the same bytes, in words: a loop device that a file backs; for a loop device, a second one over the same
 /// file, or a process that writes to that file.
 pub(super) fn loop_device(identity: Identity) -> Option<String> {

@@ -204,6 +204,15 @@ pub fn diff(
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<Delta, InquiryError> {
+    let question = question(sight, full)?;
+    Ok(delta(replicas.a.data(), replicas.b.data(), question, threads, progress)?)
+}
+
+/// What there is to be compared: see [`diff`].
+///
+/// # Errors
+/// [`InquiryError::Unrelated`].
+pub fn question(sight: &Sight, full: bool) -> Result<Question, InquiryError> {
     let complete = sight.comparison.common_base;
     if sight.comparison.relation == Relation::Unrelated && !full {
         return Err(InquiryError::Unrelated { name: sight.comparison.name.clone() });
@@ -211,6 +220,5 @@ pub fn diff(
     let size = sight.evidence.a.superblock.effective_size * 512;
     let (marked, doubt) = attribute_marks(&sight.evidence, size);
     let scope = if full || !complete { Scope::Everything } else { Scope::Candidates };
-    let question = Question { size, marked, doubt, marks_complete: complete, scope };
-    Ok(delta(replicas.a.data(), replicas.b.data(), question, threads, progress)?)
+    Ok(Question { size, marked, doubt, marks_complete: complete, scope })
 }

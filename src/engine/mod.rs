@@ -5,5 +5,6 @@ pub mod inquiry;
 pub mod journal;
 pub mod midway;
 pub mod plans;
+pub mod recall;
 pub mod salvage;
 pub mod undo;

@@ -1,6 +1,7 @@
 //! Bytes or text to model and back. No I/O: callers hand in bytes. Parsers never panic and never allocate
 //! by an unchecked length; each has a fuzz target.
 
+pub mod comparison;
 pub mod drbdmeta;
 pub mod gpt;
 pub mod journal;

@@ -9,6 +9,7 @@ pub mod lineage;
 pub mod plan;
 pub mod policy;
 pub mod record;
+pub mod remembered;
 pub mod salvage;
 pub mod seen;
 pub mod side;

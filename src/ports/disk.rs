@@ -61,6 +61,22 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// [`DiskFault`]; the buffer's content is then undefined.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskFault>;
+    /// As [`Disk::read_at`], for whoever passes over much of the disk once: takes the path that is fastest
+    /// for a large request, and leaves the page cache to those who use it. Best with a buffer on a page
+    /// boundary and an offset and a length of whole blocks. Default: [`Disk::read_at`].
+    ///
+    /// # Errors
+    /// [`DiskFault`]; the buffer's content is then undefined.
+    fn sweep_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskFault> {
+        self.read_at(offset, buffer)
+    }
+    /// Whether reading `extent` is a copy from memory, done before another thread could be asked for it.
+    /// Otherwise many requests should be in flight at once. A guess: what was in memory may leave it.
+    /// Default: yes.
+    fn at_hand(&self, extent: Extent) -> bool {
+        let _ = extent;
+        true
+    }
     /// What stands at `offset` (below the size), if the disk can tell cheaply. Default: data to the end.
     fn stretch(&self, offset: u64) -> Stretch {
         let _ = offset;

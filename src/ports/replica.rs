@@ -8,7 +8,8 @@ use crate::model::evidence::{Evidence, Source};
 use crate::model::extent::ExtentSet;
 use crate::model::id::{Digest, NodeName};
 use crate::model::plan::{MetadataChange, RawBlock};
-use crate::model::seen::{End, Stamp};
+use crate::model::remembered::WriteStamp;
+use crate::model::seen::{End, Stamp, Why};
 use crate::proof::preserved::Preserved;
 use crate::proof::quiesced::{Hold, Quiesced};
 
@@ -49,6 +50,13 @@ pub trait Replica: Send + Sync {
     fn data(&self) -> &dyn Disk;
     /// The device that holds the metadata.
     fn metadata(&self) -> &dyn Disk;
+    /// What shows later that nothing was written to this side meanwhile.
+    ///
+    /// # Errors
+    /// Why that cannot be known. By default it never is.
+    fn write_stamp(&self) -> Result<WriteStamp, Why> {
+        Err(Why::from("writes to this kind of replica leave no trace that could be trusted"))
+    }
     /// The blocks of the metadata device that a change would touch.
     ///
     /// # Errors

@@ -81,9 +81,7 @@ fn cut_after(bytes: usize, sending: bool) -> String {
 #[test]
 fn cut_in_either_direction_at_many_places() {
     let mut cut = 0;
-    for (at, bytes) in
-        [300, 1500, 6000, 60_000, 200_000].into_iter().enumerate()
-    {
+    for (at, bytes) in [300, 1500, 6000, 60_000, 200_000].into_iter().enumerate() {
         for sending in [false, true] {
             let format = if at % 2 == 0 { MetadataFormat::V08 } else { MetadataFormat::V09 };
             let planned = plan(small(format));

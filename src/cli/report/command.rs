@@ -49,7 +49,7 @@ pub(crate) fn run(cli: &Cli, args: &ReportArgs, screen: &mut Screen) -> Result<u
         refuse_a_side(path, &args.pair)?;
     }
     let sight = opened.look(&settings)?;
-    let found = opened.diff(&sight, args.full, args.pair.options.threads())?;
+    let found = opened.diff(&sight, args.full, &args.pair.options, &cli.state_dir)?;
     let data = gather(&args.pair, &settings, &sight, &found);
     if let Some(path) = &args.html {
         write_page(path, &render_html(&data))?;
@@ -61,6 +61,10 @@ pub(crate) fn run(cli: &Cli, args: &ReportArgs, screen: &mut Screen) -> Result<u
     }
     if cli.json {
         screen.json(&data)?;
+    } else {
+        for remark in &found.remarks {
+            screen.line(remark)?;
+        }
     }
     Ok(if !found.delta.unreadable.is_empty() {
         EVIDENCE

@@ -8,6 +8,7 @@ use crate::cli::plan::{no_salvage_words, state_dir_words};
 use crate::cli::screen::{Screen, Tone};
 use crate::engine::executor::{Ending, Obstacle};
 use crate::engine::journal::JournalError;
+use crate::engine::recall;
 use crate::engine::salvage::dir_of;
 use crate::model::id::IncidentId;
 use crate::model::plan::{Plan, Purpose, Step};
@@ -40,6 +41,14 @@ pub(in crate::cli) fn journal_stopped(cli: &Cli, id: &IncidentId, error: Journal
     .hint(format!("mend the state directory, then `{}{state_dir}`", resume_command(id)))
 }
 
+/// What was kept of the pair belongs to an incident that is over. Left behind it would do no harm: nothing that can still be
+/// asked has its key.
+pub(super) fn forget_comparisons(store: &dyn Store, plan: &Plan) {
+    if let Err(fault) = recall::forget(store, plan.basis.as_ref().map(|basis| &basis.source)) {
+        tracing::debug!(%fault, "kept comparisons of a closed incident stay behind");
+    }
+}
+
 /// Tells how it ended, and what can be done next.
 pub(in crate::cli) fn conclude(
     cli: &Cli,
@@ -53,6 +62,7 @@ pub(in crate::cli) fn conclude(
     let state_dir = state_dir_words(cli);
     match ending {
         Ending::Finished(outcome) => {
+            forget_comparisons(store, plan);
             if cli.json {
                 // An undo keeps nothing: it empties no salvage, and makes none.
                 let kept = plan.salvage && plan.purpose == Purpose::Heal;

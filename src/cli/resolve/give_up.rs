@@ -1,11 +1,13 @@
 //! Giving up.
 
 use super::ResolveArgs;
+use super::ending::forget_comparisons;
 use crate::cli::Cli;
 use crate::cli::exit::{FINE, Failure, HELD};
 use crate::cli::incident::{Desk, give_up_command, has_changed_something, is_open, state_words};
 use crate::cli::plan::state_dir_words;
 use crate::cli::screen::Screen;
+use crate::engine::plans;
 use crate::engine::salvage::dir_of;
 use crate::judge::incident::IncidentState;
 use crate::model::record::{Event, Outcome};
@@ -49,6 +51,9 @@ pub(super) fn give_up(
     }
     let closed = Event::Closed { outcome: Outcome::Abandoned };
     desk.journal.append(Some(id.clone()), closed).map_err(Failure::internal)?;
+    if let Ok(sealed) = plans::load(&*desk.store, incident.plan) {
+        forget_comparisons(&*desk.store, sealed.plan());
+    }
     if cli.json {
         screen.json(&serde_json::json!({
             "schema": "unsplit.resolve", "version": 1, "incident": id, "outcome": Outcome::Abandoned, "changed": changed,

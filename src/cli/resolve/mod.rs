@@ -12,6 +12,7 @@ use super::exit::{EVIDENCE, FINE, Failure, HELD, INTERNAL, USAGE};
 use super::incident::{Desk, is_open, new_id, open_desk, refuse_while_open};
 use super::pair::{OpenPair, OpenSide, PairArgs, PairOptions, args_from_sources, open};
 use super::plan::{ChoiceArgs, Drawn, agree, draw_plan, held, no_salvage_words, show, state_dir_words};
+use super::reading::Reading;
 use super::screen::Screen;
 use crate::edge::blockdev::Mode;
 use crate::edge::clock::SystemClock;
@@ -93,7 +94,11 @@ pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<
     let pair = PairArgs { a: a.clone(), b: b.clone(), options: args.options.clone() };
     let settings = args.options.settings()?;
     let opened = open(&pair, Mode::ReadWrite)?;
-    let drawn = draw_plan(&opened, &pair, &args.choice, &settings, &*desk.store, &desk.journal)?;
+    let mut said = Vec::new();
+    let drawn = draw_plan(&opened, &pair, &args.choice, &settings, &*desk.store, &desk.journal, &mut said)?;
+    if !cli.json {
+        said.iter().try_for_each(|remark| screen.line(remark))?;
+    }
     match drawn {
         Drawn::Agree(trace) => {
             agree(cli, screen, &trace)?;
@@ -192,7 +197,7 @@ fn run_plan(
     match before {
         // The same command after a crash goes on where it was.
         Some(incident) if is_open(&incident) => {
-            take_up(cli, screen, desk, &incident, args.options.threads, args.choice.no_salvage)
+            take_up(cli, screen, desk, &incident, &args.options.reading, args.choice.no_salvage)
         }
         Some(Incident { id, state: IncidentState::Closed { outcome: Outcome::Healed }, .. })
             if !undone(desk, &id)? =>
@@ -213,7 +218,7 @@ fn run_plan(
             sealed.id()
         ))),
         _ => {
-            let opened = open_as_planned(sealed.plan(), args.options.threads)?;
+            let opened = open_as_planned(sealed.plan(), &args.options.reading)?;
             start(cli, args, screen, desk, &opened, sealed, Consent::Operator)
         }
     }
@@ -241,9 +246,9 @@ pub(super) fn must_say_no_salvage(cli: &Cli, said: bool, plan: &Plan) -> Result<
     Err(Failure::new(USAGE, anyhow::Error::msg(text)).hint(hint))
 }
 
-pub(in crate::cli) fn open_as_planned(plan: &Plan, threads: Option<u16>) -> Result<OpenPair, Failure> {
+pub(in crate::cli) fn open_as_planned(plan: &Plan, reading: &Reading) -> Result<OpenPair, Failure> {
     let sources = plan.basis.as_ref().map(|basis| &basis.source);
-    open(&args_from_sources(sources, &plan.names, &plan.resource, threads)?, Mode::ReadWrite)
+    open(&args_from_sources(sources, &plan.names, &plan.resource, reading)?, Mode::ReadWrite)
 }
 
 pub(in crate::cli) fn theatre<'w>(

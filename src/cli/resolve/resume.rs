@@ -5,7 +5,7 @@ use super::{ResolveArgs, must_say_no_salvage, open_as_planned, theatre};
 use crate::cli::Cli;
 use crate::cli::exit::{FINE, Failure, INTERNAL, PARKED};
 use crate::cli::incident::{Desk, close_what_was_undone, is_open, resume_command, state_words};
-use crate::cli::pair::threads as threads_of;
+use crate::cli::reading::Reading;
 use crate::cli::screen::Screen;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::{Ending, resume};
@@ -42,7 +42,7 @@ pub(super) fn resume_one(
     };
     match found.cloned() {
         Some(incident) if is_open(&incident) => {
-            take_up(cli, screen, desk, &incident, args.options.threads, args.choice.no_salvage)
+            take_up(cli, screen, desk, &incident, &args.options.reading, args.choice.no_salvage)
         }
         Some(incident) => {
             Err(Failure::usage(format!("incident {} is over: {}", incident.id, state_words(&incident.state))))
@@ -75,7 +75,7 @@ pub(in crate::cli) fn take_up(
     screen: &mut Screen,
     desk: &mut Desk,
     incident: &Incident,
-    threads: Option<u16>,
+    reading: &Reading,
     no_salvage: bool,
 ) -> Result<u8, Failure> {
     let sealed = plans::load(&*desk.store, incident.plan).map_err(Failure::internal)?;
@@ -87,13 +87,13 @@ pub(in crate::cli) fn take_up(
         refuse_while_undoing(desk, &incident.id)?;
     }
     must_say_no_salvage(cli, no_salvage, sealed.plan())?;
-    let opened = open_as_planned(sealed.plan(), threads)?;
+    let opened = open_as_planned(sealed.plan(), reading)?;
     if !cli.json {
         screen.line(format!("Taking up incident {} ({}).", incident.id, state_words(&incident.state)))?;
     }
     let progress = TerminalProgress::new();
     let store = desk.store.clone();
-    let theatre = theatre(&opened, &*store, &progress, threads_of(threads));
+    let theatre = theatre(&opened, &*store, &progress, reading.threads());
     let ending = resume(
         &mut desk.journal,
         theatre,

@@ -3,12 +3,14 @@
 use super::image::{ImageReplica, ObserveError};
 use crate::edge::blockdev::BlockFile;
 use crate::edge::claim::{ClaimError, Claimed};
+use crate::edge::unwritten::write_stamp;
 use crate::engine::executor::in_words;
 use crate::model::drbd::{Role, Superblock};
 use crate::model::evidence::{Evidence, MetadataPlace, Source};
 use crate::model::extent::ExtentSet;
 use crate::model::id::{Digest, NodeName};
 use crate::model::plan::{MetadataChange, RawBlock};
+use crate::model::remembered::WriteStamp;
 use crate::model::seen::{End, Stamp, Why};
 use crate::ports::disk::{Disk, DiskMut};
 use crate::ports::replica::{AreaLeft, Patient, Replica, Unseen};
@@ -31,6 +33,8 @@ pub struct OfflineReplica {
     role: Option<Role>,
     image: ImageReplica,
     claimant: Box<dyn Claimant>,
+    /// The files and devices, where it is made of such.
+    files: Vec<Arc<BlockFile>>,
     data: Arc<dyn Disk>,
     data_mut: Arc<dyn DiskMut>,
     metadata: Arc<dyn DiskMut>,
@@ -48,10 +52,11 @@ impl OfflineReplica {
         place: Option<MetadataPlace>,
         role: Option<Role>,
     ) -> Result<Self, ObserveError> {
-        let all = [Some(Arc::clone(&data)), metadata.clone()].into_iter().flatten().collect();
-        let claimant = Box::new(Devices::new(all));
+        let all: Vec<_> = [Some(Arc::clone(&data)), metadata.clone()].into_iter().flatten().collect();
+        let claimant = Box::new(Devices::new(all.clone()));
         let metadata = metadata.map(|metadata| metadata as Arc<dyn DiskMut>);
-        Self::over(name, data, metadata, place, role, claimant)
+        let replica = Self::over(name, data, metadata, place, role, claimant)?;
+        Ok(OfflineReplica { files: all, ..replica })
     }
 
     /// The same over any disks.
@@ -71,6 +76,7 @@ impl OfflineReplica {
             name,
             role,
             claimant,
+            files: Vec::new(),
             data: image.data(),
             data_mut: image.data_mut(),
             metadata: image.metadata_disk(),
@@ -114,6 +120,13 @@ impl Replica for OfflineReplica {
 
     fn data(&self) -> &dyn Disk {
         &*self.data
+    }
+
+    fn write_stamp(&self) -> Result<WriteStamp, Why> {
+        if self.files.is_empty() {
+            return Err(Why::from("not made of files or devices"));
+        }
+        write_stamp(self.files.iter().map(|file| &**file))
     }
 
     fn metadata(&self) -> &dyn Disk {

@@ -166,6 +166,10 @@ impl Disk for RemoteDisk {
         Ok(())
     }
 
+    fn at_hand(&self, _: Extent) -> bool {
+        false
+    }
+
     fn stretch(&self, offset: u64) -> Stretch {
         let request = Request::Stretch { thing: self.thing, which: self.which, at: offset };
         match self.session.call(&request, &[]) {

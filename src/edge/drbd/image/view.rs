@@ -42,6 +42,15 @@ impl Disk for DataView {
         self.disk.read_at(offset, buffer)
     }
 
+    fn sweep_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskFault> {
+        self.check(offset, buffer.len())?;
+        self.disk.sweep_at(offset, buffer)
+    }
+
+    fn at_hand(&self, extent: Extent) -> bool {
+        self.disk.at_hand(extent)
+    }
+
     fn stretch(&self, offset: u64) -> Stretch {
         match self.disk.stretch(offset) {
             Stretch::Data(end) => Stretch::Data(end.min(self.size)),

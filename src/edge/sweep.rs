@@ -1,0 +1,123 @@
+//! Reading much of a file once, on the path that suits where its bytes are now.
+//!
+//! What is in the page cache is copied from there: that is memory's speed. What is not is read with direct
+//! I/O through a second descriptor: on cold data large direct requests were measured at 1.7 times the
+//! fastest tool that reads through the cache, with a tenth of its processor time, and nothing of what
+//! running guests have cached is displaced. Where the file system has no direct I/O, or does not tell what
+//! is cached, everything goes through the page cache. Block devices are never read through it.
+
+use super::blockdev::BlockFile;
+use super::kernel::{Resident, resident};
+use crate::digest::aligned::ALIGNMENT;
+use crate::model::extent::Extent;
+use crate::ports::disk::DiskFault;
+use rustix::fs::OFlags;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A range that is partly in the page cache is decided by parts of this many bytes.
+const PART: u64 = 256 << 10;
+const PAGE: u64 = ALIGNMENT as u64;
+
+/// The second descriptor of a file.
+#[derive(Debug, Default)]
+pub(super) struct Direct {
+    opened: OnceLock<Option<File>>,
+    /// The file system opened it and then took no request.
+    refused: AtomicBool,
+}
+
+impl Direct {
+    /// The descriptor for direct I/O, opened at first use; nothing where that cannot be.
+    fn file(&self, file: &File) -> Option<&File> {
+        if self.refused.load(Ordering::Relaxed) {
+            return None;
+        }
+        let open = || {
+            // Through the open descriptor, so that it is this file whatever its path leads to by now.
+            let again = format!("/proc/self/fd/{}", file.as_raw_fd());
+            let flags = (OFlags::DIRECT | OFlags::NONBLOCK).bits().cast_signed();
+            OpenOptions::new().read(true).custom_flags(flags).open(again).ok()
+        };
+        self.opened.get_or_init(open).as_ref()
+    }
+}
+
+impl BlockFile {
+    /// Whether reading is a copy from the page cache, or would be no more if it were not there yet.
+    pub(super) fn is_at_hand(&self, extent: Extent) -> bool {
+        if self.is_device() {
+            return false;
+        }
+        match resident(self.file(), extent.start, extent.len) {
+            Some(Resident::All) | None => true,
+            Some(_) => self.direct().file(self.file()).is_none(),
+        }
+    }
+
+    /// See [`crate::ports::disk::Disk::sweep_at`].
+    pub(super) fn sweep(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskFault> {
+        let extent = Extent { start: offset, len: buffer.len() as u64 };
+        let fits = offset.is_multiple_of(PAGE) && buffer.as_ptr().addr().is_multiple_of(ALIGNMENT);
+        let direct = if self.is_device() || !fits { None } else { self.direct().file(self.file()) };
+        let Some(direct) = direct else { return self.read_now(offset, buffer) };
+        match resident(self.file(), extent.start, extent.len) {
+            Some(Resident::None) => self.read_direct(direct, offset, buffer),
+            Some(Resident::Some) => self.read_mixed(direct, offset, buffer),
+            Some(Resident::All) | None => self.read_now(offset, buffer),
+        }
+    }
+
+    /// Each part on its own path; neighbours that take the direct one in one request.
+    fn read_mixed(&self, direct: &File, offset: u64, buffer: &mut [u8]) -> Result<(), DiskFault> {
+        let all = Extent { start: offset, len: buffer.len() as u64 };
+        let cached = |part: Extent| {
+            !matches!(resident(self.file(), part.start, part.len), Some(Resident::Some | Resident::None))
+        };
+        let mut parts = all.pieces(PART).map(|part| (part, cached(part))).peekable();
+        while let Some((mut part, cached)) = parts.next() {
+            while let Some((next, _)) = parts.next_if(|next| next.1 == cached) {
+                part.len += next.len;
+            }
+            #[allow(clippy::cast_possible_truncation)] // inside the buffer
+            let bytes = &mut buffer[(part.start - offset) as usize..(part.end() - offset) as usize];
+            if cached {
+                self.read_now(part.start, bytes)?;
+            } else {
+                self.read_direct(direct, part.start, bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whole pages with direct I/O, from a page boundary on; what is left goes through the page cache.
+    fn read_direct(&self, direct: &File, offset: u64, buffer: &mut [u8]) -> Result<(), DiskFault> {
+        let whole = buffer.len() / ALIGNMENT * ALIGNMENT;
+        let mut done = 0;
+        while done < whole {
+            match direct.read_at(&mut buffer[done..whole], offset + done as u64) {
+                Ok(count) if count > 0 && count.is_multiple_of(ALIGNMENT) => done += count,
+                // The file ends here, or the next request would not begin on a boundary.
+                Ok(_) => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    // This file system wants another alignment, or none of it: not worth asking each time.
+                    self.direct().refused.store(true, Ordering::Relaxed);
+                    break;
+                }
+                Err(error) => {
+                    let extent = Extent { start: offset, len: buffer.len() as u64 };
+                    return Err(self.fault("read", extent, error));
+                }
+            }
+        }
+        if done == buffer.len() {
+            return Ok(());
+        }
+        self.read_now(offset + done as u64, &mut buffer[done..])
+    }
+}

@@ -1,0 +1,186 @@
+//! Passing over files and devices once: right bytes on every path, exact faults, and a page cache left alone.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+use proptest::prelude::*;
+use rustix::fs::{Advice, fadvise};
+use std::fs::{File, OpenOptions};
+use std::path::Path;
+use tempfile::TempDir;
+use unsplit::digest::aligned::Aligned;
+use unsplit::digest::compare::{CompareOptions, compare};
+use unsplit::edge::blockdev::{BlockFile, Mode};
+use unsplit::model::extent::{Extent, ExtentSet};
+use unsplit::model::side::Side;
+use unsplit::ports::disk::{Disk, DiskFault};
+use unsplit::ports::progress::Silent;
+
+const MIB: u64 = 1 << 20;
+
+fn open(path: &Path) -> BlockFile {
+    BlockFile::open(path, Mode::ReadOnly).unwrap()
+}
+
+fn noise(len: u64, seed: u64) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8 | 1
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// Drops a file's pages from the page cache, as far as the file system has them elsewhere.
+fn chill(path: &Path) {
+    let file = File::open(path).unwrap();
+    file.sync_all().unwrap();
+    fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+}
+
+/// A file that is not in the page cache; nothing where that cannot be had (tmpfs).
+fn cold(dir: &TempDir, name: &str, bytes: &[u8]) -> Option<BlockFile> {
+    let path = dir.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    chill(&path);
+    let disk = open(&path);
+    if disk.at_hand(Extent { start: 0, len: bytes.len() as u64 }) {
+        eprintln!("skipped: this file system has no direct I/O, or keeps all in memory");
+        return None;
+    }
+    Some(disk)
+}
+
+#[test]
+fn a_sweep_gives_the_bytes_and_leaves_the_page_cache_alone() {
+    let dir = TempDir::new().unwrap();
+    // A last block that is not whole.
+    let bytes = noise(6 * MIB + 777, 1);
+    let Some(disk) = cold(&dir, "a.img", &bytes) else { return };
+    let mut buffer = Aligned::new(2 * MIB as usize);
+    for start in [0, 2 * MIB, 4 * MIB] {
+        disk.sweep_at(start, buffer.as_mut_slice()).unwrap();
+        assert!(buffer.as_slice() == &bytes[start as usize..][..2 * MIB as usize]);
+    }
+    for start in (0..6 * MIB).step_by(4096) {
+        assert!(!disk.at_hand(Extent { start, len: 4096 }), "byte {start} was brought into the page cache");
+    }
+    let tail = &mut buffer.as_mut_slice()[..4096 + 777];
+    disk.sweep_at(6 * MIB - 4096, tail).unwrap();
+    assert!(tail == &bytes[bytes.len() - 4096 - 777..]);
+
+    // What was read through the cache stays there, and is taken from there.
+    let mut one = vec![0; 4096];
+    disk.read_at(3 * MIB, &mut one).unwrap();
+    assert!(disk.at_hand(Extent { start: 3 * MIB, len: 4096 }));
+    assert!(!disk.at_hand(Extent { start: 2 * MIB, len: 2 * MIB }), "part of it is not");
+}
+
+#[test]
+fn comparing_cold_files_finds_what_differs_and_caches_nothing() {
+    let dir = TempDir::new().unwrap();
+    let bytes = noise(9 * MIB + 512, 7);
+    let mut other = bytes.clone();
+    for at in [0, 5 * MIB as usize + 4095, 9 * MIB as usize + 511] {
+        other[at] ^= 1;
+    }
+    let (Some(a), Some(b)) = (cold(&dir, "a.img", &bytes), cold(&dir, "b.img", &other)) else { return };
+    for threads in [1, 3] {
+        let options = CompareOptions { threads, ..CompareOptions::default() };
+        let found = compare(&a, &b, &ExtentSet::whole(a.size()), &options, &Silent).unwrap();
+        let starts: Vec<u64> = found.differs.iter().map(|run| run.start).collect();
+        assert_eq!(starts, [0, 5 * MIB, 9 * MIB]);
+        assert_eq!(found.compared, a.size());
+    }
+    for start in (0..9 * MIB).step_by(4096) {
+        assert!(!a.at_hand(Extent { start, len: 4096 }), "byte {start} was brought into the page cache");
+    }
+}
+
+#[test]
+fn a_file_that_shrinks_while_it_is_swept_is_unreadable_not_zero() {
+    let dir = TempDir::new().unwrap();
+    let bytes = noise(8 * MIB, 3);
+    let (Some(a), Some(b)) = (cold(&dir, "a.img", &bytes), cold(&dir, "b.img", &bytes)) else { return };
+    OpenOptions::new().write(true).open(dir.path().join("a.img")).unwrap().set_len(3 * MIB + 100).unwrap();
+    let mut buffer = Aligned::new(MIB as usize);
+    match a.sweep_at(3 * MIB, buffer.as_mut_slice()) {
+        Err(DiskFault::Short { .. }) => {}
+        end => panic!("{end:?}"),
+    }
+    let found = compare(&a, &b, &ExtentSet::whole(8 * MIB), &CompareOptions::default(), &Silent).unwrap();
+    assert!(found.differs.is_empty());
+    let gaps: Vec<_> = found.unreadable.iter().map(|gap| (gap.side, gap.extent)).collect();
+    assert_eq!(gaps, [(Side::A, Extent::between(3 * MIB, 8 * MIB))]);
+}
+
+/// The file keeps changing its length under the comparison; blocks are equal or unreadable, never different.
+#[test]
+fn a_file_that_shrinks_and_grows_meanwhile_never_differs() {
+    let dir = TempDir::new().unwrap();
+    let zeros = vec![0; 8 * MIB as usize];
+    let paths = ["a.img", "b.img"].map(|name| dir.path().join(name));
+    paths.iter().for_each(|path| std::fs::write(path, &zeros).unwrap());
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let file = OpenOptions::new().write(true).open(&paths[0]).unwrap();
+            for round in 0u64.. {
+                file.set_len(round * 137 * 4096 % (8 * MIB)).unwrap();
+                file.set_len(8 * MIB).unwrap();
+                if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        // Opened at a moment when it is long.
+        let a = loop {
+            match BlockFile::open(&paths[0], Mode::ReadOnly) {
+                Ok(disk) if disk.size() == 8 * MIB => break disk,
+                _ => {}
+            }
+        };
+        let b = open(&paths[1]);
+        for round in 0..30 {
+            if round % 3 == 0 {
+                chill(&paths[1]);
+            }
+            let whole = ExtentSet::whole(8 * MIB);
+            let found = compare(&a, &b, &whole, &CompareOptions::default(), &Silent).unwrap();
+            assert!(found.differs.is_empty(), "{:?}", found.differs);
+            assert!(found.unreadable.iter().all(|gap| gap.side == Side::A));
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn any_part_any_alignment_any_residence(
+        len in 1u64..3 * MIB,
+        warm in prop::collection::vec((0u64..3 * MIB, 1u64..MIB), 0..4),
+        parts in prop::collection::vec((0.0f64..1.0, 0.0f64..1.0, any::<bool>(), 0usize..3), 1..8),
+    ) {
+        let dir = TempDir::new().unwrap();
+        let bytes = noise(len, len);
+        let Some(disk) = cold(&dir, "a.img", &bytes) else { return Ok(()) };
+        for run in warm.into_iter().map(Extent::from).collect::<ExtentSet>().clip(len).iter() {
+            disk.read_at(run.start, &mut vec![0; run.len as usize]).unwrap();
+        }
+        for (start, part, aligned, skew) in parts {
+            let mut start = (start * len as f64) as u64;
+            if aligned {
+                start = start / 4096 * 4096;
+            }
+            let part = ((len - start) as f64 * part).ceil() as usize;
+            let mut buffer = Aligned::new(part + 2);
+            let place = &mut buffer.as_mut_slice()[skew..][..part.min(part + 2 - skew)];
+            disk.sweep_at(start, place).unwrap();
+            prop_assert!(place == &bytes[start as usize..][..place.len()]);
+        }
+        let outside = disk.sweep_at(len, &mut [0]);
+        let refused = matches!(outside, Err(DiskFault::Outside { .. }));
+        prop_assert!(refused);
+    }
+}
