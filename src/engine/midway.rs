@@ -229,7 +229,9 @@ fn same_content(
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<(), Stale> {
-    let present = content_digest(replica.data(), &plan.overwrite, threads, progress)
+    let present = replica
+        .digest_there(&plan.overwrite, threads)
+        .unwrap_or_else(|| content_digest(replica.data(), &plan.overwrite, threads, progress))
         .map_err(|source| Stale::Unreadable { side, source })?;
     if present == plan.basis[side].content { Ok(()) } else { Err(Stale::Content { side }) }
 }

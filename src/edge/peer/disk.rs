@@ -6,8 +6,9 @@ use crate::format::wire::content::{Coding, pack, unpack};
 use crate::format::wire::control::{Act, LONGEST_READ, Opened, Reply, Request, Which};
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::id::Digest;
-use crate::ports::channel::{ChannelFault, Receiver, Sender};
+use crate::ports::channel::ChannelFault;
 use crate::ports::disk::{Disk, DiskFault, DiskMut, Stretch};
+use crate::ports::replica::FarEnd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -95,7 +96,7 @@ impl RemoteDisk {
     ///
     /// # Errors
     /// [`ChannelFault`].
-    pub fn answering(&self, threads: usize) -> Result<(Box<dyn Sender>, Box<dyn Receiver>), ChannelFault> {
+    pub fn answering(&self, threads: usize) -> Result<FarEnd, ChannelFault> {
         let threads = u16::try_from(threads).unwrap_or(u16::MAX);
         let (sender, receiver, _) = self.session.channel(&Request::Answer { thing: self.thing, threads })?;
         Ok((Box::new(sender), Box::new(receiver)))

@@ -11,7 +11,7 @@ use crate::model::extent::ExtentSet;
 use crate::model::id::{Digest, NodeName};
 use crate::model::plan::{MetadataChange, RawBlock};
 use crate::model::seen::{End, Stamp, Why};
-use crate::ports::disk::{Disk, DiskMut};
+use crate::ports::disk::{Disk, DiskFault, DiskMut};
 use crate::ports::replica::{AreaLeft, Patient, Replica, Unseen};
 use crate::proof::preserved::Preserved;
 use crate::proof::quiesced::{Hold, Quiesced};
@@ -144,6 +144,10 @@ impl Replica for RemoteReplica {
 
     fn metadata(&self) -> &dyn Disk {
         &self.metadata
+    }
+
+    fn digest_there(&self, extents: &ExtentSet, threads: usize) -> Option<Result<Digest, DiskFault>> {
+        Some(self.data.content_digest(extents, threads))
     }
 
     fn changed_blocks(&self, change: &MetadataChange, overwritten: &ExtentSet) -> Result<ExtentSet, Unseen> {
