@@ -103,6 +103,13 @@ for name, (role, kinds) in SESSIONS.items():
     for kind in kinds:
         script += struct.pack("<H", len(MESSAGES[kind])) + MESSAGES[kind]
     seed("link_session", name, script)
+for at, document in enumerate([
+    '"echo"', '{"read":{"thing":0,"which":"data","at":4096,"len":65536,"squeeze":true}}', '"done"',
+    '{"bytes":{"len":4096,"coding":"zstd","vain":false}}', '{"fault":{"outside":{"size":7}}}',
+    '{"content-digest":{"thing":0,"which":"data","extents":[[0,4096],[8192,4096]],"threads":2}}',
+]):
+    seed("wire_frame", f"document-{at}", struct.pack("<I", len(document)) + document.encode() + b"beside")
+seed("wire_frame", "sparse", bytes([3]) + struct.pack("<II", 1, 0) + struct.pack("<II", 1, 1) + b"x" * 4096)
 print(f"seeds are in {ROOT / 'corpus'}")
 # The target seals what it is given: two runs of a volume of 1 GiB, all of it compared.
 body = b"unsplit-compared" + struct.pack("<I32sqBQQ", 1, b"k" * 32, 1, 1, 1 << 30, 1 << 30) + b"a" * 32 + b"b" * 32

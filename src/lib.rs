@@ -13,8 +13,10 @@
 //! | [`digest`] | parallel reading, comparing and hashing |
 //! | [`engine`] | drives one incident: journal, salvage, executor |
 //! | [`edge`] | the outside world behind the ports |
+//! | [`api`] | what other programs are offered: the agent on a peer |
 //! | [`cli`] | composition root and rendering |
 
+pub mod api;
 pub mod cli;
 pub mod digest;
 pub mod edge;

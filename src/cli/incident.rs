@@ -4,6 +4,7 @@ use super::exit::{Failure, PARKED};
 use super::screen::{Screen, Tone};
 use crate::edge::blockdev::Identity;
 use crate::edge::clock::SystemClock;
+use crate::edge::peer::greet::ourselves;
 use crate::edge::state_dir::{StateDir, StateDirError};
 use crate::engine::executor::in_words;
 use crate::engine::journal::{Journal, Story};
@@ -261,8 +262,20 @@ pub fn refuse_while_open(
 /// Whether two sides stand on one data or metadata device, by whatever paths. Metadata devices with several indexes
 /// serve several resources.
 fn shares_a_device(a: &Source, b: &Source) -> bool {
-    same_thing(&a.data, &b.data)
-        || (a.superblock_at == b.superblock_at && same_thing(&a.metadata, &b.metadata))
+    let here = || ourselves(None);
+    let machine = |source: &Source| match &source.on {
+        None => (here().machine, here().host),
+        Some(on) => (on.machine.clone(), on.host.clone()),
+    };
+    // By whichever way a machine is reached: two names of one peer, or a peer that is this machine.
+    let same_machine = match (machine(a), machine(b)) {
+        ((Some(a), _), (Some(b), _)) => a == b,
+        ((_, a), (_, b)) => a == b,
+    };
+    let is_here = same_machine && machine(a) == (here().machine, here().host);
+    let same = |a: &str, b: &str| if is_here { same_thing(a, b) } else { a == b };
+    same_machine
+        && (same(&a.data, &b.data) || (a.superblock_at == b.superblock_at && same(&a.metadata, &b.metadata)))
 }
 
 fn same_thing(a: &str, b: &str) -> bool {

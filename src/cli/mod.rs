@@ -5,6 +5,7 @@
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
+pub mod agent;
 pub mod compare;
 pub mod completions;
 pub mod demo;
@@ -14,6 +15,7 @@ pub mod history;
 pub mod incident;
 pub mod man;
 pub mod pair;
+pub mod peer;
 pub mod plan;
 pub mod policy;
 pub mod reading;
@@ -92,6 +94,8 @@ pub enum Command {
     Policy(policy::PolicyArgs),
     /// Make a split brain in a temporary folder, and heal it before your eyes
     Demo(demo::DemoArgs),
+    /// Serve another unsplit over standard input and output
+    Agent(agent::AgentArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
     /// Write manual pages, one for each command
@@ -114,6 +118,7 @@ pub fn run(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
         Command::Salvage(args) => salvage::run(cli, args, screen),
         Command::History(args) => history::run(cli, args, screen),
         Command::Demo(args) => demo::run(cli, args, screen),
+        Command::Agent(args) => agent::run(args),
         Command::Policy(args) => policy::run(args, screen.out(), cli.json).map_err(policy_failure),
         Command::Completions(args) => completions::run(args, screen),
         Command::Man(args) => man::run(cli, args, screen),

@@ -3,17 +3,17 @@
 use super::exit::{EVIDENCE, Failure, USAGE};
 use super::incident::when;
 use super::reading::Reading;
-use super::screen::shell_path;
+use super::screen::{shell_path, shell_word};
 use crate::edge::blockdev::{BlockFile, Mode};
 use crate::edge::clock::SystemClock;
-use crate::edge::drbd::image::ObserveError;
 use crate::edge::drbd::offline::OfflineReplica;
 use crate::edge::layout::read_layout_within;
+use crate::edge::peer::{PeerSpec, RemoteReplica};
 use crate::edge::state_dir::StateDir;
 use crate::edge::terminal::TerminalProgress;
+use crate::engine::executor::{Ending, Obstacle};
 use crate::engine::inquiry::{InquiryError, Sight, look, side_words};
 use crate::engine::recall::{self, Memory, Place};
-use crate::format::drbdmeta::superblock::SuperblockError;
 use crate::format::policy as policy_format;
 use crate::judge::policy::Policy;
 use crate::judge::units::{UnitReport, attribute};
@@ -25,7 +25,7 @@ use crate::model::policy::Settings;
 use crate::model::seen::{Stamp, Why};
 use crate::model::side::{Pair, Side};
 use crate::model::unit::Layout;
-use crate::ports::replica::Replica;
+use crate::ports::replica::{Patient, Replica};
 use crate::ports::store::Store;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -66,6 +66,14 @@ pub struct PairOptions {
     #[arg(long, value_name = "DEV[:N]", value_parser = metadata_device)]
     pub meta_b: Option<MetadataDevice>,
 
+    /// The other node: `ssh:HOST`, or `exec:COMMAND`; B and --meta-b are then paths there
+    #[arg(long, value_name = "PEER")]
+    pub peer: Option<PeerSpec>,
+
+    /// Give up when the other node says nothing for that long
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub peer_timeout: u16,
+
     /// Role of the first node when its image was taken [default: as its metadata says]
     #[arg(long, value_name = "ROLE")]
     pub role_a: Option<RoleWord>,
@@ -90,6 +98,9 @@ pub struct PairOptions {
     #[arg(long)]
     pub no_cache: bool,
 }
+
+/// Seconds of silence after which a peer counts as gone.
+pub const PEER_TIMEOUT: u16 = 60;
 
 /// A role on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -131,6 +142,14 @@ fn metadata_device(text: &str) -> Result<MetadataDevice, String> {
 }
 
 impl PairOptions {
+    /// A side's name, metadata device and role.
+    pub(super) fn of(&self, side: Side) -> (&NodeName, Option<&MetadataDevice>, Option<Role>) {
+        match side {
+            Side::A => (&self.name_a, self.meta_a.as_ref(), role(self.role_a)),
+            Side::B => (&self.name_b, self.meta_b.as_ref(), role(self.role_b)),
+        }
+    }
+
     /// Threads to use.
     #[must_use]
     pub fn threads(&self) -> usize {
@@ -165,6 +184,12 @@ impl PairArgs {
                 words.push_str(&format!(" {flag} {}{index}", shell_path(path)));
             }
         }
+        if let Some(peer) = &options.peer {
+            words.push_str(&format!(" --peer {}", shell_word(peer.as_str())));
+        }
+        if options.peer_timeout != PEER_TIMEOUT {
+            words.push_str(&format!(" --peer-timeout {}", options.peer_timeout));
+        }
         for (flag, role) in [("--role-a", options.role_a), ("--role-b", options.role_b)] {
             if let Some(role) = role.as_ref().and_then(ValueEnum::to_possible_value) {
                 words.push_str(&format!(" {flag} {}", role.get_name()));
@@ -197,7 +222,35 @@ pub fn load_policy(path: &Path) -> Result<Policy, Failure> {
 /// Two opened sides.
 pub struct OpenPair {
     /// The sides.
-    pub sides: Pair<OfflineReplica>,
+    pub sides: Pair<OpenSide>,
+}
+
+/// An opened side.
+pub enum OpenSide {
+    /// On this machine.
+    Here(Box<OfflineReplica>),
+    /// On the peer.
+    There(Box<RemoteReplica>),
+}
+
+impl OpenSide {
+    /// For reading.
+    #[must_use]
+    pub fn replica(&self) -> &dyn Replica {
+        match self {
+            OpenSide::Here(replica) => &**replica,
+            OpenSide::There(replica) => &**replica,
+        }
+    }
+
+    /// For changing.
+    #[must_use]
+    pub fn patient(&self) -> &dyn Patient {
+        match self {
+            OpenSide::Here(replica) => &**replica,
+            OpenSide::There(replica) => &**replica,
+        }
+    }
 }
 
 fn role(word: Option<RoleWord>) -> Option<Role> {
@@ -207,57 +260,42 @@ fn role(word: Option<RoleWord>) -> Option<Role> {
     })
 }
 
-/// What a person can do about metadata that is there and cannot be used.
-fn what_to_do(error: &ObserveError) -> Option<String> {
-    let words = match error {
-        ObserveError::Corrupt { source: SuperblockError::Version07, .. } => return None,
-        ObserveError::Corrupt { .. } => {
-            "restore the metadata from a dump (`drbdmeta ... restore-md`), or copy this side again"
+/// A metadata device that was named must not be a data device.
+fn metadata_device_of(
+    side: Side,
+    options: &PairOptions,
+    data: &[(Side, &Arc<BlockFile>)],
+    mode: Mode,
+) -> Result<Option<Arc<BlockFile>>, Failure> {
+    let (_, Some(meta), _) = options.of(side) else { return Ok(None) };
+    let opened = device(&meta.path, options, mode)?;
+    for (whose, data) in data {
+        if opened.identity() == data.identity() {
+            let whose = if *whose == side {
+                "the data device itself; leave it out"
+            } else {
+                "the other side's data device"
+            };
+            return Err(Failure::usage(format!("side {side}: --meta-{side} names {whose}")));
         }
-        ObserveError::Misfit { .. } => {
-            "give the whole device or image as DRBD used it, neither grown nor cut, and with the right --meta-a or --meta-b if external"
-        }
-        ObserveError::Disk(_) => {
-            "look at the kernel's log; a failing disk is best copied first (`ddrescue`), and the copy used here"
-        }
-        ObserveError::SeveralIndexes { .. } => "give the index, too: --meta-a DEV:N or --meta-b DEV:N",
-        _ => return None,
-    };
-    Some(words.to_owned())
+    }
+    Ok(Some(opened))
 }
 
-/// The devices that `--meta-a` and `--meta-b` name.
-fn metadata_devices(
-    options: &PairOptions,
-    data: &Pair<Arc<BlockFile>>,
-    device: &dyn Fn(&Path) -> Result<Arc<BlockFile>, Failure>,
-) -> Result<Pair<Option<Arc<BlockFile>>>, Failure> {
-    let open = |side: Side, meta: &Option<MetadataDevice>| -> Result<_, Failure> {
-        let Some(meta) = meta else { return Ok(None) };
-        let opened = device(&meta.path)?;
-        for (whose, data) in data.iter() {
-            if opened.identity() == data.identity() {
-                let whose = if whose == side {
-                    "the data device itself; leave it out"
-                } else {
-                    "the other side's data device"
-                };
-                return Err(Failure::usage(format!("side {side}: --meta-{side} names {whose}")));
-            }
-        }
-        Ok(Some(opened))
-    };
-    // One device may hold the metadata of both sides, at two indexes: then it is opened once, and claimed once.
-    Ok(match (open(Side::A, &options.meta_a)?, open(Side::B, &options.meta_b)?) {
-        (Some(a), Some(b)) if a.identity() == b.identity() => Pair::new(Some(a.clone()), Some(a)),
-        (a, b) => Pair::new(a, b),
-    })
+fn device(path: &Path, options: &PairOptions, mode: Mode) -> Result<Arc<BlockFile>, Failure> {
+    let opened = BlockFile::open(path, mode).map_err(Failure::evidence)?;
+    Ok(Arc::new(opened.paced(options.reading.pace())))
+}
+
+/// Without an index the place is found, not assumed.
+fn place(meta: Option<&MetadataDevice>) -> Option<MetadataPlace> {
+    meta.and_then(|meta| meta.index).map(MetadataPlace::IndexedExternal)
 }
 
 /// Opens both sides.
 ///
 /// # Errors
-/// Missing, busy, damaged or the same thing twice.
+/// Missing, busy, damaged or the same thing twice; or the peer cannot be talked to.
 pub fn open(args: &PairArgs, mode: Mode) -> Result<OpenPair, Failure> {
     let options = &args.options;
     if options.name_a == options.name_b {
@@ -266,11 +304,15 @@ pub fn open(args: &PairArgs, mode: Mode) -> Result<OpenPair, Failure> {
         ));
     }
     options.reading.step_back()?;
-    let device = |path: &Path| {
-        let opened = BlockFile::open(path, mode).map_err(Failure::evidence)?;
-        Ok(Arc::new(opened.paced(options.reading.pace())))
-    };
-    let data = Pair::new(device(&args.a)?, device(&args.b)?);
+    match &options.peer {
+        None => open_here(args, mode),
+        Some(peer) => super::peer::open_there(args, peer, mode),
+    }
+}
+
+fn open_here(args: &PairArgs, mode: Mode) -> Result<OpenPair, Failure> {
+    let options = &args.options;
+    let data = Pair::new(device(&args.a, options, mode)?, device(&args.b, options, mode)?);
     if data.a.identity() == data.b.identity() {
         return Err(Failure::usage(format!(
             "{} and {} are the same thing: give one image of each node",
@@ -278,30 +320,47 @@ pub fn open(args: &PairArgs, mode: Mode) -> Result<OpenPair, Failure> {
             args.b.display()
         )));
     }
-    let metadata = metadata_devices(options, &data, &device)?;
-    let open_side =
-        |side: Side, data: &Arc<BlockFile>, name: &NodeName, meta: Option<&MetadataDevice>, role| {
-            let metadata = metadata[side].clone();
-            let place = meta.map(|meta| {
-                meta.index.map_or(MetadataPlace::FlexibleExternal, MetadataPlace::IndexedExternal)
-            });
-            // Without an index the place is found, not assumed.
-            let place = place.filter(|place| matches!(place, MetadataPlace::IndexedExternal(_)));
-            OfflineReplica::open(name.clone(), data.clone(), metadata, place, role).map_err(|error| {
-                let hint = what_to_do(&error);
-                let words = format!("{} cannot be used", side_words(side, name.as_str()));
-                Failure { code: EVIDENCE, error: anyhow::Error::new(error).context(words), hint }
-            })
-        };
-    let a = open_side(Side::A, &data.a, &options.name_a, options.meta_a.as_ref(), role(options.role_a))?;
-    let b = open_side(Side::B, &data.b, &options.name_b, options.meta_b.as_ref(), role(options.role_b))?;
+    let all = [(Side::A, &data.a), (Side::B, &data.b)];
+    let meta = |side| metadata_device_of(side, options, &all, mode);
+    // One device may hold the metadata of both sides, at two indexes: then it is opened once, and claimed once.
+    let metadata = match (meta(Side::A)?, meta(Side::B)?) {
+        (Some(a), Some(b)) if a.identity() == b.identity() => Pair::new(Some(a.clone()), Some(a)),
+        (a, b) => Pair::new(a, b),
+    };
+    let a = open_side(Side::A, options, &data.a, metadata.a)?;
+    let b = open_side(Side::B, options, &data.b, metadata.b)?;
     let places = [a.source(), b.source()].map(|source| (source.metadata, source.superblock_at));
     if places[0] == places[1] {
         return Err(Failure::usage(
             "--meta-a and --meta-b name the same metadata: give each side's own, `:N` for its index",
         ));
     }
-    Ok(OpenPair { sides: Pair::new(a, b) })
+    Ok(OpenPair { sides: Pair::new(a, b).map(|side| OpenSide::Here(Box::new(side))) })
+}
+
+/// Opens side A when side B is elsewhere.
+///
+/// # Errors
+/// Missing, busy or damaged.
+pub(super) fn open_a(args: &PairArgs, mode: Mode) -> Result<(Arc<BlockFile>, OfflineReplica), Failure> {
+    let data = device(&args.a, &args.options, mode)?;
+    let metadata = metadata_device_of(Side::A, &args.options, &[(Side::A, &data)], mode)?;
+    let side = open_side(Side::A, &args.options, &data, metadata)?;
+    Ok((data, side))
+}
+
+fn open_side(
+    side: Side,
+    options: &PairOptions,
+    data: &Arc<BlockFile>,
+    metadata: Option<Arc<BlockFile>>,
+) -> Result<OfflineReplica, Failure> {
+    let (name, meta, role) = options.of(side);
+    OfflineReplica::open(name.clone(), data.clone(), metadata, place(meta), role).map_err(|error| {
+        let hint = error.advice().map(str::to_owned);
+        let words = format!("{} cannot be used", side_words(side, name.as_str()));
+        Failure { code: EVIDENCE, error: anyhow::Error::new(error).context(words), hint }
+    })
 }
 
 /// The command line that would open what a plan was drawn from.
@@ -313,7 +372,9 @@ pub fn args_from_sources(
     names: &Pair<NodeName>,
     resource: &ResourceName,
     reading: &Reading,
-) -> PairArgs {
+) -> Result<PairArgs, Failure> {
+    let wrong = |why: String| Failure::internal(anyhow::anyhow!("the plan names no usable peer: {why}"));
+    let peer = sources.b.on.as_ref().map(|on| on.peer.parse().map_err(wrong)).transpose()?;
     let meta = |source: &Source| match source.place {
         MetadataPlace::Internal => None,
         MetadataPlace::FlexibleExternal => {
@@ -323,7 +384,7 @@ pub fn args_from_sources(
             Some(MetadataDevice { path: source.metadata.clone().into(), index: Some(index) })
         }
     };
-    PairArgs {
+    Ok(PairArgs {
         a: sources.a.data.clone().into(),
         b: sources.b.data.clone().into(),
         options: PairOptions {
@@ -331,6 +392,8 @@ pub fn args_from_sources(
             name_b: names.b.clone(),
             meta_a: meta(sources.a),
             meta_b: meta(sources.b),
+            peer,
+            peer_timeout: PEER_TIMEOUT,
             role_a: None,
             role_b: None,
             resource: resource.clone(),
@@ -338,14 +401,48 @@ pub fn args_from_sources(
             reading: reading.clone(),
             no_cache: false,
         },
-    }
+    })
 }
 
 impl OpenPair {
+    /// What a lost link left unread is not unreadable: it was not read.
+    ///
+    /// # Errors
+    /// The link to the peer was lost for good.
+    pub fn still_there(&self) -> Result<(), Failure> {
+        for (_, side) in self.sides.iter() {
+            if let OpenSide::There(replica) = side
+                && let Some(lost) = replica.lost()
+            {
+                return Err(Failure::evidence(lost).hint(super::peer::MEND));
+            }
+        }
+        Ok(())
+    }
+
+    fn failure(&self, error: InquiryError) -> Failure {
+        let failure = inquiry_failure(error);
+        if self.still_there().is_err() { failure.hint(super::peer::MEND) } else { failure }
+    }
+
+    /// How a run ended, when the link was lost: then nobody else is in the way, and the devices are not at fault.
+    #[must_use]
+    pub fn told_by_the_link(&self, ending: Ending) -> Ending {
+        if self.still_there().is_ok() {
+            return ending;
+        }
+        let obstacle = Obstacle::Link;
+        match ending {
+            Ending::Finished(outcome) => Ending::Finished(outcome),
+            Ending::Abandoned { why, .. } => Ending::Abandoned { obstacle, why },
+            Ending::Parked { why, .. } => Ending::Parked { obstacle, why },
+        }
+    }
+
     /// Both sides, for reading.
     #[must_use]
     pub fn replicas(&self) -> Pair<&dyn Replica> {
-        self.sides.as_ref().map(|side| side as &dyn Replica)
+        self.sides.as_ref().map(OpenSide::replica)
     }
 
     /// Observes and compares.
@@ -353,7 +450,7 @@ impl OpenPair {
     /// # Errors
     /// See [`InquiryError`]; exit code 4, or 2 when one node was given twice.
     pub fn look(&self, settings: &Settings) -> Result<Sight, Failure> {
-        look(self.replicas(), settings, &SystemClock).map_err(inquiry_failure)
+        look(self.replicas(), settings, &SystemClock).map_err(|error| self.failure(error))
     }
 
     /// Compares contents, or finds in the state directory, if there is one, that this was done and nothing written since.
@@ -394,7 +491,7 @@ impl OpenPair {
         let progress = TerminalProgress::new();
         let memory = Memory { place, clock: &SystemClock, believe: !options.no_cache };
         let recalled = recall::diff(self.replicas(), sight, full, options.threads(), &progress, &memory)
-            .map_err(inquiry_failure)?;
+            .map_err(|error| self.failure(error))?;
         if let Some(why) = &recalled.not_kept {
             tracing::debug!(%why, "the comparison is not kept for later");
         }
@@ -405,7 +502,8 @@ impl OpenPair {
                 format!("Compared at {}, nothing written since; --no-cache reads again.", when(at))
             }),
         );
-        let layouts = Pair::from_fn(|side| read_layout_within(self.sides[side].data(), delta.size));
+        let layouts = Pair::from_fn(|side| read_layout_within(self.sides[side].replica().data(), delta.size));
+        self.still_there()?;
         let units = attribute(&delta, &layouts);
         let names = sight.evidence.as_ref().map(|seen| seen.name.clone());
         Ok(Found { names, delta, layouts, units, compared_at: recalled.compared_at, remarks })

@@ -353,8 +353,8 @@ pub fn show(screen: &mut Screen, sealed: &SealedPlan, salvages: &str) -> std::io
     let title = format!("Plan {} for {}: keep {keep}, overwrite {lose}", sealed.id(), plan.resource);
     let title = screen.paint(Tone::Strong, &title);
     screen.line(title)?;
-    screen.line(format!("  {keep} is {}", plan.basis[plan.survivor].source.data))?;
-    screen.line(format!("  {lose} is {}", plan.basis[plan.victim()].source.data))?;
+    screen.line(format!("  {keep} is {}", plan.basis[plan.survivor].source.place_words()))?;
+    screen.line(format!("  {lose} is {}", plan.basis[plan.victim()].source.place_words()))?;
     reasons(screen, &plan.trace)?;
     lost(screen, plan)?;
     screen.heading("What will be kept")?;

@@ -247,6 +247,16 @@ fn show(cli: &Cli, screen: &mut Screen, incident: &str) -> Result<u8, Failure> {
         screen.line(format!("  qemu-img convert -O raw {file} {}-as-it-was.img", manifest.victim_name))?;
         if let Some(backing) = &part.backing {
             screen.line(format!("Both read the rest from {backing}, which must not have changed since."))?;
+        } else {
+            screen.line(format!(
+                "It holds what {} lost, and zeros elsewhere: {} was on another machine. For all of {}, put its data \
+                 behind first, on a copy of the overlay:",
+                manifest.victim_name, manifest.survivor_name, manifest.victim_name
+            ))?;
+            screen.line(format!(
+                "  qemu-img rebase -u -F raw -b COPY-OF-{} {file}-copy",
+                manifest.survivor_name
+            ))?;
         }
     }
     screen.heading("To put it back")?;

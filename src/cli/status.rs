@@ -176,7 +176,7 @@ fn facts(sight: &Sight) -> Vec<Vec<String>> {
     let row = |word: &str, f: &dyn Fn(Side) -> String| vec![word.to_owned(), f(Side::A), f(Side::B)];
     let seen = |side: Side| &sight.evidence[side];
     let mut rows = vec![
-        row("read from", &|side| seen(side).source.data.clone()),
+        row("read from", &|side| seen(side).source.place_words()),
         row("metadata", &|side| format!("{} {}", seen(side).superblock.format, seen(side).source.place)),
         row("size of the data", &|side| human(seen(side).superblock.effective_size * 512)),
         row("generation", &|side| seen(side).superblock.current.to_string()),

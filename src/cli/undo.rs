@@ -77,6 +77,7 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
     if matches!(ending, Ending::Finished(_)) {
         close_what_was_undone(&mut desk)?;
     }
+    let ending = opened.told_by_the_link(ending);
     conclude(cli, screen, &*store, sealed.plan(), &undo, &ending)
 }
 

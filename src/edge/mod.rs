@@ -8,6 +8,8 @@ mod holders;
 mod kernel;
 pub mod layout;
 pub mod pace;
+pub mod peer;
+pub mod process;
 pub mod state_dir;
 mod sweep;
 pub mod terminal;

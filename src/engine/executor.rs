@@ -57,6 +57,8 @@ pub enum Obstacle {
     Salvage,
     /// Reading or writing a side failed.
     Device,
+    /// The link to a side was lost.
+    Link,
     /// The result is not what was promised.
     Verify,
 }
@@ -366,7 +368,8 @@ impl<'w> Stage<'_, 'w> {
                 disk: patients[victim].data(),
                 extents: &self.plan.overwrite,
                 virtual_size: self.plan.size,
-                backing: Some(patients[survivor].source().data),
+                // A path of another machine would lead to something else here, or nowhere.
+                backing: Some(patients[survivor].source()).filter(|at| at.on.is_none()).map(|at| at.data),
             },
             metadata(PartKind::VictimMetadata, victim),
             metadata(PartKind::SurvivorMetadata, survivor),

@@ -213,7 +213,10 @@ fn same_place(plan: &Plan, side: Side, replica: &dyn Replica) -> Result<(), Stal
     let words = |source: &crate::model::evidence::Source| {
         format!(
             "{} ({} bytes, metadata {} at byte {})",
-            source.data, source.data_size, source.place, source.superblock_at
+            source.place_words(),
+            source.data_size,
+            source.place,
+            source.superblock_at
         )
     };
     Err(Stale::Elsewhere { side, was: words(was), is: words(&is) })
@@ -226,7 +229,9 @@ fn same_content(
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<(), Stale> {
-    let present = content_digest(replica.data(), &plan.overwrite, threads, progress)
+    let present = replica
+        .digest_there(&plan.overwrite, threads)
+        .unwrap_or_else(|| content_digest(replica.data(), &plan.overwrite, threads, progress))
         .map_err(|source| Stale::Unreadable { side, source })?;
     if present == plan.basis[side].content { Ok(()) } else { Err(Stale::Content { side }) }
 }

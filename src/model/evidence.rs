@@ -28,6 +28,18 @@ impl std::fmt::Display for MetadataPlace {
     }
 }
 
+/// The machine that a replica is on, when it is not this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// How it is reached, as `--peer` says it: `ssh:HOST`, `exec:COMMAND`.
+    pub peer: String,
+    /// What the machine calls itself.
+    pub host: String,
+    /// Its machine id, where it could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+}
+
 /// Where one replica is: paths as given, sizes in bytes, and what identifies the devices themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
@@ -43,6 +55,20 @@ pub struct Source {
     pub place: MetadataPlace,
     /// Byte offset of the superblock on the metadata device.
     pub superblock_at: u64,
+    /// The machine whose paths these are; `None` for this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<Elsewhere>,
+}
+
+impl Source {
+    /// The data's path, and the machine it is on if that is another one.
+    #[must_use]
+    pub fn place_words(&self) -> String {
+        match &self.on {
+            None => self.data.clone(),
+            Some(on) => format!("{} on {} ({})", self.data, on.host, on.peer),
+        }
+    }
 }
 
 /// What the activity log says about writes that the bitmap may not show yet.

@@ -2,7 +2,8 @@
 //!
 //! Offline images implement both today (`edge::drbd::image`); live nodes are other adapters of the same seam.
 
-use super::disk::{Disk, DiskMut};
+use super::channel::{ChannelFault, Receiver, Sender};
+use super::disk::{Disk, DiskFault, DiskMut};
 use crate::model::drbd::Superblock;
 use crate::model::evidence::{Evidence, Source};
 use crate::model::extent::ExtentSet;
@@ -17,6 +18,9 @@ use crate::proof::quiesced::{Hold, Quiesced};
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct Unseen(pub Box<dyn std::error::Error + Send + Sync>);
+
+/// Both halves of a channel to whoever answers on another machine.
+pub type FarEnd = (Box<dyn Sender>, Box<dyn Receiver>);
 
 /// Reading one side.
 pub trait Replica: Send + Sync {
@@ -50,6 +54,18 @@ pub trait Replica: Send + Sync {
     fn data(&self) -> &dyn Disk;
     /// The device that holds the metadata.
     fn metadata(&self) -> &dyn Disk;
+    /// The content digest (`digest::content`) of extents of the data, made on the machine where the data is, with that many
+    /// threads. `None`: the data is on this machine, read it.
+    fn digest_there(&self, extents: &ExtentSet, threads: usize) -> Option<Result<Digest, DiskFault>> {
+        let _ = (extents, threads);
+        None
+    }
+    /// When the data is on another machine: starts the answering side of a comparison of it there, and gives the channel
+    /// to that. `None`: the data is on this machine, compare it directly.
+    fn answering(&self, threads: usize) -> Option<Result<FarEnd, ChannelFault>> {
+        let _ = threads;
+        None
+    }
     /// What shows later that nothing was written to this side meanwhile.
     ///
     /// # Errors

@@ -164,8 +164,10 @@ fn refuse_a_side(path: &Path, pair: &PairArgs) -> Result<(), Failure> {
     if !metadata.is_file() {
         return refused("exists and is not a regular file");
     }
-    let metas = [&pair.options.meta_a, &pair.options.meta_b].into_iter().flatten().map(|device| &device.path);
-    for side in [&pair.a, &pair.b].into_iter().chain(metas) {
+    // What is on a peer is no file of this machine.
+    let here = if pair.options.peer.is_some() { 1 } else { 2 };
+    let metas = [&pair.options.meta_a, &pair.options.meta_b].into_iter().take(here).flatten();
+    for side in [&pair.a, &pair.b].into_iter().take(here).chain(metas.map(|device| &device.path)) {
         let same =
             std::fs::metadata(side).is_ok_and(|theirs| Identity::of(&theirs) == Identity::of(&metadata));
         if same {

@@ -16,7 +16,7 @@ impl SideFacts {
     pub fn new(evidence: &Evidence, lineage: &Lineage, taken_at: impl Into<String>) -> Self {
         let (source, marks) = (&evidence.source, &evidence.marks);
         SideFacts {
-            data: source.data.clone(),
+            data: source.place_words(),
             data_size: source.data_size,
             metadata: source.metadata.clone(),
             metadata_size: source.metadata_size,

@@ -53,7 +53,7 @@ impl OfflineReplica {
         role: Option<Role>,
     ) -> Result<Self, ObserveError> {
         let all: Vec<_> = [Some(Arc::clone(&data)), metadata.clone()].into_iter().flatten().collect();
-        let claimant = Box::new(Devices { all: all.clone() });
+        let claimant = Box::new(Devices::new(all.clone()));
         let metadata = metadata.map(|metadata| metadata as Arc<dyn DiskMut>);
         let replica = Self::over(name, data, metadata, place, role, claimant)?;
         Ok(OfflineReplica { files: all, ..replica })
@@ -185,9 +185,17 @@ impl Patient for OfflineReplica {
     }
 }
 
-/// The devices of one side.
-struct Devices {
+/// The devices of one side, all of them claimed together.
+pub struct Devices {
     all: Vec<Arc<BlockFile>>,
+}
+
+impl Devices {
+    /// These.
+    #[must_use]
+    pub fn new(all: Vec<Arc<BlockFile>>) -> Devices {
+        Devices { all }
+    }
 }
 
 impl Claimant for Devices {

@@ -157,6 +157,27 @@ pub enum ObserveError {
     Bitmap(#[from] BitmapError),
 }
 
+impl ObserveError {
+    /// What a person can do about metadata that is there and cannot be used.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        Some(match self {
+            ObserveError::Corrupt { source: SuperblockError::Version07, .. } => return None,
+            ObserveError::Corrupt { .. } => {
+                "restore the metadata from a dump (`drbdmeta ... restore-md`), or copy this side again"
+            }
+            ObserveError::Misfit { .. } => {
+                "give the whole device or image as DRBD used it, neither grown nor cut, and with the right --meta-a or --meta-b if external"
+            }
+            ObserveError::Disk(_) => {
+                "look at the kernel's log; a failing disk is best copied first (`ddrescue`), and the copy used here"
+            }
+            ObserveError::SeveralIndexes { .. } => "give the index, too: --meta-a DEV:N or --meta-b DEV:N",
+            _ => return None,
+        })
+    }
+}
+
 /// A replica: a data disk and where its metadata is.
 pub struct ImageReplica {
     data: Arc<dyn DiskMut>,
@@ -220,6 +241,7 @@ impl ImageReplica {
             metadata_size: self.metadata.size(),
             place: self.place,
             superblock_at: self.geometry.superblock_at,
+            on: None,
         }
     }
 

@@ -1,0 +1,429 @@
+//! What an agent has opened, and its answers.
+//!
+//! Who overwrites must have been told by the asking side's engine, which holds the proofs. The agent adds its own: it
+//! writes nothing but under its own claim, which only [`Seat::claimed`] gives out.
+
+use crate::digest::content::content_digest;
+use crate::edge::blockdev::{BlockFile, Identity, Mode};
+use crate::edge::drbd::image::{ImageReplica, ObserveError};
+use crate::edge::drbd::offline::{Claimant, Devices};
+use crate::engine::executor::in_words;
+use crate::format::wire::content::{pack, unpack};
+use crate::format::wire::control::{Act, Fault, LONGEST_READ, Opened, Reply, Request, Which};
+use crate::model::drbd::Role;
+use crate::model::evidence::MetadataPlace;
+use crate::model::extent::{Extent, ExtentSet};
+use crate::model::id::NodeName;
+use crate::model::seen::{End, Why};
+use crate::ports::disk::{Disk, DiskFault, DiskMut, Stretch};
+use crate::ports::progress::Silent;
+use crate::proof::quiesced::Hold;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+/// Disks and replicas that may be open at once.
+const MOST: usize = 16;
+
+/// Something opened.
+pub struct Seat {
+    data: Arc<dyn Disk>,
+    replica: Option<Patient>,
+}
+
+struct Patient {
+    name: NodeName,
+    role: Option<Role>,
+    image: ImageReplica,
+    claimant: Devices,
+    hold: RwLock<Option<Box<dyn Hold>>>,
+}
+
+/// A replica that is claimed. Only through it is anything written.
+struct Claimed<'s> {
+    patient: &'s Patient,
+    _held: RwLockReadGuard<'s, Option<Box<dyn Hold>>>,
+}
+
+/// Everything an agent has opened.
+#[derive(Default)]
+pub struct Desk {
+    seats: Mutex<Vec<Arc<Seat>>>,
+}
+
+fn refused(why: &str) -> Fault {
+    Fault::Refused(why.to_owned())
+}
+
+fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    let mut causes = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        causes.push(next.to_string());
+        cause = next.source();
+    }
+    causes
+}
+
+fn unseen(error: impl std::error::Error) -> Fault {
+    Fault::Unseen { causes: causes(&error), advice: None }
+}
+
+fn not_opened(error: ObserveError) -> Fault {
+    Fault::Unseen { causes: causes(&error), advice: error.advice().map(str::to_owned) }
+}
+
+fn disk_fault(fault: DiskFault) -> Fault {
+    match fault {
+        DiskFault::Io { act, source, .. } => {
+            Fault::Io { act: Act::of(act), words: source.to_string(), errno: source.raw_os_error() }
+        }
+        DiskFault::Short { got, .. } => Fault::Short { got },
+        DiskFault::Outside { size, .. } => Fault::Outside { size },
+    }
+}
+
+fn identity(disk: &BlockFile) -> String {
+    match disk.identity() {
+        Identity::File { dev, ino } => format!("file {dev}:{ino}"),
+        Identity::Device { rdev } => format!("device {rdev}"),
+    }
+}
+
+fn ended<E: std::error::Error + 'static>(result: Result<(), E>) -> Reply {
+    Reply::Ended(match result {
+        Ok(()) => End::Done,
+        // A failed write may have been carried out in part: look again, never assume.
+        Err(error) => End::Unknown(Why(in_words(&error))),
+    })
+}
+
+impl Patient {
+    fn claimed(&self) -> Result<Claimed<'_>, Fault> {
+        let held = self.hold.read().unwrap_or_else(PoisonError::into_inner);
+        if held.is_none() {
+            return Err(refused("nothing is written without a claim, and this agent holds none"));
+        }
+        Ok(Claimed { patient: self, _held: held })
+    }
+}
+
+impl Claimed<'_> {
+    fn disk(&self, which: Which) -> Arc<dyn DiskMut> {
+        match which {
+            Which::Data => self.patient.image.data_mut(),
+            Which::Metadata => self.patient.image.metadata_disk(),
+        }
+    }
+}
+
+impl Seat {
+    fn patient(&self) -> Result<&Patient, Fault> {
+        self.replica.as_ref().ok_or_else(|| refused("that is a plain disk, not a replica"))
+    }
+
+    fn claimed(&self) -> Result<Claimed<'_>, Fault> {
+        self.patient()?.claimed()
+    }
+
+    /// One of its disks, for reading.
+    ///
+    /// # Errors
+    /// A plain disk has no metadata.
+    pub fn disk(&self, which: Which) -> Result<Arc<dyn Disk>, Fault> {
+        match which {
+            Which::Data => Ok(Arc::clone(&self.data)),
+            Which::Metadata => Ok(Arc::new(MetadataDisk(self.patient()?.image.metadata_disk()))),
+        }
+    }
+}
+
+/// The metadata device, for reading.
+struct MetadataDisk(Arc<dyn DiskMut>);
+
+impl Disk for MetadataDisk {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskFault> {
+        self.0.read_at(offset, buffer)
+    }
+    fn stretch(&self, offset: u64) -> Stretch {
+        self.0.stretch(offset)
+    }
+}
+
+/// A reply and the bytes beside it.
+type Answer = Result<(Reply, Vec<u8>), Fault>;
+
+fn plain(reply: Reply) -> Answer {
+    Ok((reply, Vec::new()))
+}
+
+impl Desk {
+    fn seats(&self) -> MutexGuard<'_, Vec<Arc<Seat>>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What has this number.
+    ///
+    /// # Errors
+    /// Nothing has.
+    pub fn seat(&self, thing: u32) -> Result<Arc<Seat>, Fault> {
+        let found = usize::try_from(thing).ok().and_then(|at| self.seats().get(at).cloned());
+        found.ok_or_else(|| refused("nothing with that number is open"))
+    }
+
+    fn sit(&self, seat: Seat) -> Result<u32, Fault> {
+        let mut seats = self.seats();
+        if seats.len() >= MOST {
+            return Err(refused("too much is open"));
+        }
+        seats.push(Arc::new(seat));
+        u32::try_from(seats.len() - 1).map_err(|_| refused("too much is open"))
+    }
+
+    /// Ends every claim, once the writes under it are finished.
+    pub fn release(&self) {
+        let seats = self.seats().clone();
+        for patient in seats.iter().filter_map(|seat| seat.replica.as_ref()) {
+            *patient.hold.write().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
+    /// Does what is asked and says what came of it. Requests that open a channel are not for this.
+    #[must_use]
+    pub fn answer(&self, request: Request, beside: &[u8]) -> (Reply, Vec<u8>) {
+        self.try_answer(request, beside).unwrap_or_else(|fault| (Reply::Fault(fault), Vec::new()))
+    }
+
+    fn try_answer(&self, request: Request, beside: &[u8]) -> Answer {
+        match request {
+            Request::Open { name, data, metadata, place, role, write } => {
+                self.open(name, &data, metadata.as_deref(), place, role, write)
+            }
+            Request::OpenDisk { path } => self.open_disk(&path),
+            Request::Read { thing, which, at, len, squeeze } => {
+                if len > LONGEST_READ {
+                    return Err(refused("more bytes are asked for than one reply holds"));
+                }
+                let mut bytes = vec![0; len as usize];
+                self.seat(thing)?.disk(which)?.read_at(at, &mut bytes).map_err(disk_fault)?;
+                let (coding, packed, vain) = pack(&bytes, squeeze);
+                Ok((Reply::Bytes { len, coding, vain }, packed))
+            }
+            Request::Stretch { thing, which, at } => {
+                let disk = self.seat(thing)?.disk(which)?;
+                if at >= disk.size() {
+                    return Err(Fault::Outside { size: disk.size() });
+                }
+                plain(match disk.stretch(at) {
+                    Stretch::Data(until) => Reply::Stretch { hole: false, until },
+                    Stretch::Hole(until) => Reply::Stretch { hole: true, until },
+                })
+            }
+            Request::ContentDigest { thing, which, extents, threads } => {
+                let disk = self.seat(thing)?.disk(which)?;
+                let threads = usize::from(threads).clamp(1, 8);
+                let digest = content_digest(&*disk, &extents, threads, &Silent).map_err(disk_fault)?;
+                plain(Reply::Digest(digest))
+            }
+            Request::Superblock { .. }
+            | Request::SuperblockBlock { .. }
+            | Request::AreaDigest { .. }
+            | Request::Observe { .. }
+            | Request::ChangedBlocks { .. }
+            | Request::AreaLeft { .. } => self.look(request, beside),
+            Request::Hold { .. } | Request::StillOurs { .. } | Request::Release { .. } => {
+                self.claim(&request)
+            }
+            Request::WriteSuperblock { .. }
+            | Request::Write { .. }
+            | Request::Flush { .. }
+            | Request::Settle { .. } => self.act(request, beside),
+            Request::Answer { .. } | Request::Echo => Err(refused("that needs a channel")),
+        }
+    }
+
+    fn open_disk(&self, path: &str) -> Answer {
+        let disk = BlockFile::open(Path::new(path), Mode::ReadOnly).map_err(unseen)?;
+        let (data, size, identity) = (disk.name().to_owned(), disk.size(), identity(&disk));
+        let thing = self.sit(Seat { data: Arc::new(disk), replica: None })?;
+        plain(Reply::Opened(Opened { thing, data, size, identity, source: None, superblock: None }))
+    }
+
+    fn open(
+        &self,
+        name: NodeName,
+        data: &str,
+        metadata: Option<&str>,
+        place: Option<MetadataPlace>,
+        role: Option<Role>,
+        write: bool,
+    ) -> Answer {
+        let mode = if write { Mode::ReadWrite } else { Mode::ReadOnly };
+        let open = |path: &str| BlockFile::open(Path::new(path), mode).map(Arc::new).map_err(unseen);
+        let data = open(data)?;
+        let metadata = metadata.map(open).transpose()?;
+        if metadata.as_ref().is_some_and(|metadata| metadata.identity() == data.identity()) {
+            return Err(refused("the metadata device is the data device itself; leave it out"));
+        }
+        let identity = identity(&data);
+        let claimant =
+            Devices::new([Some(Arc::clone(&data)), metadata.clone()].into_iter().flatten().collect());
+        let metadata = metadata.map(|metadata| metadata as Arc<dyn DiskMut>);
+        let image = ImageReplica::open(data, metadata, place).map_err(not_opened)?;
+        let (source, size) = (image.source(), image.size());
+        let superblock = Some(Box::new(image.superblock().clone()));
+        let data = image.data();
+        let patient = Patient { name, role, image, claimant, hold: RwLock::new(None) };
+        let thing = self.sit(Seat { data, replica: Some(patient) })?;
+        let data = source.data.clone();
+        plain(Reply::Opened(Opened { thing, data, size, identity, source: Some(source), superblock }))
+    }
+
+    fn look(&self, request: Request, beside: &[u8]) -> Answer {
+        match request {
+            Request::Superblock { thing } => {
+                let superblock = self.seat(thing)?.patient()?.image.reread().map_err(unseen)?;
+                plain(Reply::Superblock(Box::new(superblock)))
+            }
+            Request::SuperblockBlock { thing } => {
+                let block = self.seat(thing)?.patient()?.image.superblock_block().map_err(unseen)?;
+                let coding = crate::format::wire::content::Coding::Raw;
+                Ok((Reply::Bytes { len: 4096, coding, vain: false }, block.0.to_vec()))
+            }
+            Request::AreaDigest { thing } => {
+                plain(Reply::Digest(self.seat(thing)?.patient()?.image.area_digest().map_err(unseen)?))
+            }
+            Request::Observe { thing, peer, now } => {
+                let seat = self.seat(thing)?;
+                let patient = seat.patient()?;
+                let seen = patient.image.observe(patient.name.clone(), patient.role, &peer, now);
+                plain(Reply::Evidence(Box::new(seen.map_err(unseen)?)))
+            }
+            Request::ChangedBlocks { thing, change, overwritten } => {
+                let seat = self.seat(thing)?;
+                let blocks = seat.patient()?.image.changed_blocks(&change, &overwritten).map_err(unseen)?;
+                plain(Reply::Extents(blocks))
+            }
+            Request::AreaLeft { thing, change, overwritten, blocks, coding } => {
+                let seat = self.seat(thing)?;
+                let image = &seat.patient()?.image;
+                // Blocks of one device: never more than it holds.
+                if blocks.end() > image.metadata_disk().size() || blocks.bytes() > MOST_KEPT {
+                    return Err(refused("the kept blocks are not of this device"));
+                }
+                let mut bytes = vec![0; usize::try_from(blocks.bytes()).unwrap_or_default()];
+                unpack(coding, beside, &mut bytes).map_err(unseen)?;
+                let kept = KeptBlocks { blocks, bytes, size: image.metadata_disk().size() };
+                let left = image.area_left(&change, &overwritten, &kept, &kept.blocks).map_err(unseen)?;
+                plain(Reply::Left { before: left.before, foreign: left.foreign })
+            }
+            _ => Err(refused("a request in the wrong place")),
+        }
+    }
+
+    fn claim(&self, request: &Request) -> Answer {
+        let (Request::Hold { thing } | Request::StillOurs { thing } | Request::Release { thing }) = request
+        else {
+            return Err(refused("a request in the wrong place"));
+        };
+        let seat = self.seat(*thing)?;
+        let patient = seat.patient()?;
+        match request {
+            Request::StillOurs { .. } => {
+                let held = patient.hold.read().unwrap_or_else(PoisonError::into_inner);
+                let hold = held.as_ref().ok_or_else(|| refused("this agent holds no claim"))?;
+                let said = |why: String| Fault::Unseen { causes: vec![why], advice: None };
+                hold.still_ours().map_err(said)?;
+                plain(Reply::Done)
+            }
+            Request::Hold { .. } => {
+                let mut held = patient.hold.write().unwrap_or_else(PoisonError::into_inner);
+                if held.is_some() {
+                    return Err(refused("this agent holds the claim already"));
+                }
+                let said = |error: crate::ports::replica::Unseen| unseen(error);
+                let hold = patient.claimant.claim().map_err(said)?;
+                let how = hold.how().to_owned();
+                *held = Some(hold);
+                plain(Reply::Held { how })
+            }
+            _ => {
+                // Waits for writes under way: they stand under the claim.
+                *patient.hold.write().unwrap_or_else(PoisonError::into_inner) = None;
+                plain(Reply::Done)
+            }
+        }
+    }
+
+    fn act(&self, request: Request, beside: &[u8]) -> Answer {
+        match request {
+            Request::WriteSuperblock { thing, superblock } => {
+                let seat = self.seat(thing)?;
+                let claimed = seat.claimed()?;
+                plain(ended(claimed.patient.image.write_superblock(&superblock)))
+            }
+            Request::Write { thing, which, at, len, coding } => {
+                if len > LONGEST_READ {
+                    return Err(refused("more bytes are to be written than one request holds"));
+                }
+                let mut bytes = vec![0; len as usize];
+                unpack(coding, beside, &mut bytes).map_err(unseen)?;
+                let seat = self.seat(thing)?;
+                seat.claimed()?.disk(which).write_at(at, &bytes).map_err(disk_fault)?;
+                plain(Reply::Done)
+            }
+            Request::Flush { thing, which } => {
+                let seat = self.seat(thing)?;
+                seat.claimed()?.disk(which).flush().map_err(disk_fault)?;
+                plain(Reply::Done)
+            }
+            Request::Settle { thing, change, overwritten, again } => {
+                let seat = self.seat(thing)?;
+                let claimed = seat.claimed()?;
+                plain(ended(claimed.patient.image.settle(&change, &overwritten, again)))
+            }
+            _ => Err(refused("a request in the wrong place")),
+        }
+    }
+}
+
+/// Kept metadata blocks in all; the bitmaps of the largest volumes stay below.
+const MOST_KEPT: u64 = 512 << 20;
+
+/// Blocks of the metadata device as they were, sent along.
+struct KeptBlocks {
+    blocks: ExtentSet,
+    bytes: Vec<u8>,
+    size: u64,
+}
+
+impl Disk for KeptBlocks {
+    fn name(&self) -> &str {
+        "the kept metadata"
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskFault> {
+        let wanted = Extent { start: offset, len: buffer.len() as u64 };
+        let mut before = 0;
+        for block in self.blocks.iter() {
+            if block.start <= wanted.start && wanted.end() <= block.end() {
+                let from = usize::try_from(before + wanted.start - block.start).unwrap_or(usize::MAX);
+                if let Some(kept) = self.bytes.get(from..from.saturating_add(buffer.len())) {
+                    buffer.copy_from_slice(kept);
+                    return Ok(());
+                }
+            }
+            before += block.len;
+        }
+        Err(DiskFault::Outside { disk: self.name().to_owned(), extent: wanted, size: self.size })
+    }
+}

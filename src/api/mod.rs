@@ -1,0 +1,4 @@
+//! What unsplit offers to other programs: the agent, which serves one other unsplit over a byte stream.
+
+pub mod agent;
+pub mod desk;

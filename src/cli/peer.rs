@@ -1,0 +1,97 @@
+//! Side B on another node.
+
+use super::exit::{EVIDENCE, Failure, USAGE};
+use super::pair::{OpenPair, OpenSide, PairArgs, open_a};
+use crate::edge::blockdev::{BlockFile, Identity, Mode};
+use crate::edge::peer::greet::{machine_id, ourselves};
+use crate::edge::peer::replica::Address;
+use crate::edge::peer::session::ConnectError;
+use crate::edge::peer::told::{Told, Trouble};
+use crate::edge::peer::{Limits, PeerSpec, RemoteReplica, Session};
+use crate::engine::inquiry::side_words;
+use crate::format::wire::control::Fault;
+use crate::model::evidence::MetadataPlace;
+use crate::model::side::{Pair, Side};
+use crate::ports::replica::Replica;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What to do about a lost link.
+pub(super) const MEND: &str = "mend the connection to the peer, then run the same command again";
+
+/// Starts the agent on the peer.
+///
+/// # Errors
+/// Exit code 4, with what to do.
+pub fn connect(peer: &PeerSpec, silence: u16) -> Result<Arc<Session>, Failure> {
+    let limits = Limits { silence: Duration::from_secs(u64::from(silence)), ..Limits::default() };
+    Session::connect(peer, limits).map_err(|error: ConnectError| {
+        let advice = error.advice();
+        Failure::evidence(error).hint(advice)
+    })
+}
+
+/// What the agent said, as a failure.
+#[must_use]
+pub fn trouble(trouble: Trouble, what: String) -> Failure {
+    let hint = match &trouble {
+        Trouble::Fault(Fault::Unseen { advice, .. }) => advice.clone(),
+        Trouble::Lost(_) => Some(MEND.to_owned()),
+        _ => None,
+    };
+    Failure { code: EVIDENCE, error: anyhow::Error::new(Told::new(trouble.causes())).context(what), hint }
+}
+
+/// Paths travel as text.
+///
+/// # Errors
+/// The path is not UTF-8, or relative: a peer has no folder that it could be relative to.
+pub fn path_there(path: &Path) -> Result<String, Failure> {
+    let refused = |why: &str| Failure::new(USAGE, anyhow::anyhow!("{}: {why}", path.display()));
+    if !path.is_absolute() {
+        return Err(refused("a path on the peer must be absolute"));
+    }
+    path.to_str().map(str::to_owned).ok_or_else(|| refused("a path on the peer must be UTF-8"))
+}
+
+/// Opens side A here and side B on the peer.
+pub(super) fn open_there(args: &PairArgs, peer: &PeerSpec, mode: Mode) -> Result<OpenPair, Failure> {
+    let options = &args.options;
+    let (name, meta, role) = options.of(Side::B);
+    let address = Address {
+        name: name.clone(),
+        data: path_there(&args.b)?,
+        metadata: meta.map(|meta| path_there(&meta.path)).transpose()?,
+        place: meta.and_then(|meta| meta.index).map(MetadataPlace::IndexedExternal),
+        role,
+        write: mode != Mode::ReadOnly,
+    };
+    let (data, a) = open_a(args, mode)?;
+    let session = connect(peer, options.peer_timeout)?;
+    let b = RemoteReplica::open(&session, address).map_err(|error| {
+        trouble(error, format!("{} on {peer} cannot be used", side_words(Side::B, name.as_str())))
+    })?;
+    if same_thing(&data, &b) {
+        return Err(Failure::usage(format!(
+            "{} and {} on {peer} are the same thing: the peer is this machine",
+            args.a.display(),
+            args.b.display()
+        )));
+    }
+    Ok(OpenPair { sides: Pair::new(OpenSide::Here(Box::new(a)), OpenSide::There(Box::new(b))) })
+}
+
+/// A peer may be this very machine.
+fn same_thing(a: &BlockFile, b: &RemoteReplica) -> bool {
+    let there = b.source().on;
+    let same_machine = there.is_some_and(|there| match (machine_id(), there.machine) {
+        (Some(here), Some(there)) => here == there,
+        _ => ourselves(None).host == there.host,
+    });
+    let identity = match a.identity() {
+        Identity::File { dev, ino } => format!("file {dev}:{ino}"),
+        Identity::Device { rdev } => format!("device {rdev}"),
+    };
+    same_machine && identity == b.identity()
+}

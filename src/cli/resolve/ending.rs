@@ -1,0 +1,179 @@
+//! How a run ended, for people and for programs, and what can be done next.
+
+use crate::cli::Cli;
+use crate::cli::exit::{EVIDENCE, FINE, Failure, INTERNAL, NOT_FENCED, PARKED};
+use crate::cli::incident::resume_command;
+use crate::cli::peer::MEND;
+use crate::cli::plan::{no_salvage_words, state_dir_words};
+use crate::cli::screen::{Screen, Tone};
+use crate::engine::executor::{Ending, Obstacle};
+use crate::engine::journal::JournalError;
+use crate::engine::recall;
+use crate::engine::salvage::dir_of;
+use crate::model::id::IncidentId;
+use crate::model::plan::{Plan, Purpose, Step};
+use crate::model::record::Outcome;
+use crate::model::side::Side;
+use crate::ports::store::Store;
+use serde::Serialize;
+
+/// What `resolve` and `undo` came to, as JSON.
+pub(super) fn outcome_document(
+    screen: &mut Screen,
+    incident: Option<&IncidentId>,
+    outcome: impl Serialize,
+    survivor: Option<Side>,
+    salvage: Option<String>,
+) -> std::io::Result<()> {
+    screen.json(&serde_json::json!({
+        "schema": "unsplit.resolve", "version": 1, "incident": incident, "outcome": outcome,
+        "survivor": survivor, "salvage": salvage,
+    }))
+}
+
+/// The journal failed in the middle: nothing more is done without it, and nothing is lost.
+pub(in crate::cli) fn journal_stopped(cli: &Cli, id: &IncidentId, error: JournalError) -> Failure {
+    let state_dir = state_dir_words(cli);
+    Failure::internal(
+        anyhow::Error::new(error)
+            .context(format!("incident {id} stopped where it was: its journal cannot be written")),
+    )
+    .hint(format!("mend the state directory, then `{}{state_dir}`", resume_command(id)))
+}
+
+/// What was kept of the pair belongs to an incident that is over. Left behind it would do no harm: nothing that can still be
+/// asked has its key.
+pub(super) fn forget_comparisons(store: &dyn Store, plan: &Plan) {
+    if let Err(fault) = recall::forget(store, plan.basis.as_ref().map(|basis| &basis.source)) {
+        tracing::debug!(%fault, "kept comparisons of a closed incident stay behind");
+    }
+}
+
+/// Tells how it ended, and what can be done next.
+pub(in crate::cli) fn conclude(
+    cli: &Cli,
+    screen: &mut Screen,
+    store: &dyn Store,
+    plan: &Plan,
+    id: &IncidentId,
+    ending: &Ending,
+) -> Result<u8, Failure> {
+    let (keep, lose) = (&plan.names[plan.survivor], &plan.names[plan.victim()]);
+    let state_dir = state_dir_words(cli);
+    match ending {
+        Ending::Finished(outcome) => {
+            forget_comparisons(store, plan);
+            if cli.json {
+                // An undo keeps nothing: it empties no salvage, and makes none.
+                let kept = plan.salvage && plan.purpose == Purpose::Heal;
+                let salvage = kept.then(|| store.locate(&dir_of(id)));
+                outcome_document(screen, Some(id), outcome, Some(plan.survivor), salvage)?;
+                return Ok(FINE);
+            }
+            match outcome {
+                Outcome::Undone => {
+                    let line = screen.paint(
+                        Tone::Good,
+                        &format!("Undone: {keep} and {lose} are as they were before the healing."),
+                    );
+                    screen.line(line)?;
+                    screen.line("They relate as they did then. `unsplit plan` draws a new plan.")?;
+                }
+                _ => {
+                    let full =
+                        plan.steps.iter().any(|step| matches!(step, Step::VerifyContent { full: true }));
+                    let verified = if full {
+                        "by comparing everything"
+                    } else {
+                        "by content wherever they were seen to differ"
+                    };
+                    let line = screen.paint(
+                        Tone::Good,
+                        &format!("Healed: {lose} now equals {keep}. Verified by generation, and {verified}."),
+                    );
+                    screen.line(line)?;
+                    if plan.salvage {
+                        screen.line(format!("What {lose} held is kept in {}", store.locate(&dir_of(id))))?;
+                        screen.line(format!(
+                            "  unsplit salvage show {id}{state_dir}     what is in it, and how to open it"
+                        ))?;
+                        screen.line(format!("  unsplit undo {id}{state_dir}             put it back"))?;
+                    }
+                }
+            }
+            Ok(FINE)
+        }
+        Ending::Abandoned { obstacle, why } => {
+            let text = format!("incident {id} was given up before anything was changed: {why}");
+            let failure = Failure::new(code(*obstacle, &plan.purpose), anyhow::Error::msg(text));
+            Err(match (&plan.purpose, obstacle) {
+                (Purpose::Heal, Obstacle::Stale) => {
+                    failure.hint("look again with `unsplit diff`, then draw a new plan with `unsplit plan`")
+                }
+                (Purpose::Undo { incident }, Obstacle::Stale) => failure.hint(format!(
+                    "an undo never overwrites newer data; `unsplit salvage show {incident}{state_dir}` tells how to \
+                     open what was kept"
+                )),
+                (Purpose::Undo { incident }, Obstacle::Salvage) => {
+                    failure.hint(format!("unsplit salvage verify {incident}{state_dir}"))
+                }
+                (_, Obstacle::Link) => {
+                    failure.hint(MEND)
+                }
+                (_, Obstacle::Busy) => failure.hint("stop who uses it, then run the same command again"),
+                _ => failure,
+            })
+        }
+        Ending::Parked { why, obstacle } => {
+            let (kept, back) = match (plan.salvage, &plan.purpose) {
+                (false, _) => (
+                    "No copy was kept of what was overwritten, as the policy and the command line said",
+                    String::new(),
+                ),
+                // The salvage is there, or it is what is wrong: then an undo cannot go on, either.
+                (true, _) if *obstacle == Obstacle::Salvage => {
+                    ("Nothing was changed now: the salvage is what is missing or damaged", String::new())
+                }
+                (true, Purpose::Heal) => (
+                    "Nothing is lost: what was overwritten is in the salvage",
+                    format!("; or go back with `unsplit undo {id}{state_dir}`"),
+                ),
+                (true, Purpose::Undo { .. }) => {
+                    ("Nothing is lost: what is put back is in the salvage", String::new())
+                }
+            };
+            let text = format!("incident {id} is parked: {why}. {kept}");
+            Err(Failure::new(PARKED, anyhow::Error::msg(text)).hint(format!(
+                "mend the cause, then `{}{}{state_dir}`{back}",
+                resume_command(id),
+                no_salvage_words(plan)
+            )))
+        }
+    }
+}
+
+fn code(obstacle: Obstacle, purpose: &Purpose) -> u8 {
+    match obstacle {
+        // The salvage is what an undo works from.
+        Obstacle::Salvage if *purpose != Purpose::Heal => EVIDENCE,
+        Obstacle::Busy => NOT_FENCED,
+        Obstacle::Stale | Obstacle::Device | Obstacle::Link | Obstacle::Verify => EVIDENCE,
+        Obstacle::Salvage => INTERNAL,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::journal::NotReady;
+    use clap::Parser;
+
+    #[test]
+    fn a_journal_that_fails_in_the_middle_says_how_to_go_on() {
+        let cli = Cli::try_parse_from(["unsplit", "--state-dir", "/s", "resolve", "--resume"]).unwrap();
+        let id = IncidentId::new("i1").unwrap();
+        let failure = journal_stopped(&cli, &id, NotReady::NoSuchIncident { id: id.clone() }.into());
+        assert_eq!(failure.code, INTERNAL);
+        assert!(failure.text().contains("unsplit resolve --resume i1 --state-dir /s"), "{}", failure.text());
+    }
+}

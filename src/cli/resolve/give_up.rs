@@ -1,0 +1,70 @@
+//! Giving up.
+
+use super::ResolveArgs;
+use super::ending::forget_comparisons;
+use crate::cli::Cli;
+use crate::cli::exit::{FINE, Failure, HELD};
+use crate::cli::incident::{Desk, give_up_command, has_changed_something, is_open, state_words};
+use crate::cli::plan::state_dir_words;
+use crate::cli::screen::Screen;
+use crate::engine::plans;
+use crate::engine::salvage::dir_of;
+use crate::judge::incident::IncidentState;
+use crate::model::record::{Event, Outcome};
+use crate::ports::store::Store;
+
+/// Ends an open incident as it is. Nothing but the journal is read or written: it must be possible whatever became of
+/// the devices, the plan and the salvage.
+pub(super) fn give_up(
+    cli: &Cli,
+    args: &ResolveArgs,
+    screen: &mut Screen,
+    desk: &mut Desk,
+    asked: &str,
+) -> Result<u8, Failure> {
+    let found = desk.journal.incidents().iter().find(|incident| incident.id.as_str() == asked).cloned();
+    let incident = match found {
+        Some(incident) if is_open(&incident) => incident,
+        Some(incident) => {
+            let state = state_words(&incident.state);
+            return Err(Failure::usage(format!("incident {} is over: {state}", incident.id)));
+        }
+        None => {
+            return Err(Failure::usage(format!(
+                "there is no incident `{asked}`; `unsplit history` lists them"
+            )));
+        }
+    };
+    let id = incident.id.clone();
+    let changed = has_changed_something(&incident);
+    if changed && !args.yes {
+        let text = format!(
+            "incident {id} has begun to change a side: given up now, that side stays Inconsistent and may be half overwritten"
+        );
+        let next = format!("{} --yes{}", give_up_command(&id), state_dir_words(cli));
+        return Err(Failure::new(HELD, anyhow::Error::msg(text)).hint(next));
+    }
+    if !matches!(incident.state, IncidentState::Parked { .. }) {
+        let parked =
+            Event::Parked { why: "the operator gave it up".into(), next: "nothing: it is over".to_owned() };
+        desk.journal.append(Some(id.clone()), parked).map_err(Failure::internal)?;
+    }
+    let closed = Event::Closed { outcome: Outcome::Abandoned };
+    desk.journal.append(Some(id.clone()), closed).map_err(Failure::internal)?;
+    if let Ok(sealed) = plans::load(&*desk.store, incident.plan) {
+        forget_comparisons(&*desk.store, sealed.plan());
+    }
+    if cli.json {
+        screen.json(&serde_json::json!({
+            "schema": "unsplit.resolve", "version": 1, "incident": id, "outcome": Outcome::Abandoned, "changed": changed,
+        }))?;
+    } else if changed {
+        screen.line(format!(
+            "Incident {id} is given up. Both sides stay as they are; one may be half overwritten."
+        ))?;
+        screen.line(format!("What was kept of it stays in {}", desk.store.locate(&dir_of(&id))))?;
+    } else {
+        screen.line(format!("Incident {id} is given up. It had not changed anything."))?;
+    }
+    Ok(FINE)
+}

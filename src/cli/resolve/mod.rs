@@ -1,0 +1,295 @@
+//! `unsplit resolve`: running a plan.
+
+mod ending;
+mod give_up;
+mod resume;
+
+pub(super) use ending::{conclude, journal_stopped};
+pub(super) use resume::take_up;
+
+use super::Cli;
+use super::exit::{EVIDENCE, FINE, Failure, HELD, INTERNAL, USAGE};
+use super::incident::{Desk, is_open, new_id, open_desk, refuse_while_open};
+use super::pair::{OpenPair, OpenSide, PairArgs, PairOptions, args_from_sources, open};
+use super::plan::{ChoiceArgs, Drawn, agree, draw_plan, held, no_salvage_words, show, state_dir_words};
+use super::reading::Reading;
+use super::screen::Screen;
+use crate::edge::blockdev::Mode;
+use crate::edge::clock::SystemClock;
+use crate::edge::terminal::TerminalProgress;
+use crate::engine::executor::{Theatre, begin};
+use crate::engine::plans::{self, PlanError};
+use crate::engine::salvage::dir_of;
+use crate::judge::audit::SealedPlan;
+use crate::judge::incident::{Incident, IncidentState};
+use crate::model::id::IncidentId;
+use crate::model::plan::{Plan, Purpose};
+use crate::model::record::{Consent, Outcome};
+use crate::ports::store::Store;
+use crate::proof::preserved::OperatorSaidNoSalvage;
+use clap::Args;
+use ending::outcome_document;
+use give_up::give_up;
+use resume::resume_one;
+use std::io::{BufRead, IsTerminal};
+use std::path::PathBuf;
+
+/// Run a plan, or draw and run one, or take up an interrupted one.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  unsplit resolve --plan 3f9a2c41d0e7                      run a plan that `unsplit plan` drew\n  unsplit resolve node1.img node2.img --keep a --yes       draw and run\n  unsplit resolve node1.img node2.img --policy FILE        run if the policy decides and says auto = true, else ask\n  unsplit resolve --resume                                 go on after a crash or a repaired cause"
+)]
+pub struct ResolveArgs {
+    /// Backing device, snapshot or image of the first node
+    #[arg(value_name = "A", requires = "b", conflicts_with_all = ["plan", "resume"])]
+    pub a: Option<PathBuf>,
+
+    /// The same of the second node
+    #[arg(value_name = "B")]
+    pub b: Option<PathBuf>,
+
+    /// Run the plan with this id (or its beginning)
+    #[arg(long, value_name = "ID", conflicts_with = "resume")]
+    pub plan: Option<String>,
+
+    /// Take up the open incident again, or the named one
+    #[arg(long, value_name = "INCIDENT", num_args = 0..=1, default_missing_value = "")]
+    pub resume: Option<String>,
+
+    /// End this open incident and leave both sides as they are; with --yes if it has changed a side already
+    #[arg(long, value_name = "INCIDENT", conflicts_with_all = ["a", "plan", "resume"])]
+    pub give_up: Option<String>,
+
+    /// Consent without being asked
+    #[arg(long)]
+    pub yes: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub options: PairOptions,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub choice: ChoiceArgs,
+}
+
+pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<u8, Failure> {
+    if args.plan.is_some() || args.resume.is_some() || args.give_up.is_some() {
+        refuse_what_a_plan_says(args)?;
+    }
+    let mut desk = open_desk(&cli.state_dir)?;
+    if let Some(asked) = &args.give_up {
+        return give_up(cli, args, screen, &mut desk, asked);
+    }
+    if let Some(asked) = &args.resume {
+        return resume_one(cli, args, screen, &mut desk, asked);
+    }
+    if let Some(asked) = &args.plan {
+        let sealed = plans::find(&*desk.store, asked).map_err(not_found)?;
+        return run_plan(cli, args, screen, &mut desk, &sealed);
+    }
+    let (Some(a), Some(b)) = (&args.a, &args.b) else {
+        return Err(Failure::usage("say what to resolve: two sides, --plan ID, or --resume"));
+    };
+    let pair = PairArgs { a: a.clone(), b: b.clone(), options: args.options.clone() };
+    let settings = args.options.settings()?;
+    let opened = open(&pair, Mode::ReadWrite)?;
+    let mut said = Vec::new();
+    let drawn = draw_plan(&opened, &pair, &args.choice, &settings, &*desk.store, &desk.journal, &mut said)?;
+    if !cli.json {
+        said.iter().try_for_each(|remark| screen.line(remark))?;
+    }
+    match drawn {
+        Drawn::Agree(trace) => {
+            agree(cli, screen, &trace)?;
+            Ok(FINE)
+        }
+        Drawn::Held(verdict) => {
+            held(cli, screen, &verdict, &pair)?;
+            Ok(HELD)
+        }
+        Drawn::Sealed { sealed, auto } => {
+            let Some(consent) = consent(cli, args, screen, &desk, &sealed, auto)? else {
+                let why = format!(
+                    "plan {} was drawn and kept, but nobody agreed to it (no --yes, no policy with auto = true, no matching \
+                     answer): nothing was changed",
+                    sealed.id()
+                );
+                let waive = no_salvage_words(sealed.plan());
+                let next = format!("unsplit resolve --plan {}{waive}{}", sealed.id(), state_dir_words(cli));
+                return Err(Failure::new(HELD, anyhow::Error::msg(why)).hint(next));
+            };
+            start(cli, args, screen, &mut desk, &opened, &sealed, consent)
+        }
+    }
+}
+
+/// A plan has no choices left: whoever still makes one may mean another plan.
+fn refuse_what_a_plan_says(args: &ResolveArgs) -> Result<(), Failure> {
+    let (choice, options) = (&args.choice, &args.options);
+    let given = [
+        ("--keep", choice.keep.is_some()),
+        ("--full", choice.full),
+        ("--policy", options.policy.is_some()),
+        ("--meta-a", options.meta_a.is_some()),
+        ("--meta-b", options.meta_b.is_some()),
+        ("--peer", options.peer.is_some()),
+        ("--role-a", options.role_a.is_some()),
+        ("--role-b", options.role_b.is_some()),
+    ];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((flag, _)) => Err(Failure::usage(format!(
+            "{flag} cannot be said of a plan that is drawn: it holds all choices. To choose otherwise draw another with `unsplit plan`"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn not_found(error: PlanError) -> Failure {
+    let code = match &error {
+        PlanError::Unknown { .. } | PlanError::Ambiguous { .. } => USAGE,
+        PlanError::Store(_) => INTERNAL,
+        _ => EVIDENCE,
+    };
+    Failure::new(code, error)
+}
+
+/// Asks, unless the policy or `--yes` already answered.
+fn consent(
+    cli: &Cli,
+    args: &ResolveArgs,
+    screen: &mut Screen,
+    desk: &Desk,
+    sealed: &SealedPlan,
+    auto: bool,
+) -> Result<Option<Consent>, Failure> {
+    if args.yes {
+        return Ok(Some(Consent::Operator));
+    }
+    if auto {
+        return Ok(Some(Consent::Policy));
+    }
+    if cli.json || !std::io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    show(screen, sealed, &desk.store.locate("salvage"))?;
+    let victim = &sealed.plan().names[sealed.plan().victim()];
+    write!(screen.out(), "\nType the name of the side to overwrite ({victim}) to agree: ")?;
+    screen.out().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok((answer.trim() == victim.as_str()).then_some(Consent::Operator))
+}
+
+fn run_plan(
+    cli: &Cli,
+    args: &ResolveArgs,
+    screen: &mut Screen,
+    desk: &mut Desk,
+    sealed: &SealedPlan,
+) -> Result<u8, Failure> {
+    must_say_no_salvage(cli, args.choice.no_salvage, sealed.plan())?;
+    let before = desk.journal.incidents().iter().rev().find(|incident| incident.plan == sealed.id()).cloned();
+    if !before.as_ref().is_some_and(is_open) {
+        let sources = sealed.plan().basis.as_ref().map(|basis| &basis.source);
+        refuse_while_open(sources, &*desk.store, &desk.journal, &[])?;
+    }
+    match before {
+        // The same command after a crash goes on where it was.
+        Some(incident) if is_open(&incident) => {
+            take_up(cli, screen, desk, &incident, &args.options.reading, args.choice.no_salvage)
+        }
+        Some(Incident { id, state: IncidentState::Closed { outcome: Outcome::Healed }, .. })
+            if !undone(desk, &id)? =>
+        {
+            if cli.json {
+                let salvage = sealed.plan().salvage.then(|| desk.store.locate(&dir_of(&id)));
+                outcome_document(screen, Some(&id), "already-healed", Some(sealed.plan().survivor), salvage)?;
+            } else {
+                screen.line(format!(
+                    "Plan {} was already carried out, by incident {id}. Nothing was changed now.",
+                    sealed.id()
+                ))?;
+            }
+            Ok(FINE)
+        }
+        _ if sealed.plan().purpose != Purpose::Heal => Err(Failure::usage(format!(
+            "plan {} is an undo: `unsplit undo` draws and runs undos from what it finds now",
+            sealed.id()
+        ))),
+        _ => {
+            let opened = open_as_planned(sealed.plan(), &args.options.reading)?;
+            start(cli, args, screen, desk, &opened, sealed, Consent::Operator)
+        }
+    }
+}
+
+fn undone(desk: &Desk, healed: &IncidentId) -> Result<bool, Failure> {
+    for incident in desk.journal.incidents() {
+        if matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone }) {
+            let plan = plans::load(&*desk.store, incident.plan).map_err(Failure::internal)?;
+            if matches!(&plan.plan().purpose, Purpose::Undo { incident } if incident == healed) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Said when the plan was drawn, and again when it runs; found out before an incident is opened for it.
+pub(super) fn must_say_no_salvage(cli: &Cli, said: bool, plan: &Plan) -> Result<(), Failure> {
+    if plan.salvage || said {
+        return Ok(());
+    }
+    let text = "this plan keeps no copy of what it overwrites: --no-salvage must be said again to run it";
+    let hint = format!("the same command with --no-salvage{}", state_dir_words(cli));
+    Err(Failure::new(USAGE, anyhow::Error::msg(text)).hint(hint))
+}
+
+pub(in crate::cli) fn open_as_planned(plan: &Plan, reading: &Reading) -> Result<OpenPair, Failure> {
+    let sources = plan.basis.as_ref().map(|basis| &basis.source);
+    open(&args_from_sources(sources, &plan.names, &plan.resource, reading)?, Mode::ReadWrite)
+}
+
+pub(in crate::cli) fn theatre<'w>(
+    opened: &'w OpenPair,
+    store: &'w dyn Store,
+    progress: &'w TerminalProgress,
+    threads: usize,
+) -> Theatre<'w> {
+    Theatre {
+        patients: opened.sides.as_ref().map(OpenSide::patient),
+        store,
+        clock: &SystemClock,
+        progress,
+        threads,
+    }
+}
+
+/// Begins a new incident and runs its plan.
+fn start(
+    cli: &Cli,
+    args: &ResolveArgs,
+    screen: &mut Screen,
+    desk: &mut Desk,
+    opened: &OpenPair,
+    sealed: &SealedPlan,
+    consent: Consent,
+) -> Result<u8, Failure> {
+    let id = new_id(sealed.id(), desk.journal.incidents())?;
+    let progress = TerminalProgress::new();
+    let store = desk.store.clone();
+    let theatre = theatre(opened, &*store, &progress, args.options.threads());
+    let ending = begin(
+        &mut desk.journal,
+        theatre,
+        sealed,
+        None,
+        &id,
+        consent,
+        OperatorSaidNoSalvage::from_flag(args.choice.no_salvage, sealed.id()),
+    )
+    .map_err(|error| journal_stopped(cli, &id, error))?;
+    let ending = opened.told_by_the_link(ending);
+    conclude(cli, screen, &*store, sealed.plan(), &id, &ending)
+}

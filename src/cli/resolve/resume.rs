@@ -1,0 +1,135 @@
+//! Taking up what was cut off.
+
+use super::ending::{conclude, journal_stopped, outcome_document};
+use super::{ResolveArgs, must_say_no_salvage, open_as_planned, theatre};
+use crate::cli::Cli;
+use crate::cli::exit::{FINE, Failure, INTERNAL, PARKED};
+use crate::cli::incident::{Desk, close_what_was_undone, is_open, resume_command, state_words};
+use crate::cli::reading::Reading;
+use crate::cli::screen::Screen;
+use crate::edge::terminal::TerminalProgress;
+use crate::engine::executor::{Ending, resume};
+use crate::engine::plans;
+use crate::judge::audit::SealedPlan;
+use crate::judge::incident::{Incident, IncidentState};
+use crate::model::id::IncidentId;
+use crate::model::plan::Purpose;
+use crate::model::record::Outcome;
+use crate::proof::preserved::OperatorSaidNoSalvage;
+
+pub(super) fn resume_one(
+    cli: &Cli,
+    args: &ResolveArgs,
+    screen: &mut Screen,
+    desk: &mut Desk,
+    asked: &str,
+) -> Result<u8, Failure> {
+    let incidents = desk.journal.incidents();
+    let found = if asked.is_empty() {
+        let mut waiting =
+            incidents.iter().filter(|incident| is_open(incident) && !is_being_undone(desk, &incident.id));
+        let first = waiting.next();
+        if let Some(second) = waiting.next() {
+            let first = first.map_or("", |incident| incident.id.as_str());
+            return Err(Failure::usage(format!(
+                "several incidents are open, such as {first} and {}: say which; `unsplit status` shows them",
+                second.id
+            )));
+        }
+        first
+    } else {
+        incidents.iter().find(|incident| incident.id.as_str() == asked)
+    };
+    match found.cloned() {
+        Some(incident) if is_open(&incident) => {
+            take_up(cli, screen, desk, &incident, &args.options.reading, args.choice.no_salvage)
+        }
+        Some(incident) => {
+            Err(Failure::usage(format!("incident {} is over: {}", incident.id, state_words(&incident.state))))
+        }
+        None if asked.is_empty() => {
+            if cli.json {
+                outcome_document(screen, None, "nothing-open", None, None)?;
+            } else {
+                screen.line("No incident is open: nothing to resume.")?;
+            }
+            Ok(FINE)
+        }
+        None => Err(Failure::usage(format!("there is no incident `{asked}`; `unsplit history` lists them"))),
+    }
+}
+
+fn is_being_undone(desk: &Desk, healing: &IncidentId) -> bool {
+    // A plan that cannot be read is reported by whoever needs it.
+    let undoes = |incident: &Incident| {
+        plans::load(&*desk.store, incident.plan).is_ok_and(
+            |plan| matches!(&plan.plan().purpose, Purpose::Undo { incident } if incident == healing),
+        )
+    };
+    desk.journal.incidents().iter().any(|incident| is_open(incident) && undoes(incident))
+}
+
+/// Goes on with an open incident.
+pub(in crate::cli) fn take_up(
+    cli: &Cli,
+    screen: &mut Screen,
+    desk: &mut Desk,
+    incident: &Incident,
+    reading: &Reading,
+    no_salvage: bool,
+) -> Result<u8, Failure> {
+    let sealed = plans::load(&*desk.store, incident.plan).map_err(Failure::internal)?;
+    let healed = match &sealed.plan().purpose {
+        Purpose::Heal => None,
+        Purpose::Undo { incident } => Some(sealed_of(desk, incident)?),
+    };
+    if healed.is_none() {
+        refuse_while_undoing(desk, &incident.id)?;
+    }
+    must_say_no_salvage(cli, no_salvage, sealed.plan())?;
+    let opened = open_as_planned(sealed.plan(), reading)?;
+    if !cli.json {
+        screen.line(format!("Taking up incident {} ({}).", incident.id, state_words(&incident.state)))?;
+    }
+    let progress = TerminalProgress::new();
+    let store = desk.store.clone();
+    let theatre = theatre(&opened, &*store, &progress, reading.threads());
+    let ending = resume(
+        &mut desk.journal,
+        theatre,
+        &sealed,
+        healed.as_ref(),
+        &incident.id,
+        OperatorSaidNoSalvage::from_flag(no_salvage, sealed.id()),
+    )
+    .map_err(|error| journal_stopped(cli, &incident.id, error))?;
+    if matches!(ending, Ending::Finished(Outcome::Undone)) {
+        close_what_was_undone(desk)?;
+    }
+    let ending = opened.told_by_the_link(ending);
+    conclude(cli, screen, &*store, sealed.plan(), &incident.id, &ending)
+}
+
+/// A healing must not go on while its undo is under way, or after it.
+fn refuse_while_undoing(desk: &Desk, healing: &IncidentId) -> Result<(), Failure> {
+    let may_undo = |incident: &&Incident| {
+        incident.id != *healing
+            && (is_open(incident)
+                || matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone }))
+    };
+    for incident in desk.journal.incidents().iter().filter(may_undo) {
+        let plan = plans::load(&*desk.store, incident.plan).map_err(Failure::internal)?;
+        if matches!(&plan.plan().purpose, Purpose::Undo { incident } if incident == healing) {
+            let text = format!("incident {healing} is being undone by {}", incident.id);
+            return Err(Failure::new(PARKED, anyhow::Error::msg(text)).hint(resume_command(&incident.id)));
+        }
+    }
+    Ok(())
+}
+
+fn sealed_of(desk: &Desk, id: &IncidentId) -> Result<SealedPlan, Failure> {
+    let incident = desk.journal.incidents().iter().find(|incident| incident.id == *id);
+    let incident = incident
+        .ok_or_else(|| Failure::new(INTERNAL, anyhow::anyhow!("incident {id} is not in the journal")))?;
+    plans::load(&*desk.store, incident.plan).map_err(Failure::internal)
+}

@@ -1,0 +1,519 @@
+//! Asking a peer: connecting, requests, and connecting again when the link dies between two readings.
+
+use super::greet::{NoGreeting, first_line, ourselves, read_greeting};
+use super::lane::{LaneReceiver, LaneSender, open_lane};
+use super::line::{Gone, Line};
+use super::spec::PeerSpec;
+use super::told::Trouble;
+use crate::edge::process::Process;
+use crate::format::wire::control::{Opened, Reply, Request, document_bytes, parse_document};
+use crate::format::wire::frame::Kind;
+use crate::format::wire::hello::{Hello, NotAHello, PROTOCOL, hello_bytes};
+use crate::model::evidence::Elsewhere;
+use crate::ports::channel::ChannelFault;
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How often a link that died is made again, in all.
+const RECONNECTS: u32 = 4;
+/// How long an agent may take to end once nobody asks any more.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Limits of a session.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Silence longer than this is the end of the link.
+    pub silence: Duration,
+    /// Whether compressing contents may be tried.
+    pub squeeze: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { silence: Duration::from_secs(60), squeeze: true }
+    }
+}
+
+/// No agent could be talked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The program is not there, or may not be run.
+    #[error("{program} cannot be started")]
+    NotStarted {
+        /// The program.
+        program: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The far shell found no program of that name.
+    #[error("{peer}: unsplit was not found there{}", quoted(said))]
+    NoBinary {
+        /// The peer.
+        peer: String,
+        /// Its last words.
+        said: Vec<String>,
+    },
+    /// ssh failed.
+    #[error("{peer}: ssh could not connect{}", quoted(said))]
+    Ssh {
+        /// The peer.
+        peer: String,
+        /// Its last words.
+        said: Vec<String>,
+    },
+    /// It ended before it said who it is.
+    #[error("{peer}: the agent ended before it greeted ({status}){}", quoted(said))]
+    Ended {
+        /// The peer.
+        peer: String,
+        /// How.
+        status: String,
+        /// Its last words.
+        said: Vec<String>,
+    },
+    /// Something else came.
+    #[error("{peer}: something there writes to standard output before the agent does: `{line}`")]
+    Noise {
+        /// The peer.
+        peer: String,
+        /// Its first line.
+        line: String,
+    },
+    /// Another version.
+    #[error("{peer}: the unsplit there speaks version {theirs} of the protocol, this one speaks {PROTOCOL}")]
+    Version {
+        /// The peer.
+        peer: String,
+        /// Its protocol.
+        theirs: u32,
+    },
+    /// The greeting is damaged.
+    #[error("{peer}: the agent's greeting is damaged")]
+    Damaged {
+        /// The peer.
+        peer: String,
+    },
+    /// Nothing came.
+    #[error("{peer}: nothing was heard for {seconds} seconds{}", quoted(said))]
+    Silent {
+        /// The peer.
+        peer: String,
+        /// The limit.
+        seconds: u64,
+        /// Its last words.
+        said: Vec<String>,
+    },
+    /// A thread could not be started, or the like.
+    #[error("{peer}: {why}")]
+    Other {
+        /// The peer.
+        peer: String,
+        /// In words.
+        why: String,
+    },
+}
+
+fn quoted(said: &[String]) -> String {
+    if said.is_empty() { String::new() } else { format!("; it said: {}", said.join(" / ")) }
+}
+
+impl ConnectError {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            ConnectError::NotStarted { .. } => "install it, or name another command with --peer exec:COMMAND",
+            ConnectError::NoBinary { .. } => {
+                "install the same version of unsplit there, in the PATH of a shell that is not a login shell; \
+                 or say where it is: --peer 'exec:ssh HOST /path/to/unsplit agent --stdio'"
+            }
+            ConnectError::Ssh { .. } => {
+                "try `ssh HOST true` first; keys, names and ports belong into ssh's own configuration"
+            }
+            ConnectError::Ended { .. } => "run the same command by hand and look at what it says",
+            ConnectError::Noise { .. } => {
+                "let the shell's startup files there print nothing when nobody is at the terminal (`ssh HOST true` must print nothing)"
+            }
+            ConnectError::Version { .. } => "install the same version of unsplit on both nodes",
+            ConnectError::Damaged { .. } => {
+                "check that the command's output reaches this side unchanged (no pseudo-terminal)"
+            }
+            ConnectError::Silent { .. } => {
+                "look whether the node is up and reachable; --peer-timeout SECONDS waits longer"
+            }
+            ConnectError::Other { .. } => "try again",
+        }
+    }
+}
+
+/// The link was lost, and was not or could not be made again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Lost(pub String);
+
+/// One connection.
+struct Link {
+    line: Arc<Line>,
+    process: Option<Arc<Process>>,
+    hello: Hello,
+    next: AtomicU32,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.line.close();
+        if let Some(process) = &self.process
+            && (self.line.gone().is_some() || process.ended_within(FAREWELL).is_none())
+        {
+            process.kill();
+        }
+        self.line.fail(Gone::Closed);
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    started.map(|_| ()).map_err(|error| format!("no thread could be started: {error}"))
+}
+
+impl Link {
+    fn start(spec: &PeerSpec, limits: Limits) -> Result<Link, ConnectError> {
+        let (process, stdin, stdout) = Process::start(spec.argv()).map_err(|source| {
+            ConnectError::NotStarted { program: spec.argv().first().cloned().unwrap_or_default(), source }
+        })?;
+        let process = Arc::new(process);
+        let killed = Arc::clone(&process);
+        let line = Line::new(limits.silence, Box::new(move || killed.kill()));
+        let (greeted, greeting) = sync_channel(1);
+        let noise = Arc::new(Mutex::new(Vec::new()));
+        let other = |why: String| ConnectError::Other { peer: spec.to_string(), why };
+
+        let silence = u32::try_from(limits.silence.as_secs()).ok();
+        line.send_plain(hello_bytes(&ourselves(silence))).map_err(|gone| other(gone.into()))?;
+        let (writer, watcher, reader) = (Arc::clone(&line), Arc::clone(&line), Arc::clone(&line));
+        spawn("peer-write", move || writer.write_all(stdin)).map_err(other)?;
+        spawn("peer-watch", move || watcher.watch()).map_err(other)?;
+        let rest = Arc::clone(&noise);
+        let read = move || {
+            let mut stdout = stdout;
+            let said = read_greeting(&reader, &mut stdout);
+            let fine = said.is_ok();
+            let noisy = matches!(said, Err(NoGreeting::Noise(_)));
+            let _ = greeted.send(said);
+            if fine {
+                let why = "the agent asks instead of answering";
+                reader.read_all(&mut stdout, |_, _| reader.fail(Gone::Corrupt(why.to_owned())));
+            } else if noisy {
+                // The rest of its first line says more than its beginning.
+                let mut bytes = [0; 256];
+                if let Ok(read) = stdout.read(&mut bytes) {
+                    rest.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&bytes[..read]);
+                }
+            }
+        };
+        spawn("peer-read", read).map_err(other)?;
+
+        let heard = greeting.recv_timeout(limits.silence);
+        let failure = match heard {
+            Ok(Ok(hello)) => {
+                return Ok(Link { line, process: Some(process), hello, next: AtomicU32::new(1) });
+            }
+            Ok(Err(NoGreeting::Ended(before))) => ended(spec, &process, &before),
+            Ok(Err(NoGreeting::Noise(mut before))) => {
+                // The rest of the line is on its way, or there is none.
+                std::thread::sleep(Duration::from_millis(200));
+                before.extend(noise.lock().unwrap_or_else(PoisonError::into_inner).iter());
+                ConnectError::Noise { peer: spec.to_string(), line: first_line(&before) }
+            }
+            Ok(Err(NoGreeting::Not(NotAHello::Protocol(theirs)))) => {
+                ConnectError::Version { peer: spec.to_string(), theirs }
+            }
+            Ok(Err(NoGreeting::Not(_))) => ConnectError::Damaged { peer: spec.to_string() },
+            Ok(Err(NoGreeting::Gone(Gone::TimedOut(seconds)))) => {
+                ConnectError::Silent { peer: spec.to_string(), seconds, said: process.said() }
+            }
+            // What cannot be written to has ended, and says how.
+            Ok(Err(NoGreeting::Gone(_))) | Err(RecvTimeoutError::Disconnected) => ended(spec, &process, &[]),
+            Err(RecvTimeoutError::Timeout) => ConnectError::Silent {
+                peer: spec.to_string(),
+                seconds: limits.silence.as_secs(),
+                said: process.said(),
+            },
+        };
+        line.fail(Gone::Closed);
+        Err(failure)
+    }
+
+    fn begin(&self, request: &Request, beside: &[u8]) -> Result<u32, Gone> {
+        let document = document_bytes(request, beside).map_err(|error| Gone::Corrupt(error.to_string()))?;
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.line.expect(id)?;
+        self.line.send_document(id, Kind::Request, &document)?;
+        Ok(id)
+    }
+
+    fn finish(&self, id: u32) -> Result<(Reply, Vec<u8>), Gone> {
+        let bytes = self.line.reply_to(id)?;
+        let (reply, beside) = parse_document::<Reply>(&bytes).map_err(|error| {
+            let gone = Gone::Corrupt(error.to_string());
+            self.line.fail(gone.clone());
+            gone
+        })?;
+        let beside = beside.to_vec();
+        Ok((reply, beside))
+    }
+
+    /// Why it is gone, with the agent's last words.
+    fn last_words(&self, gone: &Gone) -> String {
+        let Some(process) = &self.process else { return gone.to_string() };
+        let status = process.ended_within(Duration::from_millis(500));
+        let status = status.map(|status| format!(" ({status})")).unwrap_or_default();
+        format!("{gone}{status}{}", quoted(&process.said()))
+    }
+}
+
+/// The agent's program ended without a greeting.
+fn ended(spec: &PeerSpec, process: &Process, before: &[u8]) -> ConnectError {
+    let peer = spec.to_string();
+    if !before.is_empty() && before.first() != Some(&0) {
+        return ConnectError::Noise { peer, line: first_line(before) };
+    }
+    let status = process.ended_within(Duration::from_secs(2));
+    // Its last words may still be on their way through the pipe.
+    std::thread::sleep(Duration::from_millis(50));
+    let said = process.said();
+    match status.and_then(|status| status.code()) {
+        Some(127) => ConnectError::NoBinary { peer, said },
+        Some(255) if spec.is_ssh() => ConnectError::Ssh { peer, said },
+        _ => {
+            let status =
+                status.map_or_else(|| "it closed its output".to_owned(), |status| status.to_string());
+            ConnectError::Ended { peer, status, said }
+        }
+    }
+}
+
+/// A conversation with one peer about one disk or replica. Survives the death of a link as long as nothing but reading was
+/// going on.
+pub struct Session {
+    spec: PeerSpec,
+    limits: Limits,
+    link: Mutex<Arc<Link>>,
+    opened: Mutex<Option<(Request, Opened)>>,
+    /// A claim was taken: it ends with the link, so that no other link may go on for this one.
+    bound: AtomicBool,
+    left: AtomicU32,
+    lost: Mutex<Option<Lost>>,
+}
+
+impl Session {
+    /// Starts the agent and greets it.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn connect(spec: &PeerSpec, limits: Limits) -> Result<Arc<Session>, ConnectError> {
+        let link = Link::start(spec, limits)?;
+        Ok(Arc::new(Session {
+            spec: spec.clone(),
+            limits,
+            link: Mutex::new(Arc::new(link)),
+            opened: Mutex::new(None),
+            bound: AtomicBool::new(false),
+            left: AtomicU32::new(RECONNECTS),
+            lost: Mutex::new(None),
+        }))
+    }
+
+    /// The peer's machine.
+    #[must_use]
+    pub fn elsewhere(&self) -> Elsewhere {
+        let hello = self.link().hello.clone();
+        let shown = |text: String| text.replace(char::is_control, "?");
+        Elsewhere { peer: self.spec.to_string(), host: shown(hello.host), machine: hello.machine.map(shown) }
+    }
+
+    /// The limits.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Why the session is of no further use, if it is not.
+    #[must_use]
+    pub fn lost(&self) -> Option<Lost> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn link(&self) -> Arc<Link> {
+        Arc::clone(&self.link.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on a lost link is the end: what the agent holds for us ends with it.
+    pub fn bind(&self) {
+        self.bound.store(true, Ordering::SeqCst);
+    }
+
+    /// Opens a disk or replica over there. Once a session.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn open(&self, request: Request) -> Result<Opened, Trouble> {
+        let (reply, _) = self.call(&request, &[])?;
+        match reply {
+            Reply::Opened(opened) => {
+                *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some((request, opened.clone()));
+                Ok(opened)
+            }
+            Reply::Fault(fault) => Err(Trouble::Fault(fault)),
+            _ => Err(Trouble::Nonsense),
+        }
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// [`Lost`].
+    pub fn call(&self, request: &Request, beside: &[u8]) -> Result<(Reply, Vec<u8>), Lost> {
+        loop {
+            let link = self.link();
+            match link.begin(request, beside).and_then(|id| link.finish(id)) {
+                Ok(answer) => return Ok(answer),
+                Err(gone) => self.again(&link, &gone)?,
+            }
+        }
+    }
+
+    /// Asks several things at once, and waits for all answers, in the same order.
+    ///
+    /// # Errors
+    /// [`Lost`].
+    pub fn call_all(&self, requests: &[(Request, Vec<u8>)]) -> Result<Vec<(Reply, Vec<u8>)>, Lost> {
+        let mut answers = Vec::with_capacity(requests.len());
+        while answers.len() < requests.len() {
+            let link = self.link();
+            let begun: Vec<Result<u32, Gone>> = requests[answers.len()..]
+                .iter()
+                .map(|(request, beside)| link.begin(request, beside))
+                .collect();
+            let mut stopped = None;
+            for id in begun {
+                match id.and_then(|id| link.finish(id)) {
+                    Ok(answer) if stopped.is_none() => answers.push(answer),
+                    Ok(_) => {}
+                    Err(gone) => stopped = stopped.or(Some(gone)),
+                }
+            }
+            if let Some(gone) = stopped {
+                self.again(&link, &gone)?;
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Opens a channel to whatever the request starts over there. The last value waits for how that ends.
+    ///
+    /// # Errors
+    /// [`ChannelFault`].
+    pub fn channel(&self, request: &Request) -> Result<(LaneSender, LaneReceiver, Outcome), ChannelFault> {
+        let link = self.link();
+        let document =
+            document_bytes(request, &[]).map_err(|error| ChannelFault::Corrupt(error.to_string()))?;
+        let id = link.next.fetch_add(1, Ordering::Relaxed);
+        link.line.expect(id)?;
+        let (sender, receiver) = open_lane(&link.line, id)?;
+        link.line.send_document(id, Kind::Request, &document)?;
+        Ok((sender, receiver, Outcome { link, id }))
+    }
+
+    /// After a link died: a new one, if that may be and works.
+    fn again(&self, dead: &Arc<Link>, gone: &Gone) -> Result<(), Lost> {
+        let mut current = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lost) = self.lost() {
+            return Err(lost);
+        }
+        if !Arc::ptr_eq(&current, dead) {
+            return Ok(());
+        }
+        let why = format!("{}: {}", self.spec, dead.last_words(gone));
+        let give_up = |why: String| {
+            let lost = Lost(why);
+            *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(lost.clone());
+            Err(lost)
+        };
+        if self.bound.load(Ordering::SeqCst) {
+            return give_up(format!("{why}; the claim on the devices there ended with it"));
+        }
+        let mut last = String::new();
+        while self.left.load(Ordering::SeqCst) > 0 {
+            let tried = RECONNECTS - self.left.fetch_sub(1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(200) * (1 << (2 * tried.min(3))));
+            match Link::start(&self.spec, self.limits) {
+                Ok(link) => match self.same_as_before(&dead.hello, &link) {
+                    Ok(()) => {
+                        tracing::warn!("{why}; connected again");
+                        *current = Arc::new(link);
+                        return Ok(());
+                    }
+                    Err(Different::Changed(what)) => {
+                        return give_up(format!("{why}; connected again, but {what}"));
+                    }
+                    Err(Different::Gone(gone)) => last = gone.to_string(),
+                },
+                Err(error) => last = error.to_string(),
+            }
+        }
+        let last = if last.is_empty() { String::new() } else { format!("; and again: {last}") };
+        give_up(format!("{why}{last}"))
+    }
+
+    /// Opens over the new link what was opened over the old one.
+    fn same_as_before(&self, before: &Hello, link: &Link) -> Result<(), Different> {
+        let now = &link.hello;
+        if (&before.host, &before.machine) != (&now.host, &now.machine) {
+            let what = format!("it is another machine now: {} instead of {}", now.host, before.host);
+            return Err(Different::Changed(what));
+        }
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some((request, opened)) = opened else { return Ok(()) };
+        let (reply, _) = link.begin(&request, &[]).and_then(|id| link.finish(id)).map_err(Different::Gone)?;
+        match reply {
+            Reply::Opened(now) if now == opened => Ok(()),
+            Reply::Opened(_) => {
+                Err(Different::Changed(format!("{} is not as it was when it was opened", opened.data)))
+            }
+            Reply::Fault(fault) => Err(Different::Changed(Trouble::Fault(fault).causes().join(": "))),
+            _ => Err(Different::Changed(Trouble::Nonsense.causes().join(": "))),
+        }
+    }
+}
+
+/// Why a new link cannot take the old one's place.
+enum Different {
+    Changed(String),
+    Gone(Gone),
+}
+
+/// How the work at the other end of a channel ends.
+pub struct Outcome {
+    link: Arc<Link>,
+    id: u32,
+}
+
+impl Outcome {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn wait(self) -> Result<(), Trouble> {
+        match self.link.finish(self.id) {
+            Ok((Reply::Done, _)) => Ok(()),
+            Ok((Reply::Fault(fault), _)) => Err(Trouble::Fault(fault)),
+            Ok(_) => Err(Trouble::Nonsense),
+            Err(gone) => Err(Trouble::Lost(Lost(self.link.last_words(&gone)))),
+        }
+    }
+}

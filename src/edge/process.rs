@@ -1,0 +1,165 @@
+//! The one place that starts other programs: by argv, never through a shell; ended by process id.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Kept of what a program says on its standard error: its last lines, at most that many, each at most that long.
+const LINES: usize = 12;
+const LONGEST_LINE: usize = 400;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A program that runs, with pipes to its standard input and output. Ended when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Mutex<Child>,
+    said: Arc<Mutex<VecDeque<String>>>,
+    name: String,
+}
+
+impl Process {
+    /// Starts `argv[0]`, found in `PATH`, with the rest as its words.
+    ///
+    /// # Errors
+    /// What the system said; `NotFound` when there is no such program.
+    pub fn start(argv: &[String]) -> io::Result<(Process, ChildStdin, ChildStdout)> {
+        let (program, words) =
+            argv.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no program"))?;
+        let mut child = Command::new(program)
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let said = Arc::default();
+        let (Some(stdin), Some(stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(io::Error::other("no pipes to the program"));
+        };
+        listen(stderr, Arc::clone(&said));
+        Ok((Process { child: Mutex::new(child), said, name: program.clone() }, stdin, stdout))
+    }
+
+    /// The program's name, as it was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child().id()
+    }
+
+    fn child(&self) -> std::sync::MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last lines of its standard error.
+    #[must_use]
+    pub fn said(&self) -> Vec<String> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// How it ended, if it does within `limit`.
+    #[must_use]
+    pub fn ended_within(&self, limit: Duration) -> Option<ExitStatus> {
+        let until = Instant::now() + limit;
+        loop {
+            match self.child().try_wait() {
+                Ok(Some(status)) => return Some(status),
+                Ok(None) if Instant::now() < until => {}
+                _ => return None,
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// Ends it at once.
+    pub fn kill(&self) {
+        // Fails only when it has ended already.
+        let _ = self.child().kill();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = self.child().wait();
+    }
+}
+
+/// Keeps the last lines, so that a program that says much neither fills memory nor waits for a reader.
+fn listen(mut stderr: impl Read + Send + 'static, said: Arc<Mutex<VecDeque<String>>>) {
+    let listener = move || {
+        let mut line = Vec::new();
+        let mut bytes = [0; 1024];
+        loop {
+            let read = match stderr.read(&mut bytes) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => break,
+            };
+            for byte in &bytes[..read] {
+                match byte {
+                    b'\n' => keep(&said, &mut line),
+                    _ if line.len() < LONGEST_LINE => line.push(*byte),
+                    _ => {}
+                }
+            }
+        }
+        keep(&said, &mut line);
+    };
+    // Without the thread the program may wait for a reader; its own time limit then ends it.
+    let _ = std::thread::Builder::new().name("stderr".to_owned()).spawn(listener);
+}
+
+fn keep(said: &Mutex<VecDeque<String>>, line: &mut Vec<u8>) {
+    let text = String::from_utf8_lossy(line).trim_end().replace(char::is_control, "?");
+    line.clear();
+    if text.is_empty() {
+        return;
+    }
+    let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.len() == LINES {
+        said.pop_front();
+    }
+    said.push_back(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn argv(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_a_program_says_last_is_kept() {
+        let script = "for i in $(seq 1 50); do echo line $i >&2; done; exit 3";
+        let (process, _in, _out) = Process::start(&argv(&["sh", "-c", script])).unwrap();
+        assert_eq!(process.ended_within(Duration::from_secs(10)).unwrap().code(), Some(3));
+        let until = Instant::now() + Duration::from_secs(5);
+        while process.said().last().map(String::as_str) != Some("line 50") {
+            assert!(Instant::now() < until, "{:?}", process.said());
+            std::thread::sleep(PAUSE);
+        }
+        assert_eq!(process.said().len(), LINES);
+    }
+
+    #[test]
+    fn it_ends_when_dropped() {
+        let (process, _in, _out) = Process::start(&argv(&["sleep", "60"])).unwrap();
+        let id = process.id();
+        assert!(process.ended_within(Duration::from_millis(20)).is_none());
+        drop(process);
+        assert!(!std::path::Path::new(&format!("/proc/{id}")).exists());
+        assert!(Process::start(&argv(&["/nowhere/at/all"])).is_err());
+    }
+}

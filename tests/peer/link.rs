@@ -1,0 +1,219 @@
+//! The link itself: requests, channels and contents over real pipes.
+
+use crate::scene::{BIN, agent, shell};
+use std::sync::Arc;
+use std::time::Duration;
+use unsplit::edge::peer::disk::RemoteDisk;
+use unsplit::edge::peer::{Limits, Session};
+use unsplit::format::wire::control::{Reply, Request, Which};
+use unsplit::model::extent::ExtentSet;
+use unsplit::ports::channel::{ChannelFault, LONGEST_MESSAGE, Receiver, Sender};
+use unsplit::ports::disk::{Disk, DiskFault};
+use unsplit::ports::progress::Silent;
+
+fn connect(peer: &str, seconds: u64) -> Arc<Session> {
+    let limits = Limits { silence: Duration::from_secs(seconds), squeeze: true };
+    Session::connect(&peer.parse().unwrap(), limits).unwrap()
+}
+
+fn noise(len: usize, mut seed: u64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        bytes.extend(seed.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// Noise, zeros, text: what is raw, sparse and compressed on its way.
+fn image(folder: &tempfile::TempDir) -> (String, Vec<u8>) {
+    let mut bytes = noise(3_000_000, 1);
+    bytes.resize(8_000_000, 0);
+    bytes.extend(b"all work and no play ".iter().copied().cycle().take(5_000_001));
+    let path = folder.path().join("disk");
+    std::fs::write(&path, &bytes).unwrap();
+    (path.display().to_string(), bytes)
+}
+
+#[test]
+fn a_disk_reads_as_it_is_by_many_callers_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, bytes) = image(&folder);
+    let session = connect(&agent(), 60);
+    let (disk, opened) = RemoteDisk::open(&session, &path).unwrap();
+    assert_eq!((opened.size, disk.size()), (bytes.len() as u64, bytes.len() as u64));
+    let mut whole = vec![1; bytes.len()];
+    disk.read_at(0, &mut whole).unwrap();
+    assert!(whole == bytes);
+    std::thread::scope(|scope| {
+        for caller in 0..16usize {
+            let (disk, bytes) = (&disk, &bytes);
+            scope.spawn(move || {
+                for turn in 0..12 {
+                    let at = (caller * 7919 + turn * 1_000_003) % (bytes.len() - 2_500_000);
+                    let mut part = vec![9; 1 + turn * 200_000];
+                    disk.read_at(at as u64, &mut part).unwrap();
+                    assert!(part == bytes[at..at + part.len()]);
+                }
+            });
+        }
+    });
+    let end = bytes.len() as u64;
+    assert!(matches!(disk.read_at(end, &mut [0]), Err(DiskFault::Outside { .. })));
+    let extents = ExtentSet::whole(end);
+    let there = disk.content_digest(&extents, 2).unwrap();
+    let here = unsplit::digest::content::content_digest(&disk, &extents, 2, &Silent).unwrap();
+    assert_eq!(there, here);
+}
+
+#[test]
+fn both_ends_may_send_without_end() {
+    let session = connect(&agent(), 60);
+    let (mut sender, mut receiver, outcome) = session.channel(&Request::Echo).unwrap();
+    const MESSAGES: usize = 200;
+    let message = |at: usize| noise(1 + at * 5003 % LONGEST_MESSAGE, at as u64 + 1);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for at in 0..MESSAGES {
+                sender.send(&message(at)).unwrap();
+            }
+            sender.flush().unwrap();
+            assert!(matches!(sender.send(&vec![0; LONGEST_MESSAGE + 1]), Err(ChannelFault::TooLong(_))));
+        });
+        // The receiver starts late: nothing is lost, and requests go on beside.
+        std::thread::sleep(Duration::from_millis(300));
+        let (reply, _) = session.call(&Request::Superblock { thing: 9 }, &[]).unwrap();
+        assert!(matches!(reply, Reply::Fault(_)));
+        for at in 0..MESSAGES {
+            assert!(receiver.receive().unwrap() == message(at), "message {at}");
+        }
+        assert!(matches!(receiver.receive(), Err(ChannelFault::Closed)));
+        outcome.wait().unwrap();
+    });
+    // The line is as good as new, and so are many channels after another and a few at once.
+    for _ in 0..20 {
+        let (mut sender, mut receiver, _) = session.channel(&Request::Echo).unwrap();
+        sender.send(b"again").unwrap();
+        assert_eq!(receiver.receive().unwrap(), b"again");
+    }
+    let several: Vec<_> = (0..4).map(|_| session.channel(&Request::Echo).unwrap()).collect();
+    drop(several);
+}
+
+#[test]
+fn who_stops_receiving_does_not_stop_the_others() {
+    let session = connect(&agent(), 60);
+    let (mut deaf, unread, _) = session.channel(&Request::Echo).unwrap();
+    for _ in 0..8 {
+        deaf.send(&noise(100_000, 3)).unwrap();
+    }
+    let (mut sender, mut receiver, _) = session.channel(&Request::Echo).unwrap();
+    for _ in 0..50 {
+        sender.send(b"hello").unwrap();
+        assert_eq!(receiver.receive().unwrap(), b"hello");
+    }
+    drop(unread);
+    // Nobody hears the echoes now: they are dropped, and the sender is not held up.
+    for _ in 0..50 {
+        deaf.send(&noise(10_000, 3)).unwrap();
+    }
+}
+
+#[test]
+fn a_channel_of_a_dead_agent_ends() {
+    let session = connect(&shell(&format!("{BIN} agent --stdio | stdbuf -o0 head -c 300000")), 20);
+    let (mut sender, mut receiver, _) = session.channel(&Request::Echo).unwrap();
+    let end = (0..100).find_map(|_| sender.send(&noise(50_000, 5)).and_then(|()| receiver.receive()).err());
+    assert!(matches!(end, Some(ChannelFault::Closed | ChannelFault::Io(_))), "{end:?}");
+}
+
+#[test]
+fn reading_goes_on_over_a_new_link_and_only_on_the_same_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, bytes) = image(&folder);
+    // The first agent dies after two megabytes, the second after the same again, and so on.
+    let dying = shell(&format!("{BIN} agent --stdio | stdbuf -o0 head -c 2000000"));
+    let session = connect(&dying, 10);
+    let (disk, _) = RemoteDisk::open(&session, &path).unwrap();
+    let mut found = vec![0; bytes.len()];
+    for (at, part) in found.chunks_mut(500_000).enumerate() {
+        disk.read_at(at as u64 * 500_000, part).unwrap();
+    }
+    assert!(found == bytes, "the transfer went on where it was");
+    // A disk that changed in size meanwhile is not the same: that ends it for good.
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(12_000_000).unwrap();
+    let mut some = vec![0; 500_000];
+    let end = (0..20).find_map(|_| disk.read_at(0, &mut some).err()).expect("an agent dies");
+    assert!(end.to_string().contains("read of 500000 bytes"), "{end}");
+    let lost = session.lost().unwrap().to_string();
+    assert!(lost.contains("not as it was"), "{lost}");
+}
+
+#[test]
+fn reconnecting_has_an_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _) = image(&folder);
+    let session = connect(&shell(&format!("{BIN} agent --stdio | stdbuf -o0 head -c 100000")), 10);
+    let (disk, _) = RemoteDisk::open(&session, &path).unwrap();
+    let mut some = vec![0; 1_000_000];
+    assert!(disk.read_at(0, &mut some).is_err());
+    assert!(session.lost().is_some());
+}
+
+#[test]
+fn nothing_is_written_without_a_claim() {
+    let folder = tempfile::tempdir().unwrap();
+    let scene = crate::scene::Scene::of(crate::captures::Capture::Drbd84Down);
+    drop(folder);
+    let session = connect(&agent(), 60);
+    let name = unsplit::model::id::NodeName::new("b").unwrap();
+    let data = scene.path("b.img").display().to_string();
+    let open = Request::Open { name, data, metadata: None, place: None, role: None, write: true };
+    let opened = session.open(open).unwrap();
+    let thing = opened.thing;
+    let superblock = opened.superblock.unwrap();
+    let writes = [
+        Request::Write {
+            thing,
+            which: Which::Data,
+            at: 0,
+            len: 512,
+            coding: unsplit::format::wire::content::Coding::Zero,
+        },
+        Request::Flush { thing, which: Which::Data },
+        Request::WriteSuperblock { thing, superblock },
+    ];
+    for claimed in [false, true, false] {
+        if claimed {
+            let (held, _) = session.call(&Request::Hold { thing }, &[]).unwrap();
+            assert!(matches!(held, Reply::Held { .. }), "{held:?}");
+        }
+        for write in &writes {
+            let (reply, _) = session.call(write, &[]).unwrap();
+            let refused = matches!(&reply, Reply::Fault(fault) if format!("{fault:?}").contains("claim"));
+            assert_eq!(refused, !claimed, "{write:?}: {reply:?}");
+        }
+        if claimed {
+            session.call(&Request::Release { thing }, &[]).unwrap();
+        } else {
+            let now = scene.read("b.img");
+            assert!(now[512..] == scene.before[1].1[512..]);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_stream_ends_the_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _) = image(&folder);
+    let damage =
+        "{ stdbuf -o0 head -c 3000; stdbuf -o0 head -c 1 | tr \"\\000-\\377\" \"\\001-\\377\\000\"; cat; }";
+    let session = connect(&shell(&format!("{BIN} agent --stdio | {damage}")), 10);
+    let (disk, _) = RemoteDisk::open(&session, &path).unwrap();
+    let mut some = vec![0; 1_000_000];
+    let error = disk.read_at(0, &mut some).unwrap_err();
+    assert!(format!("{error:?}").contains("checksum"), "{error:?}");
+}
