@@ -259,7 +259,7 @@ fn large_worlds() -> impl Strategy<Value = (Fake, Fake, ExtentSet)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn near_and_far_large_and_small_agree_with_the_naive_way((a, b, scope) in large_worlds(), chunk in 1u64..2_000_000) {

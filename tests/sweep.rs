@@ -6,10 +6,14 @@ use proptest::prelude::*;
 use rustix::fs::{Advice, fadvise};
 use std::fs::{File, OpenOptions};
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use unsplit::digest::aligned::Aligned;
 use unsplit::digest::compare::{CompareOptions, compare};
 use unsplit::edge::blockdev::{BlockFile, Mode};
+use unsplit::edge::pace::Pace;
 use unsplit::model::extent::{Extent, ExtentSet};
 use unsplit::model::side::Side;
 use unsplit::ports::disk::{Disk, DiskFault};
@@ -183,4 +187,51 @@ proptest! {
         let refused = matches!(outside, Err(DiskFault::Outside { .. }));
         prop_assert!(refused);
     }
+}
+
+#[test]
+fn a_paced_disk_is_read_no_faster_than_asked() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("a.img");
+    std::fs::write(&path, noise(2 * MIB, 5)).unwrap();
+    let disk = open(&path).paced(Some(Arc::new(Pace::new(4 * MIB))));
+    let begin = Instant::now();
+    let mut buffer = Aligned::new(MIB as usize / 2);
+    for part in 0..4 {
+        let read = if part % 2 == 0 { Disk::read_at } else { Disk::sweep_at };
+        read(&disk, part * MIB / 2, buffer.as_mut_slice()).unwrap();
+    }
+    // The last begins when three were paid, less what may be read at once.
+    assert!(begin.elapsed() >= Duration::from_millis(3 * 125 - 50), "{:?}", begin.elapsed());
+}
+
+/// Asks the kernel what `--nice` came to while the command, slowed by `--rate`, is at work.
+#[test]
+fn nice_is_what_the_kernel_says() {
+    let dir = TempDir::new().unwrap();
+    let bytes = noise(MIB, 5);
+    let paths = ["a.img", "b.img"].map(|name| dir.path().join(name));
+    paths.iter().for_each(|path| std::fs::write(path, &bytes).unwrap());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_unsplit"))
+        .args(["compare", "--nice", "--rate", "512KiB"])
+        .args(&paths)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut nice = None;
+    let end = loop {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+        // proc(5): nice is the 19th field, the 17th behind the name in parentheses.
+        let field =
+            stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(16)).map(str::to_owned);
+        if field.as_deref() == Some("19") {
+            nice = field;
+        }
+        if let Some(end) = child.try_wait().unwrap() {
+            break end;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert_eq!(end.code(), Some(0));
+    assert_eq!(nice.as_deref(), Some("19"));
 }

@@ -6,7 +6,10 @@
 //! once, leave the device little to gain.) How a portion is read depends on where its bytes are now:
 //!
 //! * at hand, on both sides (a file's pages in the page cache): one thread copies and compares 256 KiB at a
-//!   time, which stay in its processor's own cache;
+//!   time, which stay in its processor's own cache. (Comparing mapped files in place was left out. On Linux
+//!   6.18 with ext4, two threads of an AMD EPYC and 4 GiB a side, it reached 10.2 to 11.2 GiB/s, mapping
+//!   window by window 3 to 4.7, and copies of 32 KiB to 1 MiB 11.8 to 14.3, best at 256 KiB; and a mapped
+//!   file that shrinks is a signal, not an error);
 //! * otherwise (devices always): large requests, many in flight, past the page cache ([`super::floor`]).
 //!
 //! The digests of what differs are taken from the very bytes that were compared; nothing is read twice.
@@ -33,7 +36,7 @@ const PORTION: usize = 2 << 20;
 const WINDOWS: u64 = 16 << 20;
 /// Where reading is a copy from memory, reading through a gap of this many bytes costs no more than another
 /// call.
-const NEAR_GAP: u64 = 4 << 10;
+const NEAR_GAP: u64 = 8 << 10;
 /// A thread that only waits for requests needs little.
 const READER_STACK: usize = 256 << 10;
 
@@ -145,7 +148,7 @@ fn run(
     let chunk = options.chunk.clamp(1, most).next_multiple_of(BLOCK);
 
     progress.begin("compare", total);
-    let floor = Floor::new(blocks(scope, size), PORTION);
+    let floor = Floor::new(blocks(scope, size), PORTION, threads);
     let bench = Bench { disks, floor: &floor, chunk, content, progress };
     std::thread::scope(|scope| {
         for _ in 1..threads {

@@ -17,8 +17,10 @@ use crate::model::side::{Pair, Side};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Buffers of requests in flight may hold this many bytes.
+/// Buffers of requests in flight may hold this many bytes, less what comparing threads need.
 const MEMORY: usize = 40 << 20;
+/// A comparing thread's stack, and what the allocator keeps for it.
+const THREAD: usize = 96 << 10;
 /// Most portions in flight. Long ones are bounded by [`MEMORY`].
 const MOST_UP: usize = 32;
 /// Findings of at most this many portions wait for an earlier one.
@@ -91,11 +93,13 @@ pub(super) struct Floor<I> {
     requests: Condvar,
     /// Bytes of a buffer that is shared.
     large: usize,
+    /// Most bytes in flight.
+    memory: usize,
 }
 
 impl<I: Iterator<Item = Extent>> Floor<I> {
-    /// `limit`: most bytes that a portion reads of a side.
-    pub(super) fn new(runs: I, limit: usize) -> Self {
+    /// `limit`: most bytes that a portion reads of a side. `threads` compare, at most 256.
+    pub(super) fn new(runs: I, limit: usize, threads: usize) -> Self {
         let state = State {
             portions: Portions::new(runs, limit as u64),
             drained: false,
@@ -114,7 +118,13 @@ impl<I: Iterator<Item = Extent>> Floor<I> {
             waiting: 0,
             over: false,
         };
-        Floor { state: Mutex::new(state), tasks: Condvar::new(), requests: Condvar::new(), large: limit }
+        Floor {
+            state: Mutex::new(state),
+            tasks: Condvar::new(),
+            requests: Condvar::new(),
+            large: limit,
+            memory: MEMORY - threads.min(256) * THREAD,
+        }
     }
 
     /// What to do next. `skip`: see [`Portions::next`].
@@ -167,7 +177,7 @@ impl<I: Iterator<Item = Extent>> Floor<I> {
         while let Some((_, route)) = state.parked.front() {
             let sizes = Pair::from_fn(|side| self.buffer_for(route, side));
             let memory = sizes.a + sizes.b;
-            if state.up > 0 && (state.up >= MOST_UP || state.memory + memory > MEMORY) {
+            if state.up > 0 && (state.up >= MOST_UP || state.memory + memory > self.memory) {
                 return;
             }
             let Some((portion, route)) = state.parked.pop_front() else { return };

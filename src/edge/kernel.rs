@@ -20,7 +20,9 @@ static OLD_KERNEL: AtomicBool = AtomicBool::new(false);
 pub(super) enum Resident {
     /// All of it.
     All,
-    /// Some of it.
+    /// At least half of it.
+    Most,
+    /// Less than half of it.
     Some,
     /// Nothing.
     None,
@@ -47,6 +49,7 @@ pub(super) fn resident(file: &File, offset: u64, len: u64) -> Option<Resident> {
     Some(match cached {
         0 => Resident::None,
         cached if cached >= pages => Resident::All,
+        cached if cached >= pages - cached => Resident::Most,
         _ => Resident::Some,
     })
 }
@@ -135,7 +138,8 @@ mod tests {
         file.set_len(200 * PAGE).unwrap();
         assert_eq!(counted_by_map(&file, 110 * PAGE, 10 * PAGE), Some(0));
         assert_eq!(resident(&file, 110 * PAGE, 10 * PAGE), Some(Resident::None));
-        assert_eq!(resident(&file, 90 * PAGE, 20 * PAGE), Some(Resident::Some));
+        assert_eq!(resident(&file, 90 * PAGE, 20 * PAGE), Some(Resident::Most));
+        assert_eq!(resident(&file, 99 * PAGE, 20 * PAGE), Some(Resident::Some));
     }
 
     #[test]

@@ -19,7 +19,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A range that is partly in the page cache is decided by parts of this many bytes.
+/// A range that is partly in the page cache is decided by parts of this many bytes: what is at least half
+/// there is read through it.
 const PART: u64 = 256 << 10;
 const PAGE: u64 = ALIGNMENT as u64;
 
@@ -67,7 +68,7 @@ impl BlockFile {
         let Some(direct) = direct else { return self.read_now(offset, buffer) };
         match resident(self.file(), extent.start, extent.len) {
             Some(Resident::None) => self.read_direct(direct, offset, buffer),
-            Some(Resident::Some) => self.read_mixed(direct, offset, buffer),
+            Some(Resident::Most | Resident::Some) => self.read_mixed(direct, offset, buffer),
             Some(Resident::All) | None => self.read_now(offset, buffer),
         }
     }
@@ -75,8 +76,9 @@ impl BlockFile {
     /// Each part on its own path; neighbours that take the direct one in one request.
     fn read_mixed(&self, direct: &File, offset: u64, buffer: &mut [u8]) -> Result<(), DiskFault> {
         let all = Extent { start: offset, len: buffer.len() as u64 };
+        // What is mostly cached is in use; completing it adds no more to the cache than was there.
         let cached = |part: Extent| {
-            !matches!(resident(self.file(), part.start, part.len), Some(Resident::Some | Resident::None))
+            matches!(resident(self.file(), part.start, part.len), Some(Resident::All | Resident::Most) | None)
         };
         let mut parts = all.pieces(PART).map(|part| (part, cached(part))).peekable();
         while let Some((mut part, cached)) = parts.next() {
