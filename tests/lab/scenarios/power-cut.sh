@@ -6,7 +6,7 @@
 
 # UNSPLIT_LAB_RECORDS: only these positions, like "1 5 9" (default: all).
 scenario() {
-  local record=0 plan status disk
+  local record=0 cuts=0 plan status disk
   nodes_on 1 2
   make_split_brain
   both "drbdadm secondary r0"
@@ -36,6 +36,7 @@ scenario() {
       break
     fi
     [ "$status" = 0 ] || die "the cut after record $record failed"
+    cuts=$((cuts + 1))
     node_on 1
     on 1 "cat /var/lib/unsplit/journal" < /dev/null > "$I/journal.log"
     [ "$(wc -l < "$I/journal.log")" = "$record" ] || die "the journal has not $record lines: $I/journal.log"
@@ -48,6 +49,7 @@ scenario() {
     unsplit_on 1 0 salvage verify
     salvage_holds /var/lib/unsplit n1v0 "$COMMON" "$B"
   done
+  [ "$cuts" -gt 0 ] || die "no cut was made: UNSPLIT_LAB_RECORDS names none of the journal's records"
   node_on 2
   for n in 1 2; do drbd_again "$n"; done
   bring_back
