@@ -129,7 +129,13 @@ pub(crate) fn measure_candidates(
             }
             Ok(())
         };
-        sections.push(measure(&title("cold"), &rows, limits, &before)?);
+        let mut section = measure(&title("cold"), &rows, limits, &before)?;
+        section.notes.push(
+            "Before each run all files were put out of the page cache (posix_fadvise; on tmpfs that does nothing). Whether \
+             it worked was not looked at, which takes long on volumes of this size."
+                .to_owned(),
+        );
+        sections.push(section);
     }
     for section in &mut sections {
         section.notes.push(
