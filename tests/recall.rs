@@ -23,6 +23,7 @@ use unsplit::edge::blockdev::{BlockFile, Mode};
 use unsplit::edge::clock::SystemClock;
 use unsplit::edge::drbd::offline::OfflineReplica;
 use unsplit::edge::state_dir::StateDir;
+use unsplit::edge::unwritten::write_stamp;
 use unsplit::engine::inquiry::look;
 use unsplit::engine::recall::{Memory, Place, Recalled, diff, forget};
 use unsplit::model::drbd::Superblock;
@@ -34,7 +35,7 @@ use unsplit::model::policy::Settings;
 use unsplit::model::remembered::WriteStamp;
 use unsplit::model::seen::{Stamp, Why};
 use unsplit::model::side::Pair;
-use unsplit::ports::disk::{Disk, DiskFault, Stretch};
+use unsplit::ports::disk::{Disk, DiskFault, DiskMut, Stretch};
 use unsplit::ports::progress::Silent;
 use unsplit::ports::replica::{AreaLeft, Replica, Unseen};
 use unsplit::ports::store::Store;
@@ -415,4 +416,43 @@ fn through_the_command_line() {
     scene.heal();
     assert_eq!(count(&scene.state().join("compared")), 0);
     scene.run(&["diff", "a.img", "b.img"]).says(0, &["The contents are equal."]);
+}
+
+/// A stamp of a device, of whatever lies below it, and of what else leads to the same bytes.
+#[test]
+fn writes_to_devices_are_counted() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = folder.path().join("behind.img");
+    fs::write(&path, vec![7; 4 << 20]).unwrap();
+    settle();
+    let Some(device) = scene::Loop::over(&path, false) else { return };
+    let disk = || BlockFile::open(Path::new(&device.0), Mode::ReadOnly).unwrap();
+    let stamp = || write_stamp([&disk()]).map(|stamp| stamp.words);
+    let first = match stamp() {
+        Ok(first) => first,
+        Err(why) => return scene::skipped(&format!("this device has no stamp: {why}")),
+    };
+    eprintln!("{first}");
+    assert_eq!(stamp().unwrap(), first);
+    let mut buffer = vec![0; 4096];
+    disk().read_at(4096, &mut buffer).unwrap();
+    assert_eq!(stamp().unwrap(), first, "reading is not writing");
+    let write = || {
+        let writable = BlockFile::open(Path::new(&device.0), Mode::ReadWrite).unwrap();
+        writable.write_at(8192, &[9; 4096]).unwrap();
+    };
+    write();
+    let second = stamp().unwrap();
+    assert_ne!(second, first);
+    // The same bytes once more: what counts is that somebody wrote.
+    write();
+    let third = stamp().unwrap();
+    assert_ne!(third, second);
+    // Past the device, into the file behind it.
+    settle();
+    File::options().write(true).open(&path).unwrap().write_all_at(&[1], 5).unwrap();
+    assert_ne!(stamp().unwrap(), third);
+    // The file itself has no stamp while a loop device leads to it.
+    let file = BlockFile::open(&path, Mode::ReadOnly).unwrap();
+    assert!(write_stamp([&file]).unwrap_err().0.contains("loop device"));
 }

@@ -7,6 +7,7 @@ use crate::model::id::{Digest, PlanId};
 use crate::model::plan::Plan;
 use crate::model::side::Pair;
 use crate::ports::store::{Store, StoreFault};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 
 /// Longest plan that is read back: 2.6 million scattered extents make about 60 MB of text.
 const LONGEST: u64 = 1 << 30;
@@ -74,21 +75,97 @@ fn list(findings: &[Finding]) -> String {
     findings.iter().map(|finding| format!("  - {finding}")).collect::<Vec<_>>().join("\n")
 }
 
-/// The canonical form of a plan, and its digest.
-///
-/// # Errors
-/// Never in practice: a plan is made of plain data.
-pub fn canonical(plan: &Plan) -> Result<(Vec<u8>, Digest), serde_json::Error> {
-    let mut bytes = serde_json::to_vec(plan)?;
-    bytes.push(b'\n');
-    let digest = Digest(*blake3::hash(&bytes).as_bytes());
-    Ok((bytes, digest))
+/// Bytes handed over at once: the text of a plan with millions of extents is never in memory as a whole.
+const AT_ONCE: usize = 1 << 20;
+
+/// Writes the canonical form of a plan: JSON on one line.
+fn write_canonical(plan: &Plan, out: impl Write) -> Result<(), serde_json::Error> {
+    let mut out = BufWriter::with_capacity(AT_ONCE, out);
+    serde_json::to_writer(&mut out, plan)?;
+    out.write_all(b"\n").and_then(|()| out.flush()).map_err(serde_json::Error::io)
 }
 
-fn canonical_digest(plan: &Plan) -> Result<Digest, PlanError> {
-    let (_, digest) =
-        canonical(plan).map_err(|source| PlanError::Malformed { file: "the plan".to_owned(), source })?;
-    Ok(digest)
+/// Counts and hashes what passes.
+#[derive(Default)]
+struct Measure {
+    len: u64,
+    hasher: blake3::Hasher,
+}
+
+impl Measure {
+    fn take(&mut self, bytes: &[u8]) {
+        self.len += bytes.len() as u64;
+        self.hasher.update(bytes);
+    }
+
+    fn digest(&self) -> Digest {
+        Digest(*self.hasher.finalize().as_bytes())
+    }
+}
+
+impl Write for &mut Measure {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.take(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A file of the store, written or read from its start to its end.
+struct Pass<'a> {
+    store: &'a dyn Store,
+    path: &'a str,
+    len: u64,
+    read: Measure,
+    written: u64,
+    /// What the store said; more than fits into an [`io::Error`].
+    fault: Option<StoreFault>,
+}
+
+impl<'a> Pass<'a> {
+    fn over(store: &'a dyn Store, path: &'a str, len: u64) -> Self {
+        Pass { store, path, len, read: Measure::default(), written: 0, fault: None }
+    }
+
+    fn failed(&mut self, fault: StoreFault) -> io::Error {
+        let kind = fault.source.kind();
+        self.fault = Some(fault);
+        io::Error::from(kind)
+    }
+}
+
+impl Write for &mut Pass<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.store.write_at(self.path, self.written, bytes).map_err(|fault| self.failed(fault))?;
+        self.written += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for &mut Pass<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.len - self.read.len).unwrap_or(usize::MAX);
+        let part = &mut buffer[..left.min(AT_ONCE)];
+        if !part.is_empty() {
+            self.store.read_at(self.path, self.read.len, part).map_err(|fault| self.failed(fault))?;
+            self.read.take(part);
+        }
+        Ok(part.len())
+    }
+}
+
+fn canonical_digest(plan: &Plan) -> Result<Measure, PlanError> {
+    let mut measure = Measure::default();
+    write_canonical(plan, &mut measure)
+        .map_err(|source| PlanError::Malformed { file: "the plan".to_owned(), source })?;
+    Ok(measure)
 }
 
 /// Audits a healing plan against its evidence.
@@ -96,7 +173,7 @@ fn canonical_digest(plan: &Plan) -> Result<Digest, PlanError> {
 /// # Errors
 /// [`PlanError::Unsound`].
 pub fn seal_healing(plan: Plan, evidence: &Pair<Evidence>, delta: &Delta) -> Result<SealedPlan, PlanError> {
-    let digest = canonical_digest(&plan)?;
+    let digest = canonical_digest(&plan)?.digest();
     seal(plan, digest, evidence, delta).map_err(|findings| PlanError::Unsound { findings })
 }
 
@@ -105,7 +182,7 @@ pub fn seal_healing(plan: Plan, evidence: &Pair<Evidence>, delta: &Delta) -> Res
 /// # Errors
 /// [`PlanError::Unsound`].
 pub fn seal_undo(plan: Plan) -> Result<SealedPlan, PlanError> {
-    let digest = canonical_digest(&plan)?;
+    let digest = canonical_digest(&plan)?.digest();
     unseal_stored(plan, digest).map_err(|findings| PlanError::Unsound { findings })
 }
 
@@ -114,14 +191,18 @@ pub fn seal_undo(plan: Plan) -> Result<SealedPlan, PlanError> {
 /// # Errors
 /// [`PlanError::Store`].
 pub fn keep(store: &dyn Store, sealed: &SealedPlan) -> Result<(), PlanError> {
-    let (bytes, digest) = canonical(sealed.plan())
-        .map_err(|source| PlanError::Malformed { file: "the plan".to_owned(), source })?;
-    let name = format!("{FOLDER}/{digest}.json");
-    if store.len(&name)? != Some(bytes.len() as u64) {
+    let measure = canonical_digest(sealed.plan())?;
+    let name = format!("{FOLDER}/{}.json", measure.digest());
+    if store.len(&name)? != Some(measure.len) {
         store.create_dir(FOLDER)?;
         let beside = format!("{name}.tmp");
         store.create(&beside)?;
-        store.write_at(&beside, 0, &bytes)?;
+        let mut pass = Pass::over(store, &beside, measure.len);
+        let written = write_canonical(sealed.plan(), &mut pass);
+        if let Some(fault) = pass.fault.take() {
+            return Err(fault.into());
+        }
+        written.map_err(|source| PlanError::Malformed { file: store.locate(&beside), source })?;
         store.sync(&beside)?;
         store.rename(&beside, &name)?;
     }
@@ -183,13 +264,19 @@ pub fn load(store: &dyn Store, id: PlanId) -> Result<SealedPlan, PlanError> {
         }
         None => return Err(PlanError::Gone { file }),
     };
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
-    store.read_at(&name, 0, &mut bytes)?;
-    let digest = Digest(*blake3::hash(&bytes).as_bytes());
+    let mut pass = Pass::over(store, &name, len);
+    let parsed: Result<Plan, _> = serde_json::from_reader(BufReader::with_capacity(AT_ONCE, &mut pass));
+    // What does not parse is hashed to its end all the same: an altered plan is called that.
+    let rest = io::copy(&mut &mut pass, &mut io::sink());
+    if let (Some(fault), _) | (None, Err(fault)) =
+        (pass.fault.take(), rest.map_err(|source| StoreFault { act: "read", path: file.clone(), source }))
+    {
+        return Err(fault.into());
+    }
+    let digest = pass.read.digest();
     if digest != id.0 {
         return Err(PlanError::Altered { file, found: digest.short() });
     }
-    let plan: Plan =
-        serde_json::from_slice(&bytes).map_err(|source| PlanError::Malformed { file, source })?;
+    let plan = parsed.map_err(|source| PlanError::Malformed { file, source })?;
     unseal_stored(plan, digest).map_err(|findings| PlanError::Unsound { findings })
 }

@@ -20,6 +20,7 @@ use crate::ports::progress::Progress;
 use crate::ports::replica::Replica;
 use crate::ports::store::{Store, StoreFault};
 
+/// In the state directory.
 const FOLDER: &str = "compared";
 /// Comparisons kept, and bytes of them, together. A run takes four bytes or so.
 const MOST: usize = 8;
