@@ -2,7 +2,7 @@
 
 use super::examine::{Blocks, Subject};
 use super::grid::{Grid, LARGEST, in_leaves, in_units};
-use super::order::{in_order, lock};
+use super::order::{Step, in_order, lock};
 use super::pass::{Summary, first_pass};
 use super::sketch::{Sketch, next_fold};
 use super::talk::{In, Out, Wire, end, while_listening};
@@ -440,7 +440,8 @@ impl Asker<'_> {
                 next.iter().for_each(&advance);
                 Ok(next)
             };
-            let sent = in_order(self.options.threads(), source, work, |done| {
+            let sent = in_order(self.options.threads(), self.options.pulse, source, work, |step| {
+                let Step::Done(done) = step else { return out.say(&Message::Working) };
                 let done = done.inspect_err(|error| out.abort(error))?;
                 let message = batch(&done);
                 // Entered before it is sent: the answer may be faster than this thread.
