@@ -422,8 +422,12 @@ impl Asker<'_> {
                 while let Some(sent) = line.next() {
                     match from.next() {
                         Err(error) => {
+                            let gone = matches!(error, LinkError::Channel(_));
                             ended.get_or_insert(error);
-                            break;
+                            line.deafen();
+                            if gone {
+                                break;
+                            }
                         }
                         // What is on its way after an error is taken all the same, or the peer could not read on.
                         Ok(verdict) if ended.is_none() => {
