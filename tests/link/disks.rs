@@ -50,7 +50,7 @@ impl Disk for Fake {
         }
         if let Some(bad) = self.bad.iter().find(|bad| bad.intersect(&extent).is_some()) {
             // Reasons differ from place to place.
-            return Err(io_fault(extent, if bad.start / BLOCK % 3 == 0 { 5 } else { 61 }));
+            return Err(io_fault(extent, if (bad.start / BLOCK).is_multiple_of(3) { 5 } else { 61 }));
         }
         let there = self.bytes.len() as u64;
         if extent.end() > there {

@@ -3,7 +3,7 @@
 use super::ask::{BATCH, check_chunks, check_lost, nonce, short_width};
 use super::examine::{Blocks, Subject};
 use super::grid::{Grid, LARGEST};
-use super::order::in_order;
+use super::order::{Step, in_order};
 use super::pass::{Summary, first_pass};
 use super::sketch::{Sketch, fold_for, next_fold, width_for};
 use super::talk::{In, Out, Wire, end, while_listening};
@@ -368,7 +368,8 @@ impl Answerer<'_> {
                 }
             }
         };
-        in_order(self.options.threads(), source, work, |done| {
+        in_order(self.options.threads(), self.options.pulse, source, work, |step| {
+            let Step::Done(done) = step else { return out.say(&Message::Working) };
             // Told at once: a thread may be waiting for the asker's next batch, and the asker for this answer.
             done.and_then(&mut enter)
                 .inspect_err(|error| out.abort(error))

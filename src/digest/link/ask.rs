@@ -2,7 +2,7 @@
 
 use super::examine::{Blocks, Subject};
 use super::grid::{Grid, LARGEST, in_leaves, in_units};
-use super::order::{in_order, lock};
+use super::order::{Step, in_order, lock};
 use super::pass::{Summary, first_pass};
 use super::sketch::{Sketch, next_fold};
 use super::talk::{In, Out, Wire, end, while_listening};
@@ -424,8 +424,12 @@ impl Asker<'_> {
                 while let Some(sent) = line.next() {
                     match from.next() {
                         Err(error) => {
+                            let gone = matches!(error, LinkError::Channel(_));
                             ended.get_or_insert(error);
-                            break;
+                            line.deafen();
+                            if gone {
+                                break;
+                            }
                         }
                         // What is on its way after an error is taken all the same, or the peer could not read on.
                         Ok(verdict) if ended.is_none() => {
@@ -442,7 +446,8 @@ impl Asker<'_> {
                 next.iter().for_each(&advance);
                 Ok(next)
             };
-            let sent = in_order(self.options.threads(), source, work, |done| {
+            let sent = in_order(self.options.threads(), self.options.pulse, source, work, |step| {
+                let Step::Done(done) = step else { return out.say(&Message::Working) };
                 let done = done.inspect_err(|error| out.abort(error))?;
                 let message = batch(&done);
                 // Entered before it is sent: the answer may be faster than this thread.

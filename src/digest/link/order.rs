@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Locks, also after another thread's panic: the panic itself is carried on by the thread scope.
 pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -41,17 +42,27 @@ impl<U, E> Drop for Stop<'_, U, E> {
     }
 }
 
+/// What happens on the calling thread.
+pub(super) enum Step<U, E> {
+    /// The next result.
+    Done(Result<U, E>),
+    /// There was none for a while.
+    Idle,
+}
+
 /// Takes items from `source` one by one (on any thread, never on two at once), does `work` on them with `threads` threads,
 /// and hands the results to `sink` in the order of the items, on the calling thread. At most two items a thread are
 /// between `source` and `sink`. The first error, of `source` or of `work`, is handed to `sink` in its turn and ends it.
+/// Whenever no result comes for as long as `pulse`, `sink` is told so.
 ///
 /// # Errors
 /// The first error that `sink` returns: nothing is done after it.
 pub(super) fn in_order<T: Send, U: Send, E: Send>(
     threads: usize,
+    pulse: Duration,
     source: impl FnMut() -> Result<Option<T>, E> + Send,
     work: impl Fn(T) -> Result<U, E> + Sync,
-    mut sink: impl FnMut(Result<U, E>) -> Result<(), E>,
+    mut sink: impl FnMut(Step<U, E>) -> Result<(), E>,
 ) -> Result<(), E> {
     let threads = threads.clamp(1, 256);
     let window = 2 * threads as u64;
@@ -106,23 +117,33 @@ pub(super) fn in_order<T: Send, U: Send, E: Send>(
             scope.spawn(run);
         }
         let _stop = Stop { line: &line, always: true };
+        let mut since = Instant::now();
         loop {
             let mut state = lock(&line.state);
             let result = loop {
                 let number = state.taken;
                 if let Some(result) = state.ready.remove(&number) {
                     state.taken += 1;
-                    break result;
+                    break Some(result);
                 }
                 if state.stop || state.count == Some(number) {
                     return Ok(());
                 }
-                state = line.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                let left = pulse.saturating_sub(since.elapsed());
+                if left.is_zero() {
+                    break None;
+                }
+                state = line.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             };
             drop(state);
+            since = Instant::now();
+            let Some(result) = result else {
+                sink(Step::Idle)?;
+                continue;
+            };
             line.changed.notify_all();
             let failed = result.is_err();
-            sink(result)?;
+            sink(Step::Done(result))?;
             if failed {
                 return Ok(());
             }
@@ -134,6 +155,8 @@ pub(super) fn in_order<T: Send, U: Send, E: Send>(
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicU64, Ordering};
+
+    const LONG: Duration = Duration::from_secs(600);
 
     #[test]
     fn results_come_in_order_and_few_are_under_way() {
@@ -155,7 +178,8 @@ mod tests {
                 });
                 Ok(item * 2)
             };
-            in_order(threads, source, work, |result| {
+            in_order(threads, LONG, source, work, |step| {
+                let Step::Done(result) = step else { panic!("it was not that long") };
                 under_way.fetch_sub(1, Ordering::SeqCst);
                 seen.push(result?);
                 Ok(())
@@ -176,7 +200,8 @@ mod tests {
                 if at > 50 { Err("source") } else { Ok(Some(at)) }
             };
             let work = |item: u64| if item == 20 { Err("work") } else { Ok(item) };
-            let end = in_order(threads, source, work, |result| {
+            let end = in_order(threads, LONG, source, work, |step| {
+                let Step::Done(result) = step else { panic!("it was not that long") };
                 seen.push(result);
                 result.map(drop)
             });
@@ -184,19 +209,45 @@ mod tests {
             assert_eq!(seen.len(), 20);
 
             let mut at = 0u64;
-            let end = in_order(
-                threads,
-                || {
-                    at += 1;
-                    if at > 3 { Err("source") } else { Ok(Some(at)) }
-                },
-                Ok,
-                |result: Result<u64, _>| result.map(drop),
-            );
-            assert_eq!(end, Err("source"));
-            let end = in_order(threads, || Ok(Some(1)), Ok, |_: Result<i32, _>| Err("sink"));
+            let source = || {
+                at += 1;
+                if at > 3 { Err("source") } else { Ok(Some(at)) }
+            };
+            let sink = |step| if let Step::Done(result) = step { Result::map(result, drop) } else { Ok(()) };
+            assert_eq!(in_order(threads, LONG, source, Ok, sink), Err("source"));
+            let end = in_order(threads, LONG, || Ok(Some(1)), Ok, |_: Step<i32, _>| Err("sink"));
             assert_eq!(end, Err("sink"));
         }
+    }
+
+    #[test]
+    fn a_long_wait_is_told() {
+        let idle = AtomicU64::new(0);
+        let mut left = 1;
+        let source = || {
+            left -= 1;
+            Ok::<_, ()>((left >= 0).then_some(()))
+        };
+        // The work ends only after the wait was told twice.
+        let work = |()| {
+            while idle.load(Ordering::SeqCst) < 2 {
+                std::thread::yield_now();
+            }
+            Ok(())
+        };
+        let mut done = 0;
+        in_order(1, Duration::from_millis(1), source, work, |step| {
+            match step {
+                Step::Idle => idle.fetch_add(1, Ordering::SeqCst),
+                Step::Done(_) => {
+                    done += 1;
+                    0
+                }
+            };
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(done, 1);
     }
 
     #[test]
@@ -204,6 +255,7 @@ mod tests {
         let caught = std::panic::catch_unwind(|| {
             in_order(
                 2,
+                LONG,
                 || Ok::<_, ()>(Some(1)),
                 |_: i32| -> Result<i32, ()> { panic!("on purpose") },
                 |_| Ok(()),
