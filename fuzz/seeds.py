@@ -34,11 +34,75 @@ for head in DATA.glob("lvm/*.bin"):
     if text > 0:
         start = bytes_.rfind(b"\0", 0, text) + 1
         seed("lvm2", head.name + ".text", bytes_[start:].split(b"\0")[0])
+for capture in DATA.glob("drbdnl/*/*.bin"):
+    node, bytes_ = capture.parent.name, capture.read_bytes()
+    generation = 0 if node.startswith("drbd84") else 1
+    for how in (0, 4):
+        seed("drbd_netlink", f"{node}-{capture.stem}-{how}", bytes([generation | how]) + bytes_)
+    # Single messages mutate better than long runs.
+    at = 0
+    while at + 16 <= len(bytes_):
+        length = struct.unpack_from("=I", bytes_, at)[0]
+        seed("drbd_netlink", f"{node}-{capture.stem}-at{at}", bytes([generation]) + bytes_[at:at + length])
+        at += (length + 3) & ~3
 for policy in (ROOT.parent / "policies").glob("**/*.toml"):
     seed("policy", policy.name, policy.read_bytes())
 seed("ranges", "some", b"# ranges\n0 4096\n0x2000 0x1000 # hex\n4096 1\n")
 for plan in (ROOT / "seeds" / "plan").glob("*.json"):
     seed("plan", plan.name, plan.read_bytes())
+
+
+def varint(value: int) -> bytes:
+    out = b""
+    while value >= 0x80:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+# Messages of a comparison across a link: one set of two runs (numbers 3 and 5 to 6), and each kind with plausible fields.
+TWO_RUNS = varint(2) + bytes([1, 0]) + bytes([0b0011_0101])
+GAPS = varint(1) + varint(4096) + varint(4096) + b"\x01" + varint(5) + b"bytes"
+ASK = b"\x01\x01" + bytes(32) + varint(70000) + varint(70000) + b"\x00\x01"
+SUMMARY = b"\x06" + bytes(range(16)) + bytes(24 * 128) + b"\x00"
+MESSAGES = {
+    "ask": ASK,
+    "scope": b"\x02\x01" + TWO_RUNS,
+    "begin": b"\x03" + bytes(32),
+    "outside": b"\x04" + varint(4096) + varint(4) + b"disk",
+    "working": b"\x05",
+    "summary": SUMMARY,
+    "equal": b"\x07" + bytes(16),
+    "table": b"\x08" + varint(3) + varint(8) + b"\x05\x00",
+    "cells": b"\x09" + bytes(3 * 8 * 2 * 5),
+    "more": b"\x0a" + varint(16),
+    "want-chunks": b"\x0b\x00",
+    "chunks": b"\x0c" + varint(3) + b"\x02" + TWO_RUNS,
+    "values": b"\x0d" + b"ab",
+    "direct": b"\x0e\x00",
+    "batch": b"\x0f\x01\x02" + b"\x01\x00\x02\x0c" + GAPS + varint(36) + bytes(36),
+    "verdict": b"\x10\x00\x02" + b"\xff\xff\x01",
+    "turn": b"\x11",
+    "closing": b"\x12" + bytes(32),
+    "closed": b"\x13" + bytes(32) + b"\x01" + bytes(48),
+    "bye": b"\x14",
+    "abort": b"\x15" + varint(2) + b"no",
+}
+for name, message in MESSAGES.items():
+    seed("link_message", name, message)
+SESSIONS = {
+    "answer-equal": (0, ["ask", "summary", "bye"]),
+    "answer-chunks": (0, ["ask", "summary", "want-chunks", "turn", "closing", "bye"]),
+    "answer-blocks": (0, ["ask", "working", "summary", "batch", "closing", "abort"]),
+    "ask-direct": (1, ["begin", "direct", "verdict", "closed"]),
+    "ask-table": (1, ["begin", "table", "cells", "verdict", "closed"]),
+    "ask-chunks": (1, ["begin", "chunks", "values", "verdict", "closed"]),
+}
+for name, (role, kinds) in SESSIONS.items():
+    script = bytes([role])
+    for kind in kinds:
+        script += struct.pack("<H", len(MESSAGES[kind])) + MESSAGES[kind]
+    seed("link_session", name, script)
 for at, document in enumerate([
     '"echo"', '{"read":{"thing":0,"which":"data","at":4096,"len":65536,"squeeze":true}}', '"done"',
     '{"bytes":{"len":4096,"coding":"zstd","vain":false}}', '{"fault":{"outside":{"size":7}}}',

@@ -176,7 +176,7 @@ fn files(name: &str, a: &str, b: &str) -> anyhow::Result<u64> {
                         return Ok(0);
                     }
                     let part = usize::try_from(len.min(size - start))?;
-                    let file = if turn % 2 == 0 { &a } else { &b };
+                    let file = if turn.is_multiple_of(2) { &a } else { &b };
                     file.read_exact_at(&mut buffer.as_mut_slice()[..part], start)?;
                 }
             })

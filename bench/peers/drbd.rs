@@ -1,13 +1,10 @@
 //! DRBD's metadata on two images: a split brain in which each side's bitmap marks some blocks.
 
-use anyhow::Context as _;
+use crate::data::BLOCK;
 use drbd_sys::metadata as sys;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::sync::Arc;
-use unsplit::edge::blockdev::{BlockFile, Mode};
-use unsplit::edge::drbd::image::ImageReplica;
 use unsplit::format::drbdmeta::create::{Fresh, Wanted, create};
 use unsplit::model::drbd::{GenerationUuid, MetadataFormat, PeerSlot, device_flag, peer_flag};
 use unsplit::model::extent::ExtentSet;
@@ -44,7 +41,21 @@ pub(crate) fn write(path: &Path, fresh: &Fresh, number: u8, marked: &ExtentSet) 
     file.write_all_at(&fresh.log_bytes(), fresh.geometry.log.start)?;
     let told = Fresh { superblock, ..fresh.clone() };
     file.write_all_at(&told.superblock_bytes(), fresh.geometry.superblock_at)?;
-    let disk = Arc::new(BlockFile::open(path, Mode::ReadWrite)?);
-    let replica = ImageReplica::open(disk, None, None).context("the metadata is not as unsplit wants it")?;
-    Ok(replica.edit_bitmap(&[], &[0], marked)?)
+    write_bitmap(&file, fresh, marked)
+}
+
+/// One bit for each block, the lowest bit of a byte first: with one peer the slots need no interleaving. Only the pages
+/// that have bits are written; the rest of a new file is zeros.
+fn write_bitmap(file: &File, fresh: &Fresh, marked: &ExtentSet) -> anyhow::Result<()> {
+    let mut page = [0; BLOCK as usize];
+    let mut at = 0;
+    for block in marked.iter().flat_map(|run| run.start / BLOCK..run.end().div_ceil(BLOCK)) {
+        let here = block / 8 / BLOCK;
+        if here != at {
+            file.write_all_at(&page, fresh.geometry.bitmap.start + at * BLOCK)?;
+            (page, at) = ([0; BLOCK as usize], here);
+        }
+        page[usize::try_from(block / 8 % BLOCK)?] |= 1 << (block % 8);
+    }
+    Ok(file.write_all_at(&page, fresh.geometry.bitmap.start + at * BLOCK)?)
 }

@@ -5,6 +5,9 @@ use crate::runner::{self, Job, Used};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
+/// Looks at what a run left: what it found, in words.
+pub(crate) type Check<'a> = Box<dyn Fn(&Used) -> anyhow::Result<String> + 'a>;
+
 /// Something to run and to check.
 pub(crate) struct Row<'a> {
     pub(crate) name: String,
@@ -20,7 +23,7 @@ pub(crate) struct Row<'a> {
     /// Whether the first number it prints is its time in seconds; otherwise the whole run counts.
     pub(crate) own_clock: bool,
     /// What it found, in words; an error is what is wrong with that.
-    pub(crate) check: Box<dyn Fn(&Used) -> anyhow::Result<String> + 'a>,
+    pub(crate) check: Check<'a>,
     /// What went over the link.
     pub(crate) wire: Option<Box<dyn Fn() -> anyhow::Result<Counted> + 'a>>,
     /// Puts the data back as it was.

@@ -11,3 +11,4 @@ mod load;
 mod portion;
 mod route;
 mod tally;
+pub mod link;

@@ -3,6 +3,7 @@
 
 pub mod comparison;
 pub mod drbdmeta;
+pub mod drbdnl;
 pub mod gpt;
 pub mod journal;
 pub mod lvm2;

@@ -2,6 +2,7 @@
 
 pub mod delta;
 pub mod drbd;
+pub mod drbd_live;
 pub mod evidence;
 pub mod extent;
 pub mod id;

@@ -6,3 +6,4 @@
 #![no_std]
 
 pub mod metadata;
+pub mod netlink;

@@ -1,4 +1,5 @@
 //! DRBD replicas as the world offers them.
 
 pub mod image;
+pub mod netlink;
 pub mod offline;

@@ -1,0 +1,214 @@
+//! Work in parallel, results in order: neither disk, processor nor link waits for the others while there is something
+//! to do for them.
+
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Locks, also after another thread's panic: the panic itself is carried on by the thread scope.
+pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct State<U, E> {
+    /// Results that nobody took yet, by their number.
+    ready: BTreeMap<u64, Result<U, E>>,
+    /// Items begun and results taken.
+    begun: u64,
+    taken: u64,
+    /// How many items there are, once that is known.
+    count: Option<u64>,
+    /// Nobody wants more.
+    stop: bool,
+}
+
+struct Line<U, E> {
+    state: Mutex<State<U, E>>,
+    changed: Condvar,
+}
+
+/// Whatever happens to one thread, the others must not wait for it for ever.
+struct Stop<'a, U, E> {
+    line: &'a Line<U, E>,
+    always: bool,
+}
+
+impl<U, E> Drop for Stop<'_, U, E> {
+    fn drop(&mut self) {
+        if self.always || std::thread::panicking() {
+            lock(&self.line.state).stop = true;
+            self.line.changed.notify_all();
+        }
+    }
+}
+
+/// Takes items from `source` one by one (on any thread, never on two at once), does `work` on them with `threads` threads,
+/// and hands the results to `sink` in the order of the items, on the calling thread. At most two items a thread are
+/// between `source` and `sink`. The first error, of `source` or of `work`, is handed to `sink` in its turn and ends it.
+///
+/// # Errors
+/// The first error that `sink` returns: nothing is done after it.
+pub(super) fn in_order<T: Send, U: Send, E: Send>(
+    threads: usize,
+    source: impl FnMut() -> Result<Option<T>, E> + Send,
+    work: impl Fn(T) -> Result<U, E> + Sync,
+    mut sink: impl FnMut(Result<U, E>) -> Result<(), E>,
+) -> Result<(), E> {
+    let threads = threads.clamp(1, 256);
+    let window = 2 * threads as u64;
+    let line = Line {
+        state: Mutex::new(State { ready: BTreeMap::new(), begun: 0, taken: 0, count: None, stop: false }),
+        changed: Condvar::new(),
+    };
+    let source = Mutex::new(source);
+    // The next item with its number, or nothing when there is none or nobody wants it.
+    let next = || {
+        let mut source = lock(&source);
+        let mut state = lock(&line.state);
+        while !state.stop && state.count.is_none() && state.begun >= state.taken + window {
+            state = line.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.stop || state.count.is_some() {
+            return None;
+        }
+        // The source may wait for the link; results go on meanwhile.
+        drop(state);
+        let item = (*source)();
+        let mut state = lock(&line.state);
+        let number = state.begun;
+        let item = match item {
+            Ok(Some(item)) => {
+                state.begun += 1;
+                Some((number, item))
+            }
+            Ok(None) => {
+                state.count = Some(number);
+                None
+            }
+            Err(error) => {
+                state.ready.insert(number, Err(error));
+                state.count = Some(number + 1);
+                None
+            }
+        };
+        line.changed.notify_all();
+        item
+    };
+    let run = || {
+        let _stop = Stop { line: &line, always: false };
+        while let Some((number, item)) = next() {
+            let result = work(item);
+            lock(&line.state).ready.insert(number, result);
+            line.changed.notify_all();
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(run);
+        }
+        let _stop = Stop { line: &line, always: true };
+        loop {
+            let mut state = lock(&line.state);
+            let result = loop {
+                let number = state.taken;
+                if let Some(result) = state.ready.remove(&number) {
+                    state.taken += 1;
+                    break result;
+                }
+                if state.stop || state.count == Some(number) {
+                    return Ok(());
+                }
+                state = line.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            };
+            drop(state);
+            line.changed.notify_all();
+            let failed = result.is_err();
+            sink(result)?;
+            if failed {
+                return Ok(());
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    #[test]
+    fn results_come_in_order_and_few_are_under_way() {
+        for threads in [1, 2, 7] {
+            let under_way = AtomicU64::new(0);
+            let most = AtomicU64::new(0);
+            let mut at = 0u64;
+            let mut seen = Vec::new();
+            let source = || {
+                at += 1;
+                let now = under_way.fetch_add(1, Ordering::SeqCst) + 1;
+                most.fetch_max(now, Ordering::SeqCst);
+                Ok::<_, ()>((at <= 500).then_some(at))
+            };
+            let work = |item: u64| {
+                // Later items are done first.
+                (0..(item % 5) * 2000).for_each(|at| {
+                    std::hint::black_box(at);
+                });
+                Ok(item * 2)
+            };
+            in_order(threads, source, work, |result| {
+                under_way.fetch_sub(1, Ordering::SeqCst);
+                seen.push(result?);
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(seen, (1..=500).map(|item| item * 2).collect::<Vec<_>>());
+            assert!(most.load(Ordering::SeqCst) <= 2 * threads as u64 + 2);
+        }
+    }
+
+    #[test]
+    fn errors_come_in_their_turn_and_end_it() {
+        for threads in [1, 3] {
+            let mut at = 0u64;
+            let mut seen = Vec::new();
+            let source = || {
+                at += 1;
+                if at > 50 { Err("source") } else { Ok(Some(at)) }
+            };
+            let work = |item: u64| if item == 20 { Err("work") } else { Ok(item) };
+            let end = in_order(threads, source, work, |result| {
+                seen.push(result);
+                result.map(drop)
+            });
+            assert_eq!(end, Err("work"));
+            assert_eq!(seen.len(), 20);
+
+            let mut at = 0u64;
+            let end = in_order(
+                threads,
+                || {
+                    at += 1;
+                    if at > 3 { Err("source") } else { Ok(Some(at)) }
+                },
+                Ok,
+                |result: Result<u64, _>| result.map(drop),
+            );
+            assert_eq!(end, Err("source"));
+            let end = in_order(threads, || Ok(Some(1)), Ok, |_: Result<i32, _>| Err("sink"));
+            assert_eq!(end, Err("sink"));
+        }
+    }
+
+    #[test]
+    fn a_panic_is_carried_on() {
+        let caught = std::panic::catch_unwind(|| {
+            in_order(
+                2,
+                || Ok::<_, ()>(Some(1)),
+                |_: i32| -> Result<i32, ()> { panic!("on purpose") },
+                |_| Ok(()),
+            )
+        });
+        assert!(caught.is_err());
+    }
+}

@@ -1,0 +1,121 @@
+# shellcheck shell=bash disable=SC2034,SC2153,SC2119,SC2120
+# DRBD on the nodes. $GENERATION is 8.4 or 9, $VOLUMES the number of volumes of resource r0 (each 32 MiB less metadata).
+
+# drbd_configure [OPTION-LINES]: writes r0 to every node and loads the module.
+drbd_configure() {
+  local n v text hosts=()
+  text="resource r0 {
+  net { protocol C; allow-two-primaries yes; verify-alg md5; ping-int 2; timeout 20; connect-int 3;
+    after-sb-0pri disconnect; after-sb-1pri disconnect; after-sb-2pri disconnect; ${1:-} }
+  disk { c-plan-ahead 0; resync-rate 200M; }"
+  for ((n = 1; n <= NODES; n++)); do
+    hosts+=("node$n")
+    text+=$'\n'"  on node$n {"
+    [ "$GENERATION" = 8.4 ] || text+=" node-id $((n - 1));"
+    text+=" address ipv4 10.9.0.$n:7788;"
+    for ((v = 0; v < VOLUMES; v++)); do
+      text+=" volume $v { device /dev/drbd$v minor $v; disk /dev/disk/by-id/virtio-n${n}v$v; meta-disk internal; }"
+    done
+    text+=" }"
+  done
+  [ "$GENERATION" = 8.4 ] || text+=$'\n'"  connection-mesh { hosts ${hosts[*]}; }"
+  text+=$'\n}'
+  for ((n = 1; n <= NODES; n++)); do
+    printf 'global { usage-count no; }\n' | on "$n" "cat > /etc/drbd.d/global_common.conf"
+    on "$n" "cat > /etc/drbd.d/r0.res; load-drbd $GENERATION" <<< "$text"
+  done
+}
+
+# After a power cut: the configuration is still there, the module is not.
+drbd_again() { on "$1" "load-drbd $GENERATION" < /dev/null; }
+
+drbd_create() {
+  local n peers=""
+  [ "$GENERATION" = 8.4 ] || peers=--max-peers=$((NODES - 1))
+  for ((n = 1; n <= NODES; n++)); do
+    on "$n" "drbdadm create-md --force $peers r0 > /tmp/create-md 2>&1 || { cat /tmp/create-md; exit 1; }; drbdadm up r0" < /dev/null
+  done
+}
+
+state() { on "$1" "drbd-state r0" < /dev/null; }
+
+# becomes N REGEX SECONDS: waits for the node's state line (see guest/drbd-state).
+becomes() { until_true "$3" "node $1 to be '$2'" state_is "$1" "$2" || { complain "node $1 is: $(state "$1")"; return 1; }; }
+state_is() { state "$1" | grep -qE "^$2\$"; }
+
+# A resource that is new and equal on both sides, without the first sync.
+drbd_fresh() {
+  local v
+  drbd_configure "${1:-}"
+  drbd_create
+  becomes 1 "Secondary Connected Secondary.*" 60
+  for ((v = 0; v < VOLUMES; v++)); do on 1 "drbdadm new-current-uuid --clear-bitmap r0/$v" < /dev/null; done
+  in_sync
+}
+
+# Both nodes Connected and UpToDate, nothing out of sync.
+in_sync() {
+  local n volumes=""
+  for ((n = 0; n < VOLUMES; n++)); do volumes+=" UpToDate/UpToDate/Established"; done
+  for n in 1 2; do becomes "$n" "[A-Za-z]+ Connected [A-Za-z]+$volumes out-of-sync:0" "${1:-60}"; done
+}
+
+# Both sides lost each other while Primary, and refuse each other now.
+both_alone() { for n in 1 2; do becomes "$n" "[A-Za-z]+ StandAlone .*" "${1:-60}"; done; }
+
+blocks() { on "$1" "echo \$((\$(blockdev --getsize64 /dev/drbd${2:-0}) / 4096))" < /dev/null; }
+
+# writes N VOLUME WHO BLOCKS: through DRBD, on a Primary.
+writes() { on "$1" "pattern write /dev/drbd$2 $3 $4" < /dev/null; }
+
+# holds N DEVICE COUNT WHO:BLOCKS...: every block is whose it should be.
+holds() {
+  local n=$1
+  shift
+  on "$n" "pattern check $*" < /dev/null
+}
+
+# kernel_said N REGEX: since the last `kernel_forget N`.
+kernel_said() { on "$1" "dmesg | grep -E '$2'" < /dev/null > /dev/null || { complain "node $1's kernel never said: $2"; return 1; }; }
+kernel_forget() { on "$1" "dmesg > /var/log/dmesg.\$(date +%s%N); dmesg -C" < /dev/null; }
+
+# split: cuts the link, waits until both noticed, makes both Primary.
+split() {
+  say "splitting"
+  link 1 2 off
+  for n in 1 2; do becomes "$n" "[A-Za-z]+ Connecting .*" 60; done
+  both "drbdadm primary r0"
+}
+
+# rejoin: plugs the link; both must call it a split brain and stand alone.
+rejoin() {
+  say "rejoining"
+  for n in 1 2; do kernel_forget "$n"; done
+  link 1 2 on
+  # DRBD tries for as long as it takes; the side that hears of the refusal may retry once before it stands alone, too.
+  both_alone 90
+  kernel_said 1 "Split-Brain detected"
+  kernel_said 2 "Split-Brain detected|conn\( .* -> StandAlone"
+}
+
+down() { both "drbdadm down r0"; }
+
+# make_split_brain: a fresh resource with something in it, then both sides write, and the kernel refuses to connect them.
+# What is where afterwards: COMMON on both, then A on node 1, B on node 2, for every volume.
+COMMON=base:0-199,4000-4099
+A=a:100-149,6000-6063
+B=b:140-189,7000-7063
+make_split_brain() {
+  local v
+  drbd_fresh "${1:-}"
+  on 1 "drbdadm primary r0"
+  COUNT=$(blocks 1)
+  for ((v = 0; v < VOLUMES; v++)); do writes 1 "$v" "${COMMON%%:*}" "${COMMON#*:}"; done
+  on 1 "drbdadm secondary r0"
+  split
+  for ((v = 0; v < VOLUMES; v++)); do
+    writes 1 "$v" "${A%%:*}" "${A#*:}"
+    writes 2 "$v" "${B%%:*}" "${B#*:}"
+  done
+  rejoin
+}
