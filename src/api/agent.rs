@@ -1,13 +1,15 @@
 //! The agent: serves one other unsplit over a byte stream, and ends with it.
 
-use super::desk::Desk;
+use super::desk::{Desk, unseen};
+use crate::digest::link::{LinkOptions, answer};
 use crate::edge::peer::greet::{NoGreeting, first_line, ourselves, read_greeting};
 use crate::edge::peer::lane::{LaneReceiver, LaneSender, open_lane};
 use crate::edge::peer::line::{Gone, Line};
-use crate::format::wire::control::{Fault, Reply, Request, document_bytes, parse_document};
+use crate::format::wire::control::{Fault, Reply, Request, Which, document_bytes, parse_document};
 use crate::format::wire::frame::Kind;
 use crate::format::wire::hello::{NotAHello, PROTOCOL, hello_bytes};
 use crate::ports::channel::{ChannelFault, Receiver, Sender};
+use crate::ports::progress::Silent;
 use std::io::{Read, Write};
 use std::sync::mpsc::{Receiver as Queue, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -145,7 +147,6 @@ fn converse(
     mut sender: LaneSender,
     mut receiver: LaneReceiver,
 ) -> Result<(), Fault> {
-    let _ = desk;
     match request {
         Request::Echo => loop {
             match receiver.receive().and_then(|message| sender.send(&message)) {
@@ -154,6 +155,13 @@ fn converse(
                 Err(fault) => return Err(Fault::Refused(fault.to_string())),
             }
         },
-        _ => Err(Fault::Refused("this version answers no comparisons".to_owned())),
+        Request::Answer { thing, threads } => {
+            let disk = desk.seat(thing)?.disk(Which::Data)?;
+            let options =
+                LinkOptions { threads: usize::from(threads).clamp(1, 64), ..LinkOptions::default() };
+            let answered = answer(&*disk, &mut sender, &mut receiver, &options, &Silent);
+            answered.map(|_| ()).map_err(unseen)
+        }
+        _ => Err(Fault::Refused("that needs no channel".to_owned())),
     }
 }

@@ -7,11 +7,11 @@ use crate::digest::content::content_digest;
 use crate::edge::blockdev::{BlockFile, Identity, Mode};
 use crate::edge::drbd::image::{ImageReplica, ObserveError};
 use crate::edge::drbd::offline::{Claimant, Devices};
+use crate::edge::pace::{Pace, step_back};
 use crate::engine::executor::in_words;
 use crate::format::wire::content::{pack, unpack};
-use crate::format::wire::control::{Act, Fault, LONGEST_READ, Opened, Reply, Request, Which};
+use crate::format::wire::control::{Act, Courtesy, Fault, LONGEST_READ, Opened, Reply, Request, Which};
 use crate::model::drbd::Role;
-use crate::model::evidence::MetadataPlace;
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::id::NodeName;
 use crate::model::seen::{End, Why};
@@ -64,7 +64,7 @@ fn causes(error: &dyn std::error::Error) -> Vec<String> {
     causes
 }
 
-fn unseen(error: impl std::error::Error) -> Fault {
+pub(super) fn unseen(error: impl std::error::Error) -> Fault {
     Fault::Unseen { causes: causes(&error), advice: None }
 }
 
@@ -80,6 +80,14 @@ fn disk_fault(fault: DiskFault) -> Fault {
         DiskFault::Short { got, .. } => Fault::Short { got },
         DiskFault::Outside { size, .. } => Fault::Outside { size },
     }
+}
+
+fn disk(path: &str, mode: Mode, courtesy: Courtesy) -> Result<BlockFile, Fault> {
+    if courtesy.nice {
+        step_back().map_err(unseen)?;
+    }
+    let disk = BlockFile::open(Path::new(path), mode).map_err(unseen)?;
+    Ok(disk.paced(courtesy.rate.filter(|rate| *rate > 0).map(|rate| Arc::new(Pace::new(rate)))))
 }
 
 fn identity(disk: &BlockFile) -> String {
@@ -201,10 +209,8 @@ impl Desk {
 
     fn try_answer(&self, request: Request, beside: &[u8]) -> Answer {
         match request {
-            Request::Open { name, data, metadata, place, role, write } => {
-                self.open(name, &data, metadata.as_deref(), place, role, write)
-            }
-            Request::OpenDisk { path } => self.open_disk(&path),
+            Request::Open { .. } => self.open(request),
+            Request::OpenDisk { path, courtesy } => self.open_disk(&path, courtesy),
             Request::Read { thing, which, at, len, squeeze } => {
                 if len > LONGEST_READ {
                     return Err(refused("more bytes are asked for than one reply holds"));
@@ -247,26 +253,21 @@ impl Desk {
         }
     }
 
-    fn open_disk(&self, path: &str) -> Answer {
-        let disk = BlockFile::open(Path::new(path), Mode::ReadOnly).map_err(unseen)?;
+    fn open_disk(&self, path: &str, courtesy: Courtesy) -> Answer {
+        let disk = disk(path, Mode::ReadOnly, courtesy)?;
         let (data, size, identity) = (disk.name().to_owned(), disk.size(), identity(&disk));
         let thing = self.sit(Seat { data: Arc::new(disk), replica: None })?;
         plain(Reply::Opened(Opened { thing, data, size, identity, source: None, superblock: None }))
     }
 
-    fn open(
-        &self,
-        name: NodeName,
-        data: &str,
-        metadata: Option<&str>,
-        place: Option<MetadataPlace>,
-        role: Option<Role>,
-        write: bool,
-    ) -> Answer {
+    fn open(&self, request: Request) -> Answer {
+        let Request::Open { name, data, metadata, place, role, write, courtesy } = request else {
+            return Err(refused("a request in the wrong place"));
+        };
         let mode = if write { Mode::ReadWrite } else { Mode::ReadOnly };
-        let open = |path: &str| BlockFile::open(Path::new(path), mode).map(Arc::new).map_err(unseen);
-        let data = open(data)?;
-        let metadata = metadata.map(open).transpose()?;
+        let open = |path: &str| disk(path, mode, courtesy).map(Arc::new);
+        let data = open(&data)?;
+        let metadata = metadata.as_deref().map(open).transpose()?;
         if metadata.as_ref().is_some_and(|metadata| metadata.identity() == data.identity()) {
             return Err(refused("the metadata device is the data device itself; leave it out"));
         }

@@ -2,15 +2,19 @@
 
 use super::Cli;
 use super::exit::{DIVERGED, EVIDENCE, FINE, Failure};
+use super::peer;
 use super::reading::Reading;
 use super::screen::{Screen, Tone};
 use crate::digest::compare::{CompareOptions, Compared, compare};
+use crate::digest::link::{LinkOptions, Question, Wire, ask};
 use crate::edge::blockdev::{BlockFile, Mode};
+use crate::edge::peer::PeerSpec;
+use crate::edge::peer::disk::RemoteDisk;
 use crate::edge::terminal::TerminalProgress;
 use crate::format::ranges;
 use crate::model::delta::Unreadable;
 use crate::model::extent::ExtentSet;
-use crate::model::side::Pair;
+use crate::model::side::{Pair, Side};
 use crate::model::size::human;
 use crate::ports::disk::Disk;
 use clap::Args;
@@ -24,7 +28,7 @@ use std::path::{Path, PathBuf};
 /// mark and leaves DRBD's own metadata out.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  unsplit compare /dev/vg/a /dev/vg/b\n  unsplit compare --extents a.img b.img        list every differing range: first byte and length\n  unsplit compare --within ranges.txt a.img b.img\n\nExit code 0 when everything compared is equal, 1 when something differs (or one is longer), 4 when something could not be read."
+    after_help = "Examples:\n  unsplit compare /dev/vg/a /dev/vg/b\n  unsplit compare --extents a.img b.img        list every differing range: first byte and length\n  unsplit compare --within ranges.txt a.img b.img\n  unsplit compare /dev/vg/a /dev/vg/b --peer ssh:node2      B is on node2; what differs crosses the link, not the volume\n\nExit code 0 when everything compared is equal, 1 when something differs (or one is longer), 4 when something could not be read."
 )]
 pub struct CompareArgs {
     /// The first file or block device
@@ -43,9 +47,25 @@ pub struct CompareArgs {
     #[arg(long)]
     pub extents: bool,
 
+    /// The other node: `ssh:HOST`, or `exec:COMMAND`; B is then a path there
+    #[arg(long, value_name = "PEER")]
+    pub peer: Option<PeerSpec>,
+
+    /// Give up when the other node says nothing for that long
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub peer_timeout: u16,
+
     #[command(flatten)]
     #[allow(missing_docs)]
     pub reading: Reading,
+}
+
+/// What the comparison cost on the link: bytes, and how often this side waited for an answer.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Cost {
+    sent: u64,
+    received: u64,
+    round_trips: u32,
 }
 
 #[derive(Serialize)]
@@ -58,6 +78,8 @@ struct Document<'a> {
     differs: &'a ExtentSet,
     differing_bytes: u64,
     unreadable: &'a [Unreadable],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wire: Option<Cost>,
 }
 
 pub(super) fn run(cli: &Cli, args: &CompareArgs, screen: &mut Screen) -> Result<u8, Failure> {
@@ -66,22 +88,43 @@ pub(super) fn run(cli: &Cli, args: &CompareArgs, screen: &mut Screen) -> Result<
         let opened = BlockFile::open(path, Mode::ReadOnly).map_err(Failure::evidence)?;
         Ok(opened.paced(args.reading.pace()))
     };
-    let (a, b) = (open(&args.a)?, open(&args.b)?);
-    if a.identity() == b.identity() {
-        return Err(Failure::usage(format!(
-            "{} and {} are the same thing: name two",
-            args.a.display(),
-            args.b.display()
-        )));
-    }
-    let sizes = Pair::new(a.size(), b.size());
-    let size = sizes.a.min(sizes.b);
-    let scope = match &args.within {
-        Some(path) => within(path, size)?,
-        None => ExtentSet::whole(size),
+    let a = open(&args.a)?;
+    let scope = |size| match &args.within {
+        Some(path) => within(path, size),
+        None => Ok(ExtentSet::whole(size)),
     };
-    let options = CompareOptions { threads: args.reading.threads(), ..CompareOptions::default() };
-    let compared = compare(&a, &b, &scope, &options, &TerminalProgress::new()).map_err(Failure::evidence)?;
+    let (progress, threads) = (TerminalProgress::new(), args.reading.threads());
+    let (sizes, compared, wire) = match &args.peer {
+        None => {
+            let b = open(&args.b)?;
+            if a.identity() == b.identity() {
+                return Err(same_thing(args));
+            }
+            let sizes = Pair::new(a.size(), b.size());
+            let options = CompareOptions { threads, ..CompareOptions::default() };
+            let scope = scope(sizes.a.min(sizes.b))?;
+            (sizes, compare(&a, &b, &scope, &options, &progress).map_err(Failure::evidence)?, None)
+        }
+        Some(spec) => {
+            let session = peer::connect(spec, args.peer_timeout)?;
+            let path = peer::path_there(&args.b)?;
+            let (b, opened) = RemoteDisk::open(&session, &path, args.reading.there())
+                .map_err(|error| peer::trouble(error, format!("{path} on {spec} cannot be used")))?;
+            if peer::is_same_thing(&a, &session.elsewhere(), &opened.identity) {
+                return Err(same_thing(args));
+            }
+            let sizes = Pair::new(a.size(), b.size());
+            let size = sizes.a.min(sizes.b);
+            let asked = Question { size, scope: scope(size)?, side: Side::A };
+            let options = LinkOptions { threads, ..LinkOptions::default() };
+            let (mut sender, mut receiver) = b.answering(threads).map_err(Failure::evidence)?;
+            let found = ask(&a, &asked, &mut *sender, &mut *receiver, &options, &progress)
+                .map_err(|error| Failure::evidence(error).hint(peer::MEND))?;
+            let Wire { sent, received, round_trips } = found.wire;
+            (sizes, found.compared, Some(Cost { sent, received, round_trips }))
+        }
+    };
+    let size = sizes.a.min(sizes.b);
     if cli.json {
         screen.json(&Document {
             schema: "unsplit.compare",
@@ -92,6 +135,7 @@ pub(super) fn run(cli: &Cli, args: &CompareArgs, screen: &mut Screen) -> Result<
             differs: &compared.differs,
             differing_bytes: compared.differs.bytes(),
             unreadable: &compared.unreadable,
+            wire,
         })?;
     } else {
         show(screen, args, sizes, &compared)?;
@@ -104,6 +148,10 @@ pub(super) fn run(cli: &Cli, args: &CompareArgs, screen: &mut Screen) -> Result<
     } else {
         DIVERGED
     })
+}
+
+fn same_thing(args: &CompareArgs) -> Failure {
+    Failure::usage(format!("{} and {} are the same thing: name two", args.a.display(), args.b.display()))
 }
 
 /// The ranges to compare.

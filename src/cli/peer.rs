@@ -10,9 +10,8 @@ use crate::edge::peer::told::{Told, Trouble};
 use crate::edge::peer::{Limits, PeerSpec, RemoteReplica, Session};
 use crate::engine::inquiry::side_words;
 use crate::format::wire::control::Fault;
-use crate::model::evidence::MetadataPlace;
+use crate::model::evidence::{Elsewhere, MetadataPlace};
 use crate::model::side::{Pair, Side};
-use crate::ports::replica::Replica;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,13 +65,14 @@ pub(super) fn open_there(args: &PairArgs, peer: &PeerSpec, mode: Mode) -> Result
         place: meta.and_then(|meta| meta.index).map(MetadataPlace::IndexedExternal),
         role,
         write: mode != Mode::ReadOnly,
+        courtesy: options.reading.there(),
     };
     let (data, a) = open_a(args, mode)?;
     let session = connect(peer, options.peer_timeout)?;
     let b = RemoteReplica::open(&session, address).map_err(|error| {
         trouble(error, format!("{} on {peer} cannot be used", side_words(Side::B, name.as_str())))
     })?;
-    if same_thing(&data, &b) {
+    if is_same_thing(&data, &session.elsewhere(), b.identity()) {
         return Err(Failure::usage(format!(
             "{} and {} on {peer} are the same thing: the peer is this machine",
             args.a.display(),
@@ -82,16 +82,16 @@ pub(super) fn open_there(args: &PairArgs, peer: &PeerSpec, mode: Mode) -> Result
     Ok(OpenPair { sides: Pair::new(OpenSide::Here(Box::new(a)), OpenSide::There(Box::new(b))) })
 }
 
-/// A peer may be this very machine.
-fn same_thing(a: &BlockFile, b: &RemoteReplica) -> bool {
-    let there = b.source().on;
-    let same_machine = there.is_some_and(|there| match (machine_id(), there.machine) {
-        (Some(here), Some(there)) => here == there,
+/// A peer may be this very machine, and the two disks the same.
+#[must_use]
+pub fn is_same_thing(a: &BlockFile, there: &Elsewhere, b: &str) -> bool {
+    let same_machine = match (machine_id(), &there.machine) {
+        (Some(here), Some(there)) => here == *there,
         _ => ourselves(None).host == there.host,
-    });
+    };
     let identity = match a.identity() {
         Identity::File { dev, ino } => format!("file {dev}:{ino}"),
         Identity::Device { rdev } => format!("device {rdev}"),
     };
-    same_machine && identity == b.identity()
+    same_machine && identity == b
 }

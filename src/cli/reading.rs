@@ -2,6 +2,7 @@
 
 use super::exit::Failure;
 use crate::edge::pace::{Pace, step_back};
+use crate::format::wire::control::Courtesy;
 use crate::model::size;
 use clap::Args;
 use std::sync::Arc;
@@ -42,6 +43,12 @@ impl Reading {
     #[must_use]
     pub fn pace(&self) -> Option<Arc<Pace>> {
         self.rate.map(|rate| Arc::new(Pace::new(rate)))
+    }
+
+    /// The same for the disks of a peer.
+    #[must_use]
+    pub fn there(&self) -> Courtesy {
+        Courtesy { rate: self.rate, nice: self.nice }
     }
 
     /// Takes `--nice` to heart, for this process and what it does from now on.

@@ -4,11 +4,11 @@
 //! A run that was cut off is run again from its first step: every step is idempotent, and what has been
 //! overwritten already is checked against what the plan itself may have left (see [`super::midway`]).
 
+use super::contents::same_within;
 use super::journal::{Cursor, Journal, JournalError, Ready, Recorded, Stopped};
 use super::midway::{Kept, Stale, as_drawn, as_left, nothing_else_differs};
 use super::salvage::{self, Label, PartSource, SalvageError, dir_of};
 use super::undo::SuperblockLast;
-use crate::digest::compare::{CompareOptions, compare as compare_content};
 use crate::digest::content::{ContentHasher, content_digest};
 use crate::judge::audit::SealedPlan;
 use crate::judge::lineage::{compare, view};
@@ -513,8 +513,7 @@ impl<'w> Stage<'_, 'w> {
         let Theatre { threads, progress, .. } = self.theatre;
         let replicas = self.replicas();
         let scope = if full { ExtentSet::whole(self.plan.size) } else { self.plan.overwrite.clone() };
-        let options = CompareOptions { threads, ..CompareOptions::default() };
-        match compare_content(replicas.a.data(), replicas.b.data(), &scope, &options, progress) {
+        match same_within(replicas, self.plan.size, &scope, threads, progress) {
             Ok(found) if found.differs.is_empty() && found.unreadable.is_empty() => End::Done,
             Ok(found) => self.stopped(
                 Obstacle::Verify,

@@ -1,7 +1,9 @@
 //! Observe, compare, diff: everything that is found out before anything is decided. Reads only.
 
+use super::contents;
 use crate::digest::compare::CompareError;
-use crate::digest::delta::{Question, delta};
+use crate::digest::delta::Question;
+use crate::digest::link::LinkError;
 use crate::judge::lineage::{Handshake, Incomparable, compare_in, view};
 use crate::model::delta::{Delta, Scope};
 use crate::model::drbd::{MetadataFormat, Superblock};
@@ -90,6 +92,9 @@ pub enum InquiryError {
     /// Reading for the comparison failed as a whole.
     #[error("the contents cannot be compared")]
     Compare(#[from] CompareError),
+    /// Comparing across a link failed as a whole.
+    #[error("the contents cannot be compared across the link")]
+    Link(#[from] LinkError),
     /// Unrelated data, and nobody asked for the full comparison.
     #[error(
         "the two sides have no generation in common ({name}): they are unrelated data, or the common history is too old. \
@@ -205,7 +210,7 @@ pub fn diff(
     progress: &dyn Progress,
 ) -> Result<Delta, InquiryError> {
     let question = question(sight, full)?;
-    Ok(delta(replicas.a.data(), replicas.b.data(), question, threads, progress)?)
+    contents::difference(replicas, question, threads, progress)
 }
 
 /// What there is to be compared: see [`diff`].

@@ -1,5 +1,6 @@
 //! Drives one incident: observe, compare, diff, decide, plan, seal, preserve, heal, verify, record, undo.
 
+mod contents;
 pub mod executor;
 pub mod inquiry;
 pub mod journal;

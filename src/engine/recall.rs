@@ -6,8 +6,9 @@
 //!
 //! Whatever is wrong with the store or with what is kept costs a comparison, never an error.
 
+use super::contents::difference;
 use super::inquiry::{InquiryError, Sight, question};
-use crate::digest::delta::{Question, delta};
+use crate::digest::delta::Question;
 use crate::format::comparison::{decode, encode};
 use crate::model::delta::{Delta, Scope};
 use crate::model::evidence::Source;
@@ -95,7 +96,7 @@ pub fn diff(
         let compared_at = Some(kept.at);
         return Ok(Recalled { delta: answer(question, kept), compared_at, remarks, not_kept: None });
     }
-    let delta = delta(replicas.a.data(), replicas.b.data(), question, threads, progress)?;
+    let delta = difference(replicas, question, threads, progress)?;
     let not_kept = key.and_then(|key| {
         let before = stamps?;
         let bytes = worth_keeping(&key, &delta, began, &before, || self::stamps(replicas))?;

@@ -60,11 +60,18 @@ pub trait Replica: Send + Sync {
         let _ = (extents, threads);
         None
     }
+    /// Whether the data is on another machine: then it is compared there, see [`Replica::answering`].
+    fn is_far(&self) -> bool {
+        false
+    }
     /// When the data is on another machine: starts the answering side of a comparison of it there, and gives the channel
-    /// to that. `None`: the data is on this machine, compare it directly.
-    fn answering(&self, threads: usize) -> Option<Result<FarEnd, ChannelFault>> {
+    /// to that.
+    ///
+    /// # Errors
+    /// [`ChannelFault`]; always, when the data is on this machine.
+    fn answering(&self, threads: usize) -> Result<FarEnd, ChannelFault> {
         let _ = threads;
-        None
+        Err(ChannelFault::Closed)
     }
     /// What shows later that nothing was written to this side meanwhile.
     ///

@@ -162,8 +162,12 @@ fn killed_at_every_flush_of_its_disk() {
 fn reading_survives_a_link_that_dies_again_and_again() {
     let scene = Scene::of(Capture::Drbd9Attached);
     let (_, whole) = scene.json("diff", Some(&agent()), &[]);
-    // Each link carries some two thirds of what has to come over.
-    let dying = shell(&format!("{BIN} agent --stdio | stdbuf -o0 head -c 2000000"));
+    // The first agent dies in the middle of the comparison; the next one lives.
+    let flag = scene.path("died").display().to_string();
+    let script = format!(
+        "if mkdir {flag}; then {BIN} agent --stdio | stdbuf -o0 head -c 12000; else exec {BIN} agent --stdio; fi"
+    );
+    let dying = shell(&script);
     let sides = scene.sides(Some(&dying));
     let mut command = scene.command(&["--json", "diff"]);
     command.args(&sides).env("UNSPLIT_LOG", "warn");
@@ -175,7 +179,7 @@ fn reading_survives_a_link_that_dies_again_and_again() {
     // And one that always dies at once is no unreadable disk: it is a lost link.
     let output = scene.on(
         "diff",
-        Some(&shell(&format!("{BIN} agent --stdio | stdbuf -o0 head -c 9000"))),
+        Some(&shell(&format!("{BIN} agent --stdio | stdbuf -o0 head -c 3000"))),
         &["--json"],
     );
     assert_eq!(output.status.code(), Some(4));

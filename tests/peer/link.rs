@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use unsplit::edge::peer::disk::RemoteDisk;
 use unsplit::edge::peer::{Limits, Session};
-use unsplit::format::wire::control::{Reply, Request, Which};
+use unsplit::format::wire::control::{Courtesy, Reply, Request, Which};
 use unsplit::model::extent::ExtentSet;
 use unsplit::ports::channel::{ChannelFault, LONGEST_MESSAGE, Receiver, Sender};
 use unsplit::ports::disk::{Disk, DiskFault};
@@ -43,7 +43,7 @@ fn a_disk_reads_as_it_is_by_many_callers_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let (path, bytes) = image(&folder);
     let session = connect(&agent(), 60);
-    let (disk, opened) = RemoteDisk::open(&session, &path).unwrap();
+    let (disk, opened) = RemoteDisk::open(&session, &path, Courtesy::default()).unwrap();
     assert_eq!((opened.size, disk.size()), (bytes.len() as u64, bytes.len() as u64));
     let mut whole = vec![1; bytes.len()];
     disk.read_at(0, &mut whole).unwrap();
@@ -137,7 +137,7 @@ fn reading_goes_on_over_a_new_link_and_only_on_the_same_disk() {
     // The first agent dies after two megabytes, the second after the same again, and so on.
     let dying = shell(&format!("{BIN} agent --stdio | stdbuf -o0 head -c 2000000"));
     let session = connect(&dying, 10);
-    let (disk, _) = RemoteDisk::open(&session, &path).unwrap();
+    let (disk, _) = RemoteDisk::open(&session, &path, Courtesy::default()).unwrap();
     let mut found = vec![0; bytes.len()];
     for (at, part) in found.chunks_mut(500_000).enumerate() {
         disk.read_at(at as u64 * 500_000, part).unwrap();
@@ -157,7 +157,7 @@ fn reconnecting_has_an_end() {
     let folder = tempfile::tempdir().unwrap();
     let (path, _) = image(&folder);
     let session = connect(&shell(&format!("{BIN} agent --stdio | stdbuf -o0 head -c 100000")), 10);
-    let (disk, _) = RemoteDisk::open(&session, &path).unwrap();
+    let (disk, _) = RemoteDisk::open(&session, &path, Courtesy::default()).unwrap();
     let mut some = vec![0; 1_000_000];
     assert!(disk.read_at(0, &mut some).is_err());
     assert!(session.lost().is_some());
@@ -171,7 +171,15 @@ fn nothing_is_written_without_a_claim() {
     let session = connect(&agent(), 60);
     let name = unsplit::model::id::NodeName::new("b").unwrap();
     let data = scene.path("b.img").display().to_string();
-    let open = Request::Open { name, data, metadata: None, place: None, role: None, write: true };
+    let open = Request::Open {
+        name,
+        data,
+        metadata: None,
+        place: None,
+        role: None,
+        write: true,
+        courtesy: Courtesy::default(),
+    };
     let opened = session.open(open).unwrap();
     let thing = opened.thing;
     let superblock = opened.superblock.unwrap();
@@ -212,7 +220,7 @@ fn a_damaged_stream_ends_the_link() {
     let damage =
         "{ stdbuf -o0 head -c 3000; stdbuf -o0 head -c 1 | tr \"\\000-\\377\" \"\\001-\\377\\000\"; cat; }";
     let session = connect(&shell(&format!("{BIN} agent --stdio | {damage}")), 10);
-    let (disk, _) = RemoteDisk::open(&session, &path).unwrap();
+    let (disk, _) = RemoteDisk::open(&session, &path, Courtesy::default()).unwrap();
     let mut some = vec![0; 1_000_000];
     let error = disk.read_at(0, &mut some).unwrap_err();
     assert!(format!("{error:?}").contains("checksum"), "{error:?}");

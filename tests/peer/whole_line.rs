@@ -136,3 +136,23 @@ fn what_is_wrong_over_there_is_said_as_it_would_be_here() {
     let relative = scene.run(&["status", "a.img", "b.img", "--peer", &peer]);
     assert_eq!(relative.status.code(), Some(2), "{}", text(&relative));
 }
+
+#[test]
+fn plain_comparing_across_a_link() {
+    let scene = Scene::of(Capture::Drbd84Down);
+    let sides = [scene.path("a.img").display().to_string(), scene.path("b.img").display().to_string()];
+    let peer = agent();
+    let compare = |more: &[&str]| {
+        let output = scene.run(&[&["--json", "compare", &sides[0], &sides[1]][..], more].concat());
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let (here, there) = (compare(&[]), compare(&["--peer", &peer]));
+    for field in ["sizes", "size", "compared", "differs", "differing_bytes", "unreadable"] {
+        assert_eq!(here[field], there[field], "{field}");
+    }
+    // What crosses the link follows what differs, not the 96 MiB that were compared.
+    let wire = |way: &str| there["wire"][way].as_u64().unwrap();
+    assert!(wire("sent") + wire("received") < 1 << 20, "{}", there["wire"]);
+    assert!(here.get("wire").is_none());
+}

@@ -3,7 +3,7 @@
 use super::session::{Lost, Session};
 use super::told::Trouble;
 use crate::format::wire::content::{Coding, pack, unpack};
-use crate::format::wire::control::{Act, LONGEST_READ, Opened, Reply, Request, Which};
+use crate::format::wire::control::{Act, Courtesy, LONGEST_READ, Opened, Reply, Request, Which};
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::id::Digest;
 use crate::ports::channel::ChannelFault;
@@ -67,8 +67,12 @@ impl RemoteDisk {
     ///
     /// # Errors
     /// [`Trouble`].
-    pub fn open(session: &Arc<Session>, path: &str) -> Result<(RemoteDisk, Opened), Trouble> {
-        let opened = session.open(Request::OpenDisk { path: path.to_owned() })?;
+    pub fn open(
+        session: &Arc<Session>,
+        path: &str,
+        courtesy: Courtesy,
+    ) -> Result<(RemoteDisk, Opened), Trouble> {
+        let opened = session.open(Request::OpenDisk { path: path.to_owned(), courtesy })?;
         let name = format!("{} on {}", opened.data, session.elsewhere().host);
         Ok((RemoteDisk::new(session, opened.thing, Which::Data, name, opened.size), opened))
     }

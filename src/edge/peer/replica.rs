@@ -4,15 +4,16 @@ use super::disk::{RemoteDisk, wrong};
 use super::session::{Lost, Session};
 use super::told::{Told, Trouble};
 use crate::format::wire::content::pack;
-use crate::format::wire::control::{Opened, Reply, Request, Which};
+use crate::format::wire::control::{Courtesy, Opened, Reply, Request, Which};
 use crate::model::drbd::{Role, Superblock};
 use crate::model::evidence::{Evidence, MetadataPlace, Source};
 use crate::model::extent::ExtentSet;
 use crate::model::id::{Digest, NodeName};
 use crate::model::plan::{MetadataChange, RawBlock};
 use crate::model::seen::{End, Stamp, Why};
+use crate::ports::channel::ChannelFault;
 use crate::ports::disk::{Disk, DiskFault, DiskMut};
-use crate::ports::replica::{AreaLeft, Patient, Replica, Unseen};
+use crate::ports::replica::{AreaLeft, FarEnd, Patient, Replica, Unseen};
 use crate::proof::preserved::Preserved;
 use crate::proof::quiesced::{Hold, Quiesced};
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub struct Address {
     pub role: Option<Role>,
     /// Whether it may be written later.
     pub write: bool,
+    /// How to read it.
+    pub courtesy: Courtesy,
 }
 
 /// One side of a pair, on another machine.
@@ -52,8 +55,8 @@ impl RemoteReplica {
     /// # Errors
     /// [`Trouble`]: the agent says what is wrong with the devices there.
     pub fn open(session: &Arc<Session>, address: Address) -> Result<RemoteReplica, Trouble> {
-        let Address { name, data, metadata, place, role, write } = address;
-        let asked = Request::Open { name: name.clone(), data, metadata, place, role, write };
+        let Address { name, data, metadata, place, role, write, courtesy } = address;
+        let asked = Request::Open { name: name.clone(), data, metadata, place, role, write, courtesy };
         let Opened { thing, size, identity, source, .. } = session.open(asked)?;
         let elsewhere = session.elsewhere();
         let mut source = source.ok_or(Trouble::Nonsense)?;
@@ -144,6 +147,14 @@ impl Replica for RemoteReplica {
 
     fn metadata(&self) -> &dyn Disk {
         &self.metadata
+    }
+
+    fn is_far(&self) -> bool {
+        true
+    }
+
+    fn answering(&self, threads: usize) -> Result<FarEnd, ChannelFault> {
+        self.data.answering(threads)
     }
 
     fn digest_there(&self, extents: &ExtentSet, threads: usize) -> Option<Result<Digest, DiskFault>> {

@@ -419,14 +419,19 @@ impl Session {
     /// # Errors
     /// [`ChannelFault`].
     pub fn channel(&self, request: &Request) -> Result<(LaneSender, LaneReceiver, Outcome), ChannelFault> {
-        let link = self.link();
         let document =
             document_bytes(request, &[]).map_err(|error| ChannelFault::Corrupt(error.to_string()))?;
-        let id = link.next.fetch_add(1, Ordering::Relaxed);
-        link.line.expect(id)?;
-        let (sender, receiver) = open_lane(&link.line, id)?;
-        link.line.send_document(id, Kind::Request, &document)?;
-        Ok((sender, receiver, Outcome { link, id }))
+        loop {
+            let link = self.link();
+            let id = link.next.fetch_add(1, Ordering::Relaxed);
+            if let Err(gone) = link.line.expect(id) {
+                self.again(&link, &gone).map_err(|lost| ChannelFault::Io(std::io::Error::other(lost)))?;
+                continue;
+            }
+            let (sender, receiver) = open_lane(&link.line, id)?;
+            link.line.send_document(id, Kind::Request, &document)?;
+            return Ok((sender, receiver, Outcome { link, id }));
+        }
     }
 
     /// After a link died: a new one, if that may be and works.

@@ -29,6 +29,15 @@ pub enum Which {
     Metadata,
 }
 
+/// How an agent is to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Courtesy {
+    /// At most that many bytes per second of a disk.
+    pub rate: Option<u64>,
+    /// Whether everybody else goes first.
+    pub nice: bool,
+}
+
 /// What is asked of an agent. `thing` is the number that opening gave.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -47,11 +56,15 @@ pub enum Request {
         role: Option<Role>,
         /// Whether it may be written later.
         write: bool,
+        /// How to read it.
+        courtesy: Courtesy,
     },
     /// Open a plain disk, for reading. Reply: `Opened` without a replica.
     OpenDisk {
         /// Its path.
         path: String,
+        /// How to read it.
+        courtesy: Courtesy,
     },
     /// The superblock. Reply: `Superblock`.
     Superblock {
