@@ -12,7 +12,6 @@ use unsplit::edge::clock::SystemClock;
 use unsplit::edge::drbd::offline::OfflineReplica;
 use unsplit::edge::layout::read_layout_within;
 use unsplit::engine::inquiry::{Sight, diff, look};
-use unsplit::engine::plans::canonical;
 use unsplit::judge::audit::{Finding, seal, unseal_stored};
 use unsplit::judge::planner::{Inputs, draw, draw_undo};
 use unsplit::judge::units::{attribute, losses};
@@ -32,6 +31,13 @@ struct World {
     delta: Delta,
     plan: Plan,
     _folder: tempfile::TempDir,
+}
+
+/// The digest of a plan's canonical form, which is JSON on one line.
+fn plan_digest(plan: &Plan) -> Digest {
+    let mut line = serde_json::to_vec(plan).unwrap();
+    line.push(b'\n');
+    Digest(*blake3::hash(&line).as_bytes())
 }
 
 fn world(capture: Capture, survivor: Side) -> World {
@@ -62,7 +68,7 @@ fn world(capture: Capture, survivor: Side) -> World {
 }
 
 fn findings(world: &World, plan: Plan) -> Vec<Finding> {
-    let (_, digest) = canonical(&plan).unwrap();
+    let digest = plan_digest(&plan);
     seal(plan, digest, &world.sight.evidence, &world.delta).err().unwrap_or_default()
 }
 
@@ -72,7 +78,7 @@ fn plans_from_real_split_brains_pass() {
         for survivor in Side::BOTH {
             let world = world(capture, survivor);
             assert_eq!(findings(&world, world.plan.clone()), [], "{capture:?} {survivor}");
-            let (_, digest) = canonical(&world.plan).unwrap();
+            let digest = plan_digest(&world.plan);
             assert!(unseal_stored(world.plan.clone(), digest).is_ok());
             let incident = IncidentId::new("i1").unwrap();
             let undo = draw_undo(
@@ -81,7 +87,7 @@ fn plans_from_real_split_brains_pass() {
                 world.sight.superblocks.clone(),
                 Pair::new(Digest([0; 32]), Digest([0; 32])),
             );
-            let (_, digest) = canonical(&undo).unwrap();
+            let digest = plan_digest(&undo);
             assert_eq!(unseal_stored(undo, digest).err(), None);
         }
     }
