@@ -78,7 +78,6 @@ struct Document<'a> {
     differs: &'a ExtentSet,
     differing_bytes: u64,
     unreadable: &'a [Unreadable],
-    #[serde(skip_serializing_if = "Option::is_none")]
     wire: Option<Cost>,
 }
 

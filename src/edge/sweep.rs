@@ -55,7 +55,7 @@ impl BlockFile {
             return false;
         }
         match resident(self.file(), extent.start, extent.len) {
-            Some(Resident::All) | None => true,
+            Some(Resident::AllButFew) | None => true,
             Some(_) => self.direct().file(self.file()).is_none(),
         }
     }
@@ -69,7 +69,7 @@ impl BlockFile {
         match resident(self.file(), extent.start, extent.len) {
             Some(Resident::None) => self.read_direct(direct, offset, buffer),
             Some(Resident::Most | Resident::Some) => self.read_mixed(direct, offset, buffer),
-            Some(Resident::All) | None => self.read_now(offset, buffer),
+            Some(Resident::AllButFew) | None => self.read_now(offset, buffer),
         }
     }
 
@@ -78,7 +78,10 @@ impl BlockFile {
         let all = Extent { start: offset, len: buffer.len() as u64 };
         // What is mostly cached is in use; completing it adds no more to the cache than was there.
         let cached = |part: Extent| {
-            matches!(resident(self.file(), part.start, part.len), Some(Resident::All | Resident::Most) | None)
+            matches!(
+                resident(self.file(), part.start, part.len),
+                Some(Resident::AllButFew | Resident::Most) | None
+            )
         };
         let mut parts = all.pieces(PART).map(|part| (part, cached(part))).peekable();
         while let Some((mut part, cached)) = parts.next() {

@@ -152,7 +152,8 @@ impl Write for &mut Pass<'_> {
 impl Read for &mut Pass<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.len - self.read.len).unwrap_or(usize::MAX);
-        let part = &mut buffer[..left.min(AT_ONCE)];
+        let most = left.min(buffer.len());
+        let part = &mut buffer[..most];
         if !part.is_empty() {
             self.store.read_at(self.path, self.read.len, part).map_err(|fault| self.failed(fault))?;
             self.read.take(part);

@@ -124,12 +124,14 @@ impl Scene {
         Some(ran)
     }
 
-    /// Every file with its bytes, except what opening a state directory leaves: a lock and an empty journal.
+    /// Every file with its bytes, except what looking leaves in a state directory: a lock, an empty journal, and
+    /// comparisons that are kept so that nothing is read twice (tests/recall.rs has those).
     pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut all = BTreeMap::new();
         collect(self.folder.path(), &mut all);
         let state = self.state();
         all.remove(&state.join("lock"));
+        all.retain(|path, _| !path.starts_with(state.join("compared")));
         if all.get(&state.join("journal")).is_some_and(|bytes| bytes == b"unsplit-journal 1\n") {
             all.remove(&state.join("journal"));
         }

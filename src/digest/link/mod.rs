@@ -43,7 +43,7 @@ use std::time::Duration;
 /// How to compare. The result does not depend on any of it.
 #[derive(Debug, Clone, Copy)]
 pub struct LinkOptions {
-    /// Threads that read and hash; at least 1. On devices also the number of requests in flight.
+    /// Threads that hash; at least 1. Requests in flight are apart from this.
     pub threads: usize,
     /// Bytes per request, rounded up to whole leaves of 16 KiB, at most 16 MiB.
     pub piece: u64,
@@ -58,7 +58,7 @@ impl Default for LinkOptions {
     fn default() -> Self {
         LinkOptions {
             threads: threads(),
-            piece: 512 << 10,
+            piece: 1 << 20,
             sketch_up_to: u64::MAX,
             pulse: Duration::from_secs(5),
         }

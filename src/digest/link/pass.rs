@@ -13,11 +13,16 @@ use crate::model::size::BLOCK;
 use crate::ports::disk::{Disk, Stretch};
 use crate::ports::progress::Progress;
 use std::iter::Peekable;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread::Scope;
 
 /// Most pieces in one portion of work.
 const MOST_PIECES: usize = 256;
+/// Most threads that are made only to have more requests in flight.
+const MOST_DIVERS: usize = 14;
+/// What is in memory is copied and hashed this many bytes at a time.
+const WINDOW: u64 = 256 << 10;
 
 /// What one side keeps of its data.
 #[derive(Debug)]
@@ -124,6 +129,104 @@ impl Portions<'_> {
     }
 }
 
+/// What the threads of one pass share.
+struct Pass<'a> {
+    disk: &'a dyn Disk,
+    grid: &'a Grid,
+    key: &'a Key,
+    piece: u64,
+    portions: Mutex<Portions<'a>>,
+    summary: Mutex<Summary>,
+    lost: Mutex<Vec<Extent>>,
+    progress: &'a dyn Progress,
+    stop: &'a AtomicBool,
+    /// How many more may hash; reading needs no leave.
+    hashing: Mutex<usize>,
+    hashed: Condvar,
+    /// Threads that were made so that more requests are in flight.
+    divers: AtomicUsize,
+}
+
+/// Leave to hash; given back at its end.
+struct Leave<'l, 'p>(&'l Pass<'p>);
+
+impl Drop for Leave<'_, '_> {
+    fn drop(&mut self) {
+        *lock(&self.0.hashing) += 1;
+        self.0.hashed.notify_one();
+    }
+}
+
+impl<'p> Pass<'p> {
+    fn leave(&self) -> Leave<'_, 'p> {
+        let mut free = lock(&self.hashing);
+        while *free == 0 {
+            free = self.hashed.wait(free).unwrap_or_else(PoisonError::into_inner);
+        }
+        *free -= 1;
+        Leave(self)
+    }
+
+    fn work<'s>(&'s self, scope: &'s Scope<'s, '_>)
+    where
+        'p: 's,
+    {
+        let longest = self.piece.min(self.grid.size.next_multiple_of(LEAF));
+        #[allow(clippy::cast_possible_truncation)] // at most 16 MiB
+        let mut buffer = Aligned::new(longest as usize);
+        let mut values = Vec::new();
+        while !self.stop.load(Ordering::Relaxed) {
+            // A statement of its own, so that the lock is free again while the portion is hashed.
+            let portion = lock(&self.portions).next();
+            let (Some(first), Some(last)) = (portion.first(), portion.last()) else { break };
+            if !self.disk.at_hand(Extent::between(first.start, last.end())) {
+                self.dive(scope);
+            }
+            for piece in portion.iter().flat_map(|piece| self.requests(*piece)) {
+                self.read_and_hash(piece, &mut buffer, &mut values);
+            }
+            // Many at once: the table's cells come into the cache side by side.
+            lock(&self.summary).absorb(self.grid, &values);
+            values.clear();
+            self.progress.advance(portion.iter().map(|piece| piece.len).sum());
+        }
+    }
+
+    /// Makes one more thread whose requests are in flight while others hash: a device that has many to choose from is faster.
+    fn dive<'s>(&'s self, scope: &'s Scope<'s, '_>)
+    where
+        'p: 's,
+    {
+        if self.divers.fetch_add(1, Ordering::Relaxed) < MOST_DIVERS {
+            // Without it the result is the same, only later.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, move || self.work(scope));
+        }
+    }
+
+    /// What is at hand is copied and hashed in parts that stay in the processor's cache.
+    fn requests(&self, piece: Extent) -> impl Iterator<Item = Extent> + use<> {
+        let step = if self.disk.at_hand(piece) { WINDOW } else { piece.len };
+        piece.pieces(step.max(1))
+    }
+
+    fn read_and_hash(&self, piece: Extent, buffer: &mut Aligned, values: &mut Vec<(u64, u128)>) {
+        #[allow(clippy::cast_possible_truncation)] // at most a piece
+        let bytes = &mut buffer.as_mut_slice()[..piece.len as usize];
+        let failed = self.disk.sweep_at(piece.start, bytes).is_err();
+        let _leave = self.leave();
+        for (part, bytes) in piece.pieces(LEAF).zip(parts_mut(piece, bytes)) {
+            if failed && self.disk.sweep_at(part.start, bytes).is_err() {
+                lock(&self.lost).push(part);
+                continue;
+            }
+            let value = part_value(self.key, self.grid.size, part, bytes);
+            if value != 0 {
+                values.push((part.start / LEAF, value));
+            }
+        }
+    }
+}
+
 /// Reads and hashes everything that the grid asks about, and sums it up. What cannot be read is a result. Ends early when
 /// `stop` is set; the summary is then of no use. Memory: one piece a thread, and the summary.
 pub(super) fn first_pass(
@@ -137,52 +240,33 @@ pub(super) fn first_pass(
     let piece = options.piece();
     progress.begin("hash", grid.blocks.bytes());
     let runs = grid.blocks.iter().peekable();
-    let portions = Mutex::new(Portions { disk, runs, at: 0, data_until: 0, piece, progress });
-    let summary = Mutex::new(Summary::new(grid, key));
-    let lost = Mutex::new(Vec::new());
-    let work = || {
-        #[allow(clippy::cast_possible_truncation)] // at most 16 MiB
-        let mut buffer = Aligned::new(piece.min(grid.size.next_multiple_of(LEAF)) as usize);
-        let mut values = Vec::new();
-        while !stop.load(Ordering::Relaxed) {
-            // A statement of its own, so that the lock is free again while the portion is hashed.
-            let portion = lock(&portions).next();
-            if portion.is_empty() {
-                break;
-            }
-            for piece in &portion {
-                #[allow(clippy::cast_possible_truncation)]
-                let bytes = &mut buffer.as_mut_slice()[..piece.len as usize];
-                let failed = disk.read_at(piece.start, bytes).is_err();
-                for (part, bytes) in piece.pieces(LEAF).zip(parts_mut(*piece, bytes)) {
-                    if failed && disk.read_at(part.start, bytes).is_err() {
-                        lock(&lost).push(part);
-                        continue;
-                    }
-                    let value = part_value(key, grid.size, part, bytes);
-                    if value != 0 {
-                        values.push((part.start / LEAF, value));
-                    }
-                }
-            }
-            // Many at once: the table's cells come into the cache side by side.
-            lock(&summary).absorb(grid, &values);
-            values.clear();
-            progress.advance(portion.iter().map(|piece| piece.len).sum());
-        }
+    let pass = Pass {
+        disk,
+        grid,
+        key,
+        piece,
+        portions: Mutex::new(Portions { disk, runs, at: 0, data_until: 0, piece, progress }),
+        summary: Mutex::new(Summary::new(grid, key)),
+        lost: Mutex::default(),
+        progress,
+        stop,
+        hashing: Mutex::new(options.threads()),
+        hashed: Condvar::new(),
+        divers: AtomicUsize::new(0),
     };
     std::thread::scope(|scope| {
         for _ in 1..options.threads() {
             // With fewer threads than asked for the result is the same, only later.
-            if std::thread::Builder::new().spawn_scoped(scope, work).is_err() {
+            if std::thread::Builder::new().spawn_scoped(scope, || pass.work(scope)).is_err() {
                 break;
             }
         }
-        work();
+        pass.work(scope);
     });
     progress.finish();
-    let mut summary = summary.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    summary.lost = lock(&lost).drain(..).collect();
+    let lost = lock(&pass.lost).drain(..).collect();
+    let mut summary = pass.summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+    summary.lost = lost;
     summary
 }
 
