@@ -68,6 +68,7 @@ fn session(
         out,
         from,
         options.pulse,
+        |early| matches!(early, Message::Summary { .. }),
         |stop| Ok(first_pass(disk, &grid, &key, options, progress, stop)),
         |_, _| Ok(()),
     )?;
@@ -326,6 +327,7 @@ impl Answerer<'_> {
             out,
             from,
             self.options.pulse,
+            |_| false,
             |_| content_digest(disk, differs, threads, progress).map_err(LinkError::Again),
             |out, content| {
                 let content = content.0;

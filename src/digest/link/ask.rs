@@ -110,6 +110,7 @@ impl Asker<'_> {
             out,
             from,
             options.pulse,
+            |_| false,
             |stop| Ok(first_pass(disk, &grid, &key, options, progress, stop)),
             |out, summary| {
                 out.say(&Message::Summary {
@@ -398,6 +399,7 @@ impl Asker<'_> {
             out,
             from,
             self.options.pulse,
+            |early| matches!(early, Message::Closed { .. }),
             |_| content_digest(disk, differs, threads, progress).map_err(LinkError::Again),
             |_, _| Ok(()),
         )?;

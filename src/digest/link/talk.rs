@@ -184,7 +184,11 @@ pub(super) fn end<T>(
             out.over = true;
             return result;
         }
-        out.abort(error);
+        // At the same time: a peer that is sending hears nothing until there is room for what it sends.
+        std::thread::scope(|scope| {
+            let _ = std::thread::Builder::new().spawn_scoped(scope, || from.drain());
+            out.abort(error);
+        });
         from.drain();
     }
     result
@@ -193,18 +197,47 @@ pub(super) fn end<T>(
 /// Does `work` on a thread of its own while this one gives signs of life, and a third listens for the peer's next message,
 /// which also takes the peer's signs of life off the link. After the work, `then` may send something; the result is
 /// that of the work and the message. When the link fails the work is told to stop early.
+///
+/// `early` says which message may come before the work is done: a peer that has sent it waits, and so takes signs of life.
+/// After any other it may be sending still; then only who reads on can be heard to give up.
 pub(super) fn while_listening<T: Send>(
     out: &mut Out<'_>,
     from: &mut In<'_>,
     pulse: Duration,
+    early: impl Fn(&Message) -> bool + Send,
     work: impl FnOnce(&AtomicBool) -> Result<T, LinkError> + Send,
     then: impl FnOnce(&mut Out<'_>, &T) -> Result<(), LinkError>,
 ) -> Result<(T, Message), LinkError> {
-    let stop = AtomicBool::new(false);
+    let (stop, dead, working) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(true));
     std::thread::scope(|scope| {
-        let listener = scope.spawn(|| from.next().inspect_err(|_| stop.store(true, Ordering::Relaxed)));
+        let (give_up, given_up) = channel::<()>();
+        let (stop, dead, working) = (&stop, &dead, &working);
+        let listener = scope.spawn(move || {
+            let heard = match from.next() {
+                Ok(message) if working.load(Ordering::SeqCst) && !early(&message) => {
+                    Err(LinkError::rules("a message came before its time"))
+                }
+                heard => heard,
+            };
+            match &heard {
+                // Ends without a word when all is well.
+                Ok(_) => {
+                    if given_up.recv().is_ok() {
+                        from.drain();
+                    }
+                }
+                Err(LinkError::Channel(_)) => {
+                    dead.store(true, Ordering::SeqCst);
+                    stop.store(true, Ordering::SeqCst);
+                }
+                Err(_) => {
+                    stop.store(true, Ordering::SeqCst);
+                    from.drain();
+                }
+            }
+            heard
+        });
         let (done, result) = channel();
-        let stop = &stop;
         let worker = scope.spawn(move || {
             // Nobody takes it only after a panic.
             let _ = done.send(work(stop));
@@ -222,10 +255,12 @@ pub(super) fn while_listening<T: Send>(
         };
         if let Err(panic) = worker.join() {
             // The listener ends when the peer answers this.
+            let _ = give_up.send(());
             out.abort(&LinkError::rules("a thread panicked"));
             std::panic::resume_unwind(panic);
         }
-        let heard_fault = stop.load(Ordering::Relaxed) && sent.is_ok();
+        working.store(false, Ordering::SeqCst);
+        let heard_fault = stop.load(Ordering::SeqCst) && sent.is_ok();
         let ended = match worked {
             Some(Ok(value)) if !heard_fault => sent.and_then(|()| then(out, &value)).map(|()| value),
             // The listener knows what happened.
@@ -233,10 +268,14 @@ pub(super) fn while_listening<T: Send>(
             Some(Err(error)) => Err(error),
             None => Err(LinkError::rules("a thread ended early")),
         };
-        if let Err(error) = &ended {
+        let lost = LinkError::rules("what came is no message that could come here");
+        let why = ended.as_ref().err().or(Some(&lost).filter(|_| heard_fault));
+        if let Some(why) = why.filter(|_| !dead.load(Ordering::SeqCst)) {
             // The listener ends when the peer answers this, or the channel ends.
-            out.abort(error);
+            let _ = give_up.send(());
+            out.abort(why);
         }
+        drop(give_up);
         let heard = listener.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok((ended?, heard?))
     })

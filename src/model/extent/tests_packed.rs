@@ -95,7 +95,7 @@ fn check(set: &ExtentSet, grid: Grid, expected: &[bool]) -> Result<(), TestCaseE
     // What is promised about memory: 16 bytes for each plain run, else at most a bit per block (and headers).
     let span = set.end() - set.first().map_or(0, |first| first.start);
     let plain = 16 * set::PLAIN.next_power_of_two() + 4096;
-    if grid.cell % 4096 == 0 && grid.origin % 4096 == 0 {
+    if grid.cell.is_multiple_of(4096) && grid.origin.is_multiple_of(4096) {
         prop_assert!(set.memory() as u64 <= plain as u64 + span / 4096 / 8 * 5 / 4, "{} bytes", set.memory());
     }
     Ok(())
