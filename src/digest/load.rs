@@ -67,7 +67,7 @@ impl Load {
 }
 
 /// The reason without the place, so that neighbours can be joined: the extent tells the place.
-fn reason(fault: &DiskFault) -> Why {
+pub(super) fn reason(fault: &DiskFault) -> Why {
     match fault {
         DiskFault::Io { source, .. } => Why(source.to_string()),
         DiskFault::Short { .. } => Why("the disk became shorter while in use".to_owned()),

@@ -4,6 +4,7 @@ use super::grid::{Grid, LEAF, in_bytes};
 use super::pass::part_value;
 use super::value::Key;
 use crate::digest::aligned::Aligned;
+use crate::digest::load::reason;
 use crate::format::wire::reconcile::Gap;
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::size::BLOCK;
@@ -29,15 +30,6 @@ pub(super) struct Blocks {
     pub(super) gaps: Vec<Gap>,
     /// The sum of the values that the leaves had in the first pass.
     pub(super) leaves: u128,
-}
-
-/// The reason without the place, as local comparisons give it: the extent tells the place.
-fn reason(fault: &DiskFault) -> String {
-    match fault {
-        DiskFault::Io { source, .. } => source.to_string(),
-        DiskFault::Short { .. } => "the disk became shorter while in use".to_owned(),
-        DiskFault::Outside { .. } => fault.to_string(),
-    }
 }
 
 impl Subject<'_> {
@@ -87,7 +79,7 @@ impl Subject<'_> {
         let value = match read {
             Ok(()) => Some(self.key.value(block.start, bytes)),
             Err(fault) => {
-                let why = reason(&fault);
+                let why = reason(&fault).0;
                 match out.gaps.last_mut() {
                     Some(last) if last.extent.end() == block.start && last.why == why => {
                         last.extent.len += block.len;
