@@ -1,7 +1,7 @@
 //! What an agent has opened, and its answers.
 //!
 //! Who overwrites must have been told by the asking side's engine, which holds the proofs. The agent adds its own: it
-//! writes nothing but under its own claim, which only [`Seat::claimed`] gives out.
+//! writes nothing but under its own claim, which only `Seat::claimed` gives out.
 
 use crate::digest::content::content_digest;
 use crate::edge::blockdev::{BlockFile, Identity, Mode};

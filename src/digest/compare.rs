@@ -10,7 +10,7 @@
 //!   6.18 with ext4, two threads of an AMD EPYC and 4 GiB a side, it reached 10.2 to 11.2 GiB/s, mapping
 //!   window by window 3 to 4.7, and copies of 32 KiB to 1 MiB 11.8 to 14.3, best at 256 KiB; and a mapped
 //!   file that shrinks is a signal, not an error);
-//! * otherwise (devices always): large requests, many in flight, past the page cache ([`super::floor`]).
+//! * otherwise (devices always): large requests, many in flight, past the page cache (`digest::floor`).
 //!
 //! The digests of what differs are taken from the very bytes that were compared; nothing is read twice.
 

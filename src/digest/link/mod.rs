@@ -1,10 +1,10 @@
 //! Comparing two disks that only a link connects: two agents find what differs in a few messages, whose bytes follow the
 //! differences and not the volume. docs/link.md works out the protocol, its cost and its error probability.
 //!
-//! Each side reads and hashes what is asked about once, in parallel ([`pass`]); everything kept of it is a sum of
-//! 128-bit values of 16 KiB leaves, keyed for this session ([`value`]), in several groupings: all leaves, chunks
-//! of 1 MiB or more, a small estimator ([`estimate`]) and a sketch that gives the places of what differs
-//! ([`sketch`]). The differing leaves are read again and compared block by block with short hashes ([`examine`]). At
+//! Each side reads and hashes what is asked about once, in parallel (`pass`); everything kept of it is a sum of
+//! 128-bit values of 16 KiB leaves, keyed for this session (`value`), in several groupings: all leaves, chunks
+//! of 1 MiB or more, a small estimator (`estimate`) and a sketch that gives the places of what differs
+//! (`sketch`). The differing leaves are read again and compared block by block with short hashes (`examine`). At
 //! the end sums of 128 bits over everything that was taken for equal must agree on both sides, so the short hashes on the way
 //! cost retries at worst, never a wrong result.
 
