@@ -6,10 +6,9 @@
 //! once, leave the device little to gain.) How a portion is read depends on where its bytes are now:
 //!
 //! * at hand, on both sides (a file's pages in the page cache): one thread copies and compares 256 KiB at a
-//!   time, which stay in its processor's own cache. (Comparing mapped files in place was left out. On Linux
-//!   6.18 with ext4, two threads of an AMD EPYC and 4 GiB a side, it reached 10.2 to 11.2 GiB/s, mapping
-//!   window by window 3 to 4.7, and copies of 32 KiB to 1 MiB 11.8 to 14.3, best at 256 KiB; and a mapped
-//!   file that shrinks is a signal, not an error);
+//!   time, which stay in its processor's own cache. (Comparing mapped files in place is not
+//!   done yet: a file that shrinks under a mapping ends the process. How much faster it would be depends on the page
+//!   cache: from less than nothing to 1.4 times were seen on one machine; docs/performance.md has it as a ceiling.)
 //! * otherwise (devices always): large requests, many in flight, past the page cache (`digest::floor`).
 //!
 //! The digests of what differs are taken from the very bytes that were compared; nothing is read twice.

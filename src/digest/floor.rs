@@ -3,8 +3,8 @@
 //! A portion that is at hand is read and compared by one thread in one go. Any other goes up: both its
 //! sides become requests, which threads of their own wait for, so that how many requests a device has to
 //! choose from does not depend on how many processors may compare. These threads are made when the first
-//! such portion is met, and do nothing but wait. (Rings of the kernel would save them; measured against
-//! io_uring, threads reach the same throughput from 256 KiB a request on, and they work with any disk.)
+//! such portion is met, and do nothing but wait. (Rings of the kernel would save them; threads work with any
+//! disk, and reach what raw direct reads reach: docs/performance.md, cold.)
 
 use super::aligned::Aligned;
 use super::batch::lock;

@@ -1,10 +1,10 @@
 //! Reading much of a file once, on the path that suits where its bytes are now.
 //!
 //! What is in the page cache is copied from there: that is memory's speed. What is not is read with direct
-//! I/O through a second descriptor: on cold data large direct requests were measured at 1.7 times the
-//! fastest tool that reads through the cache, with a tenth of its processor time, and nothing of what
-//! running guests have cached is displaced. Where the file system has no direct I/O, or does not tell what
-//! is cached, everything goes through the page cache. Block devices are never read through it.
+//! I/O through a second descriptor, at what raw direct reads reach and little processor time
+//! (docs/performance.md), and nothing of what running guests have cached is displaced. Where the file
+//! system has no direct I/O, or does not tell what is cached, everything goes through the page cache. Block
+//! devices are never read through it.
 
 use super::blockdev::BlockFile;
 use super::kernel::{Resident, resident};
