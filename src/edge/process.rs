@@ -93,6 +93,49 @@ impl Drop for Process {
     }
 }
 
+/// What a program that ran to its end left.
+#[derive(Debug)]
+pub struct Ran {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its standard output.
+    pub output: Vec<u8>,
+    /// The last lines of its standard error.
+    pub said: Vec<String>,
+}
+
+/// Runs a program to its end, with nothing on its standard input.
+///
+/// # Errors
+/// What the system said when it could not be started; `TimedOut` when it was ended because it took longer than `limit`;
+/// `FileTooLarge` when it was ended because it wrote more than `most` bytes.
+pub fn run(argv: &[String], limit: Duration, most: usize) -> io::Result<Ran> {
+    let until = Instant::now() + limit;
+    let (process, stdin, mut stdout) = Process::start(argv)?;
+    drop(stdin);
+    // The reader ends with the program, and with it the pipe; a grandchild that keeps the pipe open is not waited for.
+    let (report, done) = std::sync::mpsc::channel();
+    std::thread::Builder::new().name("stdout".to_owned()).spawn(move || {
+        let mut output = Vec::new();
+        let read = (&mut stdout).take(most as u64 + 1).read_to_end(&mut output);
+        let _ = report.send(read.map(|_| output));
+    })?;
+    let took_too_long = || {
+        let words = format!("{} did not end within {} s", process.name(), limit.as_secs());
+        io::Error::new(io::ErrorKind::TimedOut, words)
+    };
+    let left = || until.saturating_duration_since(Instant::now());
+    let output = done.recv_timeout(left()).map_err(|_| took_too_long())??;
+    if output.len() > most {
+        let words = format!("{} wrote more than {most} bytes", process.name());
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, words));
+    }
+    let status = process.ended_within(left()).ok_or_else(took_too_long)?;
+    // The last words may still be on their way through the pipe.
+    std::thread::sleep(PAUSE);
+    Ok(Ran { status, output, said: process.said() })
+}
+
 /// Keeps the last lines, so that a program that says much neither fills memory nor waits for a reader.
 fn listen(mut stderr: impl Read + Send + 'static, said: Arc<Mutex<VecDeque<String>>>) {
     let listener = move || {
@@ -151,6 +194,18 @@ mod tests {
             std::thread::sleep(PAUSE);
         }
         assert_eq!(process.said().len(), LINES);
+    }
+
+    #[test]
+    fn a_run_is_bounded_in_time_and_size() {
+        let limit = Duration::from_secs(10);
+        let ran = run(&argv(&["sh", "-c", "echo out; echo err >&2; exit 11"]), limit, 100).unwrap();
+        assert_eq!((ran.status.code(), &ran.output[..]), (Some(11), &b"out\n"[..]));
+        assert_eq!(ran.said, ["err"]);
+        let error = run(&argv(&["sleep", "60"]), Duration::from_millis(50), 100).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let error = run(&argv(&["sh", "-c", "yes"]), limit, 100).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
     }
 
     #[test]

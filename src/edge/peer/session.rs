@@ -387,6 +387,17 @@ impl Session {
         }
     }
 
+    /// Asks once: when the link dies before the answer, whether it was done is not known, and it is not asked again.
+    ///
+    /// # Errors
+    /// [`Lost`].
+    pub fn call_once(&self, request: &Request) -> Result<(Reply, Vec<u8>), Lost> {
+        let link = self.link();
+        link.begin(request, &[])
+            .and_then(|id| link.finish(id))
+            .map_err(|gone| Lost(format!("{}: {}", self.spec, link.last_words(&gone))))
+    }
+
     /// Asks several things at once, and waits for all answers, in the same order.
     ///
     /// # Errors
