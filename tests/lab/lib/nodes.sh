@@ -25,7 +25,19 @@ lab_open() {
   [ -n "$base" ] || die "no free ports between 21000 and 22999"
   BASE=$base NODES=$1 SOCKETS=$(mktemp -d "${TMPDIR:-/tmp}/unsplit-lab.XXXXXX")
   printf 'BASE=%q NODES=%q SOCKETS=%q\n' "$BASE" "$NODES" "$SOCKETS" > "$I/env"
+  lab_initramfs
   lab_tools
+}
+
+# The kernel unpacks one archive after the other: the built one, then the lab's own files as they are in this tree.
+lab_initramfs() {
+  local tree=$I/initramfs
+  mkdir -p "$tree/lab"
+  cp "$LAB_SOURCE"/guest/* "$tree/lab/"
+  mv "$tree/lab/initramfs" "$tree/init"
+  chmod +x "$tree/init" "$tree"/lab/*
+  { cat "$BUILT/initramfs.gz"; (cd "$tree" && find . | cpio -o -H newc --quiet | gzip -1); } > "$I/initramfs.gz"
+  rm -r "$tree"
 }
 
 lab_enter() {
@@ -124,7 +136,7 @@ node_start() {
   # shellcheck disable=SC2094
   setsid nice -n 10 qemu-system-x86_64 -name "lab-node$n" -accel tcg,thread=multi -cpu max -m "${MEMORY:-1024}" -smp 1 -display none \
     -no-reboot -serial "file:$I/console$n.log" -monitor "unix:$SOCKETS/monitor$n,server=on,wait=off" \
-    -kernel "$BUILT/kernel/boot/vmlinuz-$(cat "$BUILT/kernel/version")" -initrd "$BUILT/initramfs.gz" \
+    -kernel "$BUILT/kernel/boot/vmlinuz-$(cat "$BUILT/kernel/version")" -initrd "$I/initramfs.gz" \
     -append "console=ttyS0 panic=-1 net.ifnames=0 mitigations=off node=$n nodes=$NODES base=$BASE" \
     -drive "file=$I/root$n.qcow2,if=none,id=root,format=qcow2,cache=writeback" -device virtio-blk-pci,drive=root,serial=root \
     -drive "file=$I/tools.tar,if=none,id=tools,format=raw,readonly=on" -device virtio-blk-pci,drive=tools,serial=tools \
@@ -177,13 +189,18 @@ on() {
   timeout -k 5 "${LIMIT:-120}" ssh -q "${SSH[@]}" -S "$SOCKETS/ssh$n" -p "$((BASE + n))" root@127.0.0.1 "$@"
 }
 
-# both COMMAND...: the same on nodes 1 and 2, at the same time; fails if one fails.
-both() {
-  local other
-  on 2 "$@" < /dev/null &
-  other=$!
-  on 1 "$@" < /dev/null || { wait "$other" || true; return 1; }
-  wait "$other"
+# all COMMAND...: the same on every node, at the same time; fails if one fails. `both` leaves a third node out.
+all() { together "$NODES" "$@"; }
+both() { together 2 "$@"; }
+together() {
+  local last=$1 n jobs=() job failed=0
+  shift
+  for ((n = 1; n <= last; n++)); do
+    on "$n" "$@" < /dev/null &
+    jobs+=($!)
+  done
+  for job in "${jobs[@]}"; do wait "$job" || failed=1; done
+  return "$failed"
 }
 
 # move_disk NAME FROM TO: pulls a disk out of one node and puts it into another, running or not.
