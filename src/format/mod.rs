@@ -4,7 +4,9 @@
 pub mod comparison;
 pub mod drbdmeta;
 pub mod drbdnl;
+pub mod events;
 pub mod gpt;
+pub mod handler_call;
 pub mod journal;
 pub mod lvm2;
 pub mod manifest;

@@ -15,7 +15,7 @@ mod write;
 pub use catalogue::{Found, State, list, load_manifest, prove_again, verify};
 pub use error::SalvageError;
 pub use restore::{KeptDisk, reader, restore};
-pub use take::{Kept, RESERVE, needed_space, take};
+pub use take::{Kept, RESERVE, needed_space, take, take_moving};
 
 use crate::model::extent::ExtentSet;
 use crate::model::id::{IncidentId, NodeName, PlanId, ResourceName};
