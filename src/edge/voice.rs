@@ -25,17 +25,26 @@ const DAEMON: u8 = 3 << 3;
 /// The kernel takes no longer lines.
 const LONGEST: usize = 900;
 
-/// Says it to standard error, if that takes it at once, and to the system's log.
-pub fn say(urgency: Urgency, text: &str) {
-    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let end = (0..=line.len().min(LONGEST)).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
-    line.truncate(end);
+/// Says it to standard error, if that takes it at once.
+pub fn tell(text: &str) {
     let stderr = std::io::stderr();
     let ready = poll(&mut [PollFd::new(&stderr.as_fd(), PollFlags::OUT)], Some(&Timespec::default()));
     if ready.is_ok_and(|ready| ready > 0) {
         // Who has closed it does not want to know.
-        let _ = writeln!(std::io::stderr(), "unsplit: {line}");
+        let _ = writeln!(std::io::stderr(), "unsplit: {}", one_line(text));
     }
+}
+
+fn one_line(text: &str) -> String {
+    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let end = (0..=line.len().min(LONGEST)).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
+    line.truncate(end);
+    line
+}
+
+/// Says it to the system's log.
+pub fn say(urgency: Urgency, text: &str) {
+    let line = one_line(text);
     let priority = DAEMON | urgency as u8;
     let said = UnixDatagram::unbound().is_ok_and(|socket| {
         let message = format!("<{priority}>unsplit[{}]: {line}", std::process::id());

@@ -11,6 +11,7 @@ pub mod journal;
 pub mod lvm2;
 pub mod manifest;
 pub mod mbr;
+pub mod outdated;
 pub mod policy;
 pub mod qcow2;
 pub mod ranges;

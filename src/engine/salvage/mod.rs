@@ -31,6 +31,8 @@ use crate::proof::Preserved;
 pub const FOLDER: &str = "salvage";
 /// A complete salvage has it.
 pub const MANIFEST: &str = "manifest.json";
+/// Words about a salvage that no plan asked for; there need not be any.
+pub const NOTE: &str = "note.txt";
 /// The manifest until everything was read back.
 const MANIFEST_UNPROVEN: &str = "manifest.json.tmp";
 /// Bytes moved at a time.
