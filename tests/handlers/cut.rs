@@ -3,6 +3,7 @@
 
 use super::{V9, V84, events, handler, run, scripted};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use unsplit::edge::events::read;
 
@@ -21,24 +22,24 @@ fn every_write_may_be_the_last() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let (mut at, mut kills) = (1, 0);
-    loop {
-        let state = folder.path().join(at.to_string());
-        assert_eq!(run(handler(&state, V84, &["split-brain"])).code, 0);
-        // From the second event on the file is there; so both ways are cut.
-        if at % 2 == 0 {
-            fs::remove_dir_all(&state).unwrap();
+    let cuts: u32 = [false, true].into_iter().map(|is_new| cut_everywhere(folder.path(), is_new)).sum();
+    assert!(cuts >= 6, "only {cuts} places were cut");
+}
+
+/// Cuts every call of one that finds the events file or has to make it; how many were cut.
+fn cut_everywhere(folder: &Path, is_new: bool) -> u32 {
+    for at in 1..200 {
+        let state = folder.join(format!("{is_new}-{at}"));
+        if !is_new {
+            assert_eq!(run(handler(&state, V84, &["split-brain"])).code, 0);
         }
         let before = events(&state).len();
         let script = format!(
             "exec strace -f -qq -o {}.trace -e trace={CALLS} -e inject={CALLS}:signal=KILL:when={at} \"$@\"",
             state.display()
         );
-        let mut command = scripted(&script, &state, V9, &["initial-split-brain"]);
-        command.output().unwrap();
+        scripted(&script, &state, V9, &["initial-split-brain"]).output().unwrap();
         let trace = fs::read_to_string(format!("{}.trace", state.display())).unwrap();
-        let killed = trace.contains("killed by SIGKILL");
-        kills += usize::from(killed);
         let found = read(&state).unwrap();
         assert!(found.events.len() >= before && found.torn <= 1, "call {at}: {found:?}");
         let cut = found.events.len();
@@ -46,12 +47,10 @@ fn every_write_may_be_the_last() {
         let found = read(&state).unwrap();
         assert_eq!(found.events.len(), cut + 1, "call {at}: the next is taken");
         assert!(found.torn <= 1);
-        // `when` counts for each process by itself: beyond the longest nothing is killed any more.
-        if !killed && at > 2 {
-            break;
+        // `when` counts for each thread by itself: beyond the longest nothing is killed any more.
+        if !trace.contains("killed by SIGKILL") {
+            return at - 1;
         }
-        at += 1;
-        assert!(at < 200);
     }
-    assert!(kills >= 4, "only {kills} places were cut");
+    panic!("it never came to its end");
 }
