@@ -99,6 +99,10 @@ pub enum Command {
     /// Make a split brain in a temporary folder, and heal it before your eyes
     Demo(demo::DemoArgs),
     /// What DRBD calls when something happens to a resource
+    ///
+    /// Not for people: `handlers` in drbd.conf name it, see packaging/drbd.d/unsplit.res. Every call is recorded (`unsplit events`
+    /// shows them) and told to the system's log. Whatever happens to unsplit, its files or the network, DRBD gets an
+    /// answer within the deadline, and never one that claims what is not proven.
     Handler(handler::HandlerArgs),
     /// Serve another unsplit over standard input and output
     Agent(agent::AgentArgs),

@@ -21,10 +21,9 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// How long DRBD is asked for its state. It answers at once, or holds a lock that it waits for us with.
-const ASK: Duration = Duration::from_secs(2);
-/// How long a record may take.
-const RECORD: Duration = Duration::from_secs(2);
+/// How long asking DRBD for its state may take, and how long a record may, of a long deadline. DRBD answers at once, or holds
+/// a lock that it waits for us with.
+const LONGEST_SHARE: Duration = Duration::from_secs(10);
 /// How long the notify program may take.
 const NOTIFY: Duration = Duration::from_secs(60);
 /// More volumes than these are not written down: a line has an end.
@@ -38,6 +37,8 @@ pub(super) struct Job {
     pub(super) boot: Option<String>,
     /// When the work has to be done; a little before DRBD gets an answer without it.
     pub(super) until: Instant,
+    /// What asking DRBD may take of it, and what a record may.
+    share: Duration,
 }
 
 impl Job {
@@ -54,6 +55,7 @@ impl Job {
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             boot: boot.map(|id| id.trim().to_owned()),
             until: Instant::now() + limit - (limit / 5).min(Duration::from_secs(3)),
+            share: (limit * 2 / 5).min(LONGEST_SHARE),
         }
     }
 
@@ -70,31 +72,31 @@ pub(super) fn run(cli: &Cli, args: &HandlerArgs) -> Result<u8, Failure> {
             let (did, code) = fence::fence(args, &job);
             answer(code);
             let event =
-                handled(args, &job, state(&job, ASK).and_then(|live| then(&live, &job.call)), did, code);
-            record(cli, &job, &event, RECORD);
+                handled(args, &job, state(job.share).and_then(|live| then(&live, &job.call)), did, code);
+            record(cli, &job, &event, job.share);
             event
         }
         Handler::BeforeResyncTarget => {
-            let live = state(&job, ASK.min(job.left() / 2));
+            let live = state(job.share);
             let did = preserve::preserve(cli, args, &job, live.as_ref().ok());
             let code = match did {
                 Outcome::NotKept { .. } => args.without_answer(),
                 _ => 0,
             };
             let event = handled(args, &job, live.and_then(|live| then(&live, &job.call)), did, code);
-            record(cli, &job, &event, RECORD);
+            record(cli, &job, &event, job.share);
             answer(code);
             event
         }
         _ => {
-            let live = state(&job, ASK.min(job.left() / 2));
+            let live = state(job.share);
             let did = match args.then {
                 Then::Nothing => Outcome::Recorded,
                 Then::Reboot => Outcome::Stopping { then: "reboot".to_owned() },
                 Then::Halt => Outcome::Stopping { then: "halt".to_owned() },
             };
             let event = handled(args, &job, live.and_then(|live| then(&live, &job.call)), did, 0);
-            record(cli, &job, &event, RECORD.min(job.left()));
+            record(cli, &job, &event, job.share.min(job.left()));
             last::act(args.then);
             answer(0);
             event
@@ -120,7 +122,7 @@ fn bounded<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send +
 }
 
 /// What DRBD says of everything now.
-fn state(_: &Job, limit: Duration) -> Result<Live, Why> {
+fn state(limit: Duration) -> Result<Live, Why> {
     let limits = Limits { answer: limit, ..Limits::default() };
     let asked = bounded(limit, move || Reader::of_this_machine(limits).snapshot());
     match asked {

@@ -22,15 +22,11 @@ use clap::{Args, ValueEnum, builder::PossibleValuesParser, builder::TypedValuePa
 use std::time::Duration;
 
 /// What DRBD calls when something happens to a resource.
-///
-/// Not for people: `handlers` in drbd.conf names it, see packaging/drbd.d/unsplit.res. Every call is written to the events file in the
-/// state directory, which `unsplit events` shows, and to the system's log. Whatever happens to unsplit, its files or
-/// the network, DRBD gets an answer within the deadline, and never one that claims what is not proven.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  unsplit handler split-brain                                   writes down UUIDs, roles and out-of-sync counts of this moment
+  unsplit handler split-brain
   unsplit handler split-brain --exec '/usr/local/bin/page oncall'
-  unsplit handler before-resync-target --best-effort            keeps this node's changes before a resync overwrites them
+  unsplit handler before-resync-target --required
   unsplit handler fence-peer --via '/usr/lib/drbd/crm-fence-peer.9.sh'
   unsplit handler fence-peer --peer ssh
 

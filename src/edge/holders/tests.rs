@@ -326,3 +326,38 @@ fn a_real_loop_device() {
     );
     assert!(!after.iter().any(|user| user.who.contains("(sleep)")), "{after:?}");
 }
+
+#[test]
+fn a_real_file_system() {
+    let folder = tempfile::tempdir().unwrap();
+    let (image, place) = (folder.path().join("image"), folder.path().join("mounted here"));
+    fs::write(&image, vec![0; 4 << 20]).unwrap();
+    fs::create_dir(&place).unwrap();
+    let ran = |program: &str, words: &[&Path]| {
+        Command::new(program).args(words).output().is_ok_and(|ran| ran.status.success())
+    };
+    let made = ran("mkfs.ext4", &[Path::new("-q"), &image]);
+    if !made || !ran("mount", &[Path::new("-o"), Path::new("loop"), &image, &place]) {
+        eprintln!("skipped: no file system can be mounted here");
+        return;
+    }
+    let roots = Roots::of_this_machine();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let line = mounts.lines().find(|line| line.contains("mounted\\040here")).unwrap();
+    let number = line.split(' ').nth(2).unwrap().parse().unwrap();
+    let mut inside = Command::new("sleep").arg("60").current_dir(&place).spawn().unwrap();
+    let found = users(&roots, number, &[], Duration::from_secs(60));
+    inside.kill().unwrap();
+    inside.wait().unwrap();
+    assert!(ran("umount", &[&place]));
+    let who: Vec<&str> = found.iter().map(|user| user.who.as_str()).collect();
+    let of_place = |user: &&DeviceUser| user.who == format!("the file system mounted at {}", place.display());
+    let ends_with = found.iter().find(of_place).unwrap_or_else(|| panic!("{who:?}")).ends_with.clone();
+    assert_eq!(ends_with, Some(format!("umount '{}'", place.display())));
+    let with_files = format!("with files under {}", place.display());
+    assert!(
+        who.iter()
+            .any(|who| who.starts_with(&format!("process {}", inside.id())) && who.ends_with(&with_files)),
+        "{who:?}"
+    );
+}

@@ -15,7 +15,7 @@ scenario() {
   drbd_fresh
   for n in 1 2; do
     on "$n" "cat > /etc/drbd.d/unsplit.res; ln -sf /run/lab/bin/unsplit /usr/bin/unsplit
-      sed -i 's|# fence-peer  *\"/usr/bin/unsplit handler fence-peer --peer ssh\"|fence-peer \"/usr/bin/unsplit handler fence-peer --peer ssh:mgmt$((3 - n)) --deadline 15s\"|' /etc/drbd.d/unsplit.res
+      sed -i 's|# fence-peer  *\"/usr/bin/unsplit handler fence-peer --peer ssh\"|fence-peer \"/usr/bin/unsplit handler fence-peer --peer ssh:mgmt$((3 - n)) --deadline 60s\"|' /etc/drbd.d/unsplit.res
       sed -i 's/$section {/$section { fencing resource-only;/' /etc/drbd.d/r0.res
       grep -E '^ *fence-peer' /etc/drbd.d/unsplit.res; grep fencing /etc/drbd.d/r0.res; drbdadm adjust r0" < "$PROJECT/packaging/drbd.d/unsplit.res"
   done
