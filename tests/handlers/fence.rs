@@ -94,10 +94,17 @@ fn the_peers_own_words() {
 #[test]
 fn a_person_may_say_what_silence_means() {
     let folder = tempfile::tempdir().unwrap();
-    let words = ["--peer", "exec:sh -c 'exit 255'", "--unreachable-is", "5"];
-    assert_eq!(code(folder.path(), V84, &words), 5);
+    let ssh = |said: &str| format!("exec:sh -c 'echo ssh: connect to host n port 22: {said} >&2; exit 255'");
+    let nobody = ssh("Connection timed out");
+    assert_eq!(code(folder.path(), V84, &["--peer", &nobody, "--unreachable-is", "5"]), 5);
     let found = events_when(folder.path(), 1);
     assert!(matches!(&found[0].did, Outcome::Fenced { how } if how.contains("--unreachable-is 5")));
-    // But an answer is not silence.
-    assert_eq!(code(folder.path(), V84, &["--peer", "exec:echo x", "--unreachable-is", "5"]), 1);
+    // But an answer is not silence, nor is being slow, nor a program that is missing.
+    let (refused, denied) = (ssh("Connection refused"), ssh("Permission denied, publickey."));
+    let answers =
+        ["exec:echo x", "exec:sleep 60", "exec:/nowhere/ssh", "exec:sh -c 'exit 255'", &refused, &denied];
+    for peer in answers {
+        let words = ["--peer", peer, "--unreachable-is", "5", "--deadline", "2s"];
+        assert_eq!(code(folder.path(), V84, &words), 1, "{peer}");
+    }
 }

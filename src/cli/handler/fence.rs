@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const NOT_FENCED: u8 = 1;
 /// Between two attempts to have the peer declare itself outdated: it may not yet have noticed that the link is gone.
 const PAUSE: Duration = Duration::from_millis(500);
-/// ssh's exit code when it could not reach the host.
+/// ssh's exit code for its own failures.
 const UNREACHABLE: i32 = 255;
 /// The peer's answer is a few lines.
 const MOST: usize = 64 << 10;
@@ -76,6 +76,15 @@ pub(super) fn reached(peer: &str, name: Option<&str>, line: &str) -> Result<Vec<
     Ok(argv)
 }
 
+/// Whether ssh says that nobody answers there. Refused connections, refused keys and hanging servers are answers of a host
+/// that is up.
+fn no_way_there(said: &[String]) -> bool {
+    const NOBODY: [&str; 4] =
+        ["Connection timed out", "No route to host", "Network is unreachable", "Host is down"];
+    let nobody = |line: &String| NOBODY.iter().any(|words| line.trim_end().ends_with(words));
+    said.last().is_some_and(nobody)
+}
+
 /// Has the peer declare its own data outdated. Errors are words for: nothing is proven.
 fn ask(args: &HandlerArgs, peer: &str, job: &Job) -> Result<(Outcome, u8), String> {
     let resource = job.call.resource.as_deref().ok_or("DRBD did not name the resource")?;
@@ -89,26 +98,17 @@ fn ask(args: &HandlerArgs, peer: &str, job: &Job) -> Result<(Outcome, u8), Strin
         if left.is_zero() {
             return Err(format!("{last}, and the time is over"));
         }
-        let reached = match run(&argv, left, MOST) {
-            Ok(ran) if ran.status.code() == Some(UNREACHABLE) => {
-                Err(ran.said.last().cloned().unwrap_or_default())
-            }
-            Ok(ran) => Ok(ran),
-            Err(error) => Err(error.to_string()),
-        };
-        let ran = match reached {
-            Ok(ran) => ran,
-            Err(why) => {
-                let why = format!("{named} cannot be reached ({why})");
-                return match args.unreachable_is {
-                    Some(code) => Ok((
-                        Outcome::Fenced { how: format!("{why}; --unreachable-is {code} was given") },
-                        code,
-                    )),
-                    None => Err(why),
-                };
-            }
-        };
+        // A timeout is not an answer: only ssh itself can say that it did not reach the host.
+        let ran = run(&argv, left, MOST).map_err(|error| format!("{named} gave no answer ({error})"))?;
+        if ran.status.code() == Some(UNREACHABLE) {
+            let why = format!("{named} cannot be reached ({})", ran.said.last().map_or("", String::as_str));
+            return match args.unreachable_is.filter(|_| no_way_there(&ran.said)) {
+                Some(code) => {
+                    Ok((Outcome::Fenced { how: format!("{why}; --unreachable-is {code} was given") }, code))
+                }
+                None => Err(why),
+            };
+        }
         match parse(&String::from_utf8_lossy(&ran.output), job.call.peer.as_deref(), job.boot.as_deref()) {
             Peer::Outdated => return fenced("is Secondary and declared its data outdated", 4),
             Peer::Inconsistent => return fenced("is Secondary and its data is Inconsistent", 3),
