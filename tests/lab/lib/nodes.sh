@@ -10,8 +10,8 @@ port_taken() { ss -Hltun 2>/dev/null | awk '{print $5}' | grep -qE ":($(seq -s '
 
 # lab_open NODES: a fresh instance. Whatever an earlier run left of it is ended first.
 lab_open() {
-  local base
-  [ -e "$BUILT/stamps/initramfs" ] || die "there is no built lab in $BUILT: run tests/lab/build first"
+  local base step
+  for step in initramfs vmlinux; do [ -e "$BUILT/stamps/$step" ] || die "there is no built lab in $BUILT: run tests/lab/build first"; done
   lab_close
   rm -rf "$I"
   mkdir -p "$I/disks"
@@ -136,7 +136,7 @@ node_start() {
   # shellcheck disable=SC2094
   setsid nice -n 10 qemu-system-x86_64 -name "lab-node$n" -accel tcg,thread=multi -cpu max -m "${MEMORY:-1024}" -smp 1 -display none \
     -no-reboot -serial "file:$I/console$n.log" -monitor "unix:$SOCKETS/monitor$n,server=on,wait=off" \
-    -kernel "$BUILT/kernel/boot/vmlinuz-$(cat "$BUILT/kernel/version")" -initrd "$I/initramfs.gz" \
+    -kernel "$BUILT/vmlinux" -initrd "$I/initramfs.gz" \
     -append "console=ttyS0 panic=-1 net.ifnames=0 mitigations=off node=$n nodes=$NODES base=$BASE" \
     -drive "file=$I/root$n.qcow2,if=none,id=root,format=qcow2,cache=writeback" -device virtio-blk-pci,drive=root,serial=root \
     -drive "file=$I/tools.tar,if=none,id=tools,format=raw,readonly=on" -device virtio-blk-pci,drive=tools,serial=tools \
