@@ -145,6 +145,12 @@ rejoin() {
   kernel_said 2 "Split-Brain detected|conn\( .* -> StandAlone"
 }
 
+# stand_alone: both gave the connection up, whatever they did before. (8.4 refuses to disconnect what stands alone, with 162.)
+stand_alone() {
+  both "drbdadm disconnect r0 > /dev/null 2>&1 || true"
+  both_alone
+}
+
 down() { all "drbdadm down r0"; }
 
 # make_split_brain: a fresh resource with something in it, then both sides write, and the kernel refuses to connect them.
