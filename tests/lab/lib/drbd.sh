@@ -25,7 +25,8 @@ drbd_configure() {
   text+=$'\n}'
   for ((n = 1; n <= NODES; n++)); do
     printf 'global { usage-count no; }\n' | on "$n" "cat > /etc/drbd.d/global_common.conf"
-    on "$n" "cat > /etc/drbd.d/r0.res; load-drbd $GENERATION" <<< "$text"
+    # Flushed, so that it is still there after a power cut.
+    on "$n" "cat > /etc/drbd.d/r0.res; sync; load-drbd $GENERATION" <<< "$text"
   done
 }
 
@@ -38,8 +39,12 @@ drbd_handlers() {
   SECTIONS+=" }"
 }
 
-# drbd_edit N SED: changes the resource's configuration on one node only; the kernel learns of it with the next adjust or connect.
-drbd_edit() { on "$1" "sed -i '$2' /etc/drbd.d/r0.res" < /dev/null; }
+# drbd_edit N SED: changes the resource's net options on one node only. A kernel of 8.4 learns of them with the next connect, one of 9,
+# whose connect changes nothing, here.
+drbd_edit() {
+  on "$1" "sed -i '$2' /etc/drbd.d/r0.res; sync" < /dev/null
+  [ "$GENERATION" = 8.4 ] || on "$1" "drbdadm net-options r0" < /dev/null
+}
 
 # resync_rate N RATE: this node as sync source sends no faster than this (bytes a second, like 500k), whatever the line can do.
 resync_rate() {
@@ -95,7 +100,15 @@ in_sync() {
 # 8.4 knows its only peer by no name.
 peer_named() { [ "$GENERATION" = 8.4 ] || echo "node$1"; }
 
-# drbd_anew [NET-OPTIONS]: a fresh resource, whatever was there before on nodes that are on. The kernels' lines begin here.
+# wipe_disks: zeros on all nodes' disks of volumes $VOLUMES (a fresh resource otherwise keeps the content that was there).
+wipe_disks() {
+  local n v
+  for ((n = 1; n <= NODES; n++)); do
+    for ((v = 0; v < VOLUMES; v++)); do on "$n" "dd if=/dev/zero of=/dev/disk/by-id/virtio-n${n}v$v bs=1M oflag=direct status=none 2> /dev/null || true; sync" < /dev/null; done
+  done
+}
+
+# drbd_anew [NET-OPTIONS]: a fresh resource on empty disks, whatever was there before. The kernels' lines begin here.
 drbd_anew() {
   local n other
   for ((n = 1; n <= NODES; n++)); do
@@ -103,6 +116,7 @@ drbd_anew() {
     on "$n" "[ ! -e /etc/drbd.d/r0.res ] || drbdadm down r0" < /dev/null
     for ((other = n + 1; other <= NODES; other++)); do link "$n" "$other" on; done
   done
+  wipe_disks
   drbd_fresh "${1:-}"
   for ((n = 1; n <= NODES; n++)); do kernel_forget "$n"; done
 }

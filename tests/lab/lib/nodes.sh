@@ -42,7 +42,9 @@ accelerator() {
   elif [ "$(head -1 "$LAB/accelerator" 2> /dev/null)" = "$boot" ]; then
     ACCEL=$(tail -1 "$LAB/accelerator")
   else
-    timeout -s KILL 15 qemu-system-x86_64 -accel kvm -cpu host -m 512 -display none -nodefaults -no-reboot -serial "file:$console" \
+    # The shell between keeps a crash of QEMU from being reported as one of ours.
+    # shellcheck disable=SC2016
+    timeout -s KILL 15 sh -c '"$@"; exit 0' - qemu-system-x86_64 -accel kvm -cpu host -m 512 -display none -nodefaults -no-reboot -serial "file:$console" \
       -kernel "$BUILT/vmlinux" -initrd "$I/initramfs.gz" -append "console=ttyS0 panic=-1" > "$I/kvm-qemu.log" 2>&1 < /dev/null 8>&- &
     tester=$!
     while kill -0 "$tester" 2> /dev/null && [ "$found" = tcg ]; do
