@@ -6,7 +6,7 @@
 
 # UNSPLIT_LAB_PARTS: only these (default: all). Each begins with a fresh resource and leaves a record, see lib/record.sh; what
 # unsplit relies on is insisted on. The table in docs/lab.md is made of these.
-PARTS="bare-connect discard-on-primary discard-and-mismatch discard-lost loser-waits held-open held-by-mount held-by-lvm policies-differ
+PARTS="bare-connect discard-on-primary discard-and-mismatch discard-taken-back discard-lost loser-waits held-open held-by-mount held-by-lvm policies-differ
   victim-forgotten adjust-reconnects invalidate-alone discard-reverses history-both strangers unrelated two-primaries wrong-secret"
 
 scenario() {
@@ -121,6 +121,24 @@ trap_discard_and_mismatch() {
   sleep 8
   states
   live in-the-end
+}
+
+# A healing that failed and is given up: how does the victim take its word back? On 9 it outlives StandAlone: see discard-and-mismatch.
+trap_discard_taken_back() {
+  local way
+  for way in "drbdadm primary r0; drbdadm secondary r0" "drbdadm disconnect r0; drbdadm connect r0; drbdadm disconnect r0" "drbdadm down r0; drbdadm up r0; drbdadm disconnect r0"; do
+    note "== $way"
+    drbd_anew
+    diverge
+    tells 2 drbdadm connect --discard-my-data r0
+    tells 2 drbdadm disconnect r0
+    tells 2 "$way"
+    tells 2 drbdadm connect r0
+    tells 1 drbdadm connect r0
+    sleep 10
+    states
+    kernel_lines
+  done
 }
 
 # Who is left waiting while the other has given up.
