@@ -137,6 +137,11 @@ trap_discard_taken_back() {
     tells 1 drbdadm connect r0
     sleep 10
     states
+    # 8.4 forgets it with the connection; 9 only with a promotion, or with the resource.
+    case $GENERATION:$way in
+      9:*disconnect*connect*disconnect*) in_sync ;;
+      *) both_alone ;;
+    esac
     kernel_lines
   done
 }
