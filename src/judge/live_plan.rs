@@ -3,6 +3,7 @@
 
 use crate::judge::audit::Finding;
 use crate::model::drbd_live::Generation;
+use crate::model::extent::ExtentSet;
 use crate::model::id::{Digest, IncidentId, PlanId};
 use crate::model::live_plan::{LivePlan, LiveStep, Reach};
 use crate::model::plan::Purpose;
@@ -28,11 +29,12 @@ pub fn steps(bytes: u64, invalidate: bool, full: bool) -> Vec<LiveStep> {
 }
 
 /// The plan that puts back, through DRBD, what a live healing overwrote. Both nodes hold the survivor's data now, so what is
-/// overwritten, and kept first, is the survivor's.
+/// overwritten, and kept first, is the survivor's. `kept`: for each volume what the salvage holds of it, and the digest of what
+/// stands there now.
 #[must_use]
-pub fn draw_undo(healed: &LivePlan, incident: IncidentId, contents: Vec<Digest>) -> LivePlan {
+pub fn draw_undo(healed: &LivePlan, incident: IncidentId, kept: Vec<(ExtentSet, Digest)>) -> LivePlan {
     let mut plan = healed.clone();
-    let bytes = plan.bytes();
+    let bytes = kept.iter().map(|(extents, _)| extents.bytes()).sum();
     let lost = &healed.names[healed.victim()];
     plan.trace.push(
         "undo",
@@ -40,8 +42,9 @@ pub fn draw_undo(healed: &LivePlan, incident: IncidentId, contents: Vec<Digest>)
         format!("write what {lost} held through DRBD to both nodes, after keeping what stands there now"),
     );
     plan.purpose = Purpose::Undo { incident };
-    for (volume, content) in plan.volumes.iter_mut().zip(contents) {
-        volume.victim_marks = crate::model::extent::ExtentSet::empty();
+    for (volume, (extents, content)) in plan.volumes.iter_mut().zip(kept) {
+        volume.victim_marks = ExtentSet::empty();
+        volume.overwrite = extents;
         volume.content = content;
         volume.losses = Vec::new();
         volume.doubtful = 0;
