@@ -13,6 +13,7 @@ pub mod diff;
 pub mod exit;
 pub mod history;
 pub mod incident;
+pub mod live;
 pub mod man;
 pub mod pair;
 pub mod peer;

@@ -2,10 +2,12 @@
 //! by an unchecked length; each has a fuzz target.
 
 pub mod comparison;
+pub mod drbdadm;
 pub mod drbdmeta;
 pub mod drbdnl;
 pub mod gpt;
 pub mod journal;
+pub mod kmsg;
 pub mod lvm2;
 pub mod manifest;
 pub mod mbr;

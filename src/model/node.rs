@@ -28,6 +28,18 @@ pub struct Configured {
     pub volumes: Vec<ConfiguredVolume>,
     /// The other nodes of the resource: their names, as `uname -n` gives them there.
     pub peers: Vec<String>,
+    /// Options of its connections, by the names and in the words of the configuration, without secrets. A connection that is
+    /// StandAlone has no others in 8.4's kernel.
+    pub net: Vec<ConfiguredOption>,
+}
+
+/// An option as the configuration spells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfiguredOption {
+    /// Its name: `after-sb-0pri`.
+    pub name: String,
+    /// Its value.
+    pub value: String,
 }
 
 /// A volume of a configured resource on this node.

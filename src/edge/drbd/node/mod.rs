@@ -42,7 +42,7 @@ impl Node for LocalNode {
     }
 
     fn report(&self) -> Result<NodeReport, Unseen> {
-        report::report()
+        Ok(report::report())
     }
 
     fn users(&self, minor: u32) -> Result<Vec<DeviceUser>, Unseen> {
