@@ -1,5 +1,16 @@
 //! Running resources: this node, and its peer when `--peer` names one.
 
+pub mod diff;
+mod ending;
+pub mod plan;
+pub mod resolve;
+mod target;
+pub mod undo;
+mod volumes;
+
+pub use target::{Target, TargetArgs, load, planned, resource};
+pub use volumes::only_volume;
+
 use super::exit::Failure;
 use super::peer::connect;
 use crate::edge::drbd::node::LocalNode;
