@@ -94,7 +94,12 @@ fn role(backing: &Backing) -> Option<RoleWord> {
 
 /// The two backing devices of a volume, as the command line would name them.
 #[must_use]
-pub(super) fn as_pair(pair: &LivePair, volume: &PairedVolume, peer: &PeerSpec, options: &PairOptions) -> PairArgs {
+pub(super) fn as_pair(
+    pair: &LivePair,
+    volume: &PairedVolume,
+    peer: &PeerSpec,
+    options: &PairOptions,
+) -> PairArgs {
     let backing = &volume.backing;
     PairArgs {
         a: backing.a.data.clone().into(),
