@@ -8,7 +8,7 @@ use crate::edge::state_dir::StateDir;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::in_words;
 use crate::engine::journal::Journal;
-use crate::engine::salvage::{FOLDER, State, list, verify};
+use crate::engine::salvage::{FOLDER, NOTE, State, list, verify};
 use crate::judge::incident::Incident;
 use crate::model::record::{Event, Record};
 use crate::model::salvage::{Manifest, Part, PartKind};
@@ -213,6 +213,16 @@ fn list_all(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
     Ok(code)
 }
 
+/// What a handler wrote about the salvage that it took.
+fn note(store: &StateDir, dir: &str) -> Option<String> {
+    const LONGEST: u64 = 64 << 10;
+    let path = format!("{dir}/{NOTE}");
+    let len = store.len(&path).ok().flatten().filter(|len| *len <= LONGEST)?;
+    let mut bytes = vec![0; usize::try_from(len).ok()?];
+    store.read_at(&path, 0, &mut bytes).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
 fn show(cli: &Cli, screen: &mut Screen, incident: &str) -> Result<u8, Failure> {
     let store = store(cli)?;
     let (dir, manifest) = known(&store, incident)?;
@@ -225,7 +235,10 @@ fn show(cli: &Cli, screen: &mut Screen, incident: &str) -> Result<u8, Failure> {
         "Salvage of incident {incident}: what {} held before {}'s data was written over it",
         manifest.victim_name, manifest.survivor_name
     ))?;
-    screen.line(format!("taken {} for plan {}", when(manifest.taken_at), manifest.plan))?;
+    match note(&store, &dir) {
+        Some(note) => screen.line(format!("taken {}\n\n{}", when(manifest.taken_at), note.trim_end()))?,
+        None => screen.line(format!("taken {} for plan {}", when(manifest.taken_at), manifest.plan))?,
+    }
     screen.line("")?;
     let rows: Vec<Vec<String>> = manifest
         .parts

@@ -5,6 +5,7 @@ pub mod drbd;
 pub mod drbd_live;
 pub mod evidence;
 pub mod extent;
+pub mod handled;
 pub mod id;
 pub mod lineage;
 pub mod live_plan;

@@ -89,6 +89,7 @@ fn real_documents_are_as_documented() {
     };
     check(&["status"], 0, "unsplit.incidents");
     check(&["history"], 0, "unsplit.history");
+    check(&["events"], 0, "unsplit.events");
     check(&["salvage", "list"], 0, "unsplit.salvages");
     check(&["status", "a.img", "b.img"], 1, "unsplit.status");
     check(&["diff", "a.img", "b.img"], 1, "unsplit.diff");
