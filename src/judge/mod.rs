@@ -4,6 +4,7 @@ pub mod aftermath;
 pub mod audit;
 pub mod incident;
 pub mod lineage;
+pub mod live;
 pub mod planner;
 pub mod policy;
 pub mod units;
