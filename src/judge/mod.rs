@@ -5,6 +5,7 @@ pub mod audit;
 pub mod incident;
 pub mod lineage;
 pub mod live;
+pub mod live_plan;
 pub mod planner;
 pub mod policy;
 pub mod units;

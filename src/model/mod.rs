@@ -7,6 +7,7 @@ pub mod evidence;
 pub mod extent;
 pub mod id;
 pub mod lineage;
+pub mod live_plan;
 pub mod node;
 pub mod plan;
 pub mod policy;

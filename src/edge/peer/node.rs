@@ -1,13 +1,16 @@
 //! A node at the other end of a link.
 
+use super::replica::{Address, RemoteReplica};
 use super::session::Session;
 use super::told::Trouble;
-use crate::format::wire::control::{Reply, Request};
+use crate::format::wire::control::{Courtesy, Reply, Request};
 use crate::model::id::NodeName;
-use crate::model::node::{DeviceUser, NodeAct, NodeReport};
+use crate::model::node::{ConnectAs, DeviceUser, NodeAct, NodeReport, Toward};
 use crate::model::seen::{End, Why};
-use crate::ports::node::{Node, Operated};
-use crate::ports::replica::Unseen;
+use crate::ports::disk::DiskMut;
+use crate::ports::node::{Backing, Node, Operated};
+use crate::ports::replica::{Replica, Unseen};
+use crate::proof::{Preserved, Standstill};
 use std::sync::Arc;
 
 /// A node whose agent is talked to.
@@ -56,10 +59,28 @@ impl Node for RemoteNode {
             _ => Err(Trouble::Nonsense.unseen()),
         }
     }
+
+    fn replica(&self, backing: &Backing) -> Result<Box<dyn Replica>, Unseen> {
+        // A session of its own: one session opens one thing, which it opens again after its link died.
+        let limits = self.session.limits();
+        let session =
+            Session::connect(self.session.spec(), limits).map_err(|error| Unseen(Box::new(error)))?;
+        let address = Address {
+            name: self.name.clone(),
+            data: backing.data.clone(),
+            metadata: backing.metadata.clone(),
+            place: backing.place,
+            role: Some(backing.role),
+            write: false,
+            courtesy: Courtesy::default(),
+        };
+        let replica = RemoteReplica::open(&session, address).map_err(Trouble::unseen)?;
+        Ok(Box::new(replica))
+    }
 }
 
-impl Operated for RemoteNode {
-    fn act(&self, act: &NodeAct) -> End {
+impl RemoteNode {
+    fn told(&self, act: &NodeAct) -> End {
         // Not asked again over a new link: the first asking may still be under way there.
         match self.session.call_once(&Request::Act(act.clone())) {
             Ok((Reply::Ended(end), _)) => end,
@@ -67,5 +88,26 @@ impl Operated for RemoteNode {
             Ok(_) => End::Unknown(Why(Trouble::Nonsense.causes().join(": "))),
             Err(lost) => End::Unknown(Why(lost.to_string())),
         }
+    }
+}
+
+impl Operated for RemoteNode {
+    fn act(&self, act: &NodeAct) -> End {
+        if act.discards() {
+            return End::NotDone("what gives up data asks for proofs".into());
+        }
+        self.told(act)
+    }
+
+    fn discard(&self, toward: &Toward, _: &Standstill, _: &[Preserved]) -> End {
+        self.told(&NodeAct::Connect { toward: toward.clone(), how: ConnectAs::Victim })
+    }
+
+    fn invalidate(&self, volume: u32, minor: u32, still: &Standstill, _: &[Preserved]) -> End {
+        self.told(&NodeAct::Invalidate { resource: still.toward().resource.clone(), volume, minor })
+    }
+
+    fn device(&self, minor: u32) -> Result<Arc<dyn DiskMut>, Unseen> {
+        Err(Unseen(format!("/dev/drbd{minor} of another node cannot be written from here").into()))
     }
 }

@@ -26,8 +26,6 @@ pub(super) struct Seen {
     pub(super) link: Link,
     pub(super) mismatches: Vec<Mismatch>,
     pub(super) both_primary_refused: bool,
-    /// Whose options are not known, so that DRBD's defaults stand in.
-    pub(super) net_unknown: bool,
 }
 
 const BYTES_PER_BIT: u64 = 4096;
@@ -75,12 +73,15 @@ pub(super) fn see(resource: &str, ends: Pair<End<'_, '_>>) -> Seen {
         numbers.into_iter().map(|number| with.volume(resource, number)).collect();
     for comparison in volumes.iter_mut().filter_map(|volume| volume.comparison.as_mut()) {
         refuse_first(comparison, &mismatches, both_primary_refused);
+        if net.a.is_none() && net.b.is_none() {
+            let text = "The options of this connection could not be read; DRBD's defaults were assumed.";
+            comparison.quirks.push(text.to_owned());
+        }
     }
     Seen {
         link: Link { nodes: Pair::from_fn(|side| ends[side].peer.name.to_owned()), state, volumes },
         mismatches,
         both_primary_refused,
-        net_unknown: net.a.is_none() && net.b.is_none(),
     }
 }
 
