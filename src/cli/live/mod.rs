@@ -1,5 +1,9 @@
 //! Running resources: this node, and its peer when `--peer` names one.
 
+mod next;
+mod page;
+pub mod status;
+
 use super::exit::Failure;
 use super::peer::connect;
 use crate::edge::drbd::node::LocalNode;
