@@ -25,6 +25,8 @@ pub(super) struct Way<'a> {
     pub(super) asked: bool,
 }
 
+const DO_NOT: &str = "until then: do not connect them by hand, and start nothing on a second node";
+
 /// What to type next about the worst of what was found.
 pub(super) fn steps(standing: &Standing, finding: &Finding, way: &Way<'_>) -> Vec<Step> {
     let r = &standing.resource;
@@ -34,11 +36,16 @@ pub(super) fn steps(standing: &Standing, finding: &Finding, way: &Way<'_>) -> Ve
         finding.class,
         Class::SplitBrain | Class::StandAlone | Class::NotConnected | Class::Disconnected | Class::Down
     );
+    if unreachable(standing) {
+        steps.push(step(both, "again, once the other node can be reached: what it holds decides"));
+        return steps;
+    }
     if !way.asked && open && standing.nodes.len() > 1 {
-        steps.push(step(
-            both.clone(),
-            "asks the other node, too: only both generations together say who has what",
-        ));
+        steps.push(step(both, "asks the other node, too: only both generations together say who has what"));
+        if finding.class == Class::SplitBrain {
+            steps.push(step("", DO_NOT));
+        }
+        return steps;
     }
     steps.extend(for_class(standing, finding, way, &both));
     steps
@@ -198,10 +205,7 @@ fn for_class(standing: &Standing, finding: &Finding, way: &Way<'_>, both: &str) 
             vec![step(format!("drbdadm resume-sync {r}"), "on both nodes, if somebody paused it")]
         }
         Class::Resync | Class::Verify => vec![step(format!("watch unsplit status {r}"), "until it is done")],
-        Class::Unseen => match unreachable(standing) {
-            true => vec![step(both, "again, once the other node can be reached")],
-            false => vec![step(both, "asks the other node, too")],
-        },
+        Class::Unseen => vec![step(both, "again")],
         Class::Client | Class::Healthy => Vec::new(),
     }
 }

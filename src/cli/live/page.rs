@@ -28,7 +28,11 @@ pub(super) fn show(screen: &mut Screen, standing: &Standing, way: &Way<'_>) -> R
     let painted = screen.paint(tone(worst.class), &headline);
     screen.line(painted)?;
     for finding in others {
-        screen.line(format!("  also: {}: {}.", finding.class.word(), finding.says))?;
+        let why = match finding.reasons.first() {
+            Some(reason) if finding.class == Class::Unseen => format!(" ({})", reason.text),
+            _ => String::new(),
+        };
+        screen.line(format!("  also: {}: {}{why}.", finding.class.word(), finding.says))?;
     }
     why(screen, worst)?;
     let nodes: Vec<&NodeStanding> = standing.nodes.iter().collect();

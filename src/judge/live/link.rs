@@ -3,7 +3,7 @@
 use super::net::{Mismatch, Net};
 use super::view::view_live;
 use super::witness::{Peer, Witness};
-use crate::judge::lineage::{Handshake, Incomparable, compare_in, handshake::WireProtocol};
+use crate::judge::lineage::{BOTH_PRIMARY, Handshake, Incomparable, compare_in, handshake::WireProtocol};
 use crate::model::drbd::MetadataFormat;
 use crate::model::drbd_live::object::Value;
 use crate::model::drbd_live::tree::{Device, PeerDevice};
@@ -73,6 +73,10 @@ pub(super) fn see(resource: &str, ends: Pair<End<'_, '_>>) -> Seen {
         numbers.into_iter().map(|number| with.volume(resource, number)).collect();
     for comparison in volumes.iter_mut().filter_map(|volume| volume.comparison.as_mut()) {
         refuse_first(comparison, &mismatches, both_primary_refused);
+        if two_primaries {
+            // Said for those who may have forgotten to allow it.
+            comparison.quirks.retain(|quirk| !quirk.starts_with(BOTH_PRIMARY));
+        }
         if net.a.is_none() && net.b.is_none() {
             let text = "The options of this connection could not be read; DRBD's defaults were assumed.";
             comparison.quirks.push(text.to_owned());

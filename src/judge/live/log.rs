@@ -183,9 +183,15 @@ fn self_current(text: &str) -> Option<GenerationUuid> {
 /// What a line says of why a connection cannot be. The texts are the kernels' own, of both generations.
 fn cause(text: &str) -> Option<Class> {
     let has = |words: &str| text.contains(words);
-    let class = if has("Split-Brain detected") && has("dropping connection") {
+    // Some kernels leave the last word to the other node; the comparison's own result is in both logs.
+    let compared = |result: &str| text.starts_with("uuid_compare()=") && has(result);
+    let class = if (has("Split-Brain detected") && has("dropping connection"))
+        || compared("=100 by")
+        || compared("=-100 by")
+        || compared("=split-brain-")
+    {
         Class::SplitBrain
-    } else if has("Unrelated data, aborting") {
+    } else if has("Unrelated data, aborting") || compared("=-1000 by") || compared("=unrelated-data by") {
         Class::Unrelated
     } else if has("incompatible DRBD dialects") || has("have to support at least protocol") {
         Class::VersionsDiffer
@@ -246,6 +252,11 @@ mod tests {
             ("Split-Brain detected but unresolved, dropping connection!", Some(Class::SplitBrain)),
             ("Split-Brain detected, dropping connection!", Some(Class::SplitBrain)),
             ("Split-Brain detected, 0 primaries, automatically solved. Sync from this node", None),
+            ("uuid_compare()=100 by rule 90", Some(Class::SplitBrain)),
+            ("uuid_compare()=split-brain-auto-recover by rule=bitmap-both", Some(Class::SplitBrain)),
+            ("uuid_compare()=-1000 by rule 100", Some(Class::Unrelated)),
+            ("uuid_compare()=1 by rule 70", None),
+            ("uuid_compare()=no-sync by rule=reconnected", None),
             ("Unrelated data, aborting!", Some(Class::Unrelated)),
             ("incompatible after-sb-0pri settings", Some(Class::SettingsDiffer)),
             ("Peer expects me to have a node_id of 0 instead of 1", Some(Class::SettingsDiffer)),
