@@ -2,11 +2,15 @@
 //! shares nothing with what drew it.
 
 use crate::judge::audit::Finding;
+use crate::judge::lineage::{Handshake, compare_in};
+use crate::model::drbd::{DiskState, Role};
 use crate::model::drbd_live::Generation;
 use crate::model::extent::ExtentSet;
 use crate::model::id::{Digest, IncidentId, PlanId};
+use crate::model::lineage::{Lineage, Reconnect};
 use crate::model::live_plan::{LivePlan, LiveStep, Reach};
 use crate::model::plan::Purpose;
+use crate::model::policy::Settings;
 use crate::model::side::{Pair, Side};
 
 /// The steps that heal a running resource.
@@ -229,4 +233,50 @@ pub fn reach(generation: Generation, common_base: bool) -> Reach {
 pub fn side_named(names: &Pair<crate::model::id::NodeName>, word: &str) -> Option<Side> {
     let by_name = Side::BOTH.into_iter().find(|side| names[*side].as_str() == word);
     by_name.or_else(|| Side::BOTH.into_iter().find(|side| side.word() == word))
+}
+
+/// Whether DRBD, asked to connect as the plan says, would overwrite the victim with the survivor's data and reach all that
+/// differs: by its own rules, on these lineages. No policy decides, the victim is Secondary and connects with
+/// `--discard-my-data`.
+///
+/// # Errors
+/// In words, what it would do instead.
+pub fn would_heal(
+    lineages: Pair<&Lineage>,
+    names: Pair<&str>,
+    survivor: Side,
+    reach: Reach,
+) -> Result<(), String> {
+    let victim = survivor.other();
+    let mut lineages = lineages.map(Lineage::clone);
+    lineages[victim].role = Role::Secondary;
+    if reach == Reach::Invalidate {
+        lineages[victim].disk = DiskState::Inconsistent;
+    }
+    let mut with = Handshake::newest(lineages.a.format);
+    with.discard_my_data[victim] = true;
+    let settings = Settings::drbd_defaults();
+    let predicted =
+        compare_in(lineages.as_ref(), names, &settings, &with).map_err(|error| error.to_string())?;
+    match predicted.reconnect {
+        Reconnect::Resync { source, full, .. } if source == survivor => {
+            if full || reach == Reach::Bitmaps {
+                Ok(())
+            } else {
+                Err("DRBD would sync only what the bitmaps mark, and they do not cover all that can differ"
+                    .to_owned())
+            }
+        }
+        Reconnect::Resync { because, .. } => Err(format!(
+            "DRBD would overwrite {} instead, whose data is to be kept ({because})",
+            names[survivor]
+        )),
+        Reconnect::Connect { leftover_bits: 0 } => Ok(()),
+        Reconnect::Connect { leftover_bits } => Err(format!(
+            "DRBD would connect without a resync although {leftover_bits} blocks are marked as different"
+        )),
+        Reconnect::Disconnect { because } | Reconnect::Unpredictable { because } => {
+            Err(format!("DRBD would not heal them that way: {because}"))
+        }
+    }
 }

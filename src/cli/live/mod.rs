@@ -1,8 +1,18 @@
 //! Running resources: this node, and its peer when `--peer` names one.
 
+pub mod diff;
+mod ending;
 mod next;
 mod page;
+pub mod plan;
+pub mod resolve;
 pub mod status;
+mod target;
+pub mod undo;
+mod volumes;
+
+pub use target::{Target, TargetArgs, load, planned, resource};
+pub use volumes::only_volume;
 
 use super::exit::Failure;
 use super::peer::connect;

@@ -76,10 +76,7 @@ fn for_class(standing: &Standing, finding: &Finding, way: &Way<'_>, both: &str) 
                     format!("keeps {node}'s data: shows the plan and asks; {other}'s changes go into a salvage first"),
                 ));
             }
-            steps.push(step(
-                "",
-                "until then: do not connect them by hand, and start nothing on a second node",
-            ));
+            steps.push(step("", DO_NOT));
             steps
         }
         Class::Unrelated => vec![

@@ -4,6 +4,7 @@ use super::next::{Way, steps};
 use crate::cli::exit::Failure;
 use crate::cli::screen::{Screen, Tone};
 use crate::cli::status::reconnect_words;
+use crate::model::drbd::GenerationUuid;
 use crate::model::drbd_live::words::ConnectionState;
 use crate::model::lineage::Relation;
 use crate::model::side::{Pair, Side};
@@ -128,9 +129,14 @@ fn facts(standing: &Standing, nodes: &[&NodeStanding]) -> Vec<Vec<String>> {
             let state = state.map_or("?".to_owned(), |state| state.to_string());
             if client { format!("{state} (on purpose)") } else { state }
         }));
-        rows.push(row(format!("generation{at}"), &|node| {
-            own(node).and_then(|volume| volume.current).map_or("?".to_owned(), |uuid| uuid.to_string())
-        }));
+        rows.push(row(
+            format!("generation{at}"),
+            &|node| match own(node).and_then(|volume| volume.current) {
+                Some(GenerationUuid::UNSET) => "none".to_owned(),
+                Some(uuid) => uuid.to_string(),
+                None => "?".to_owned(),
+            },
+        ));
         if let [link] = standing.links.as_slice() {
             rows.push(row(format!("changed{at}"), &|node| {
                 let volume = link.volumes.iter().find(|volume| volume.volume == number);

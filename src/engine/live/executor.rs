@@ -11,7 +11,7 @@ use crate::engine::executor::{Ending, Obstacle, in_words};
 use crate::engine::inquiry::{self, InquiryError, Sight};
 use crate::engine::journal::{Cursor, Journal, JournalError, Ready, Recorded, Stopped};
 use crate::engine::salvage::{self, Label, PartSource, dir_of};
-use crate::judge::live_plan::SealedLivePlan;
+use crate::judge::live_plan::{SealedLivePlan, would_heal};
 use crate::model::drbd_live::words::{DiskState, Role};
 use crate::model::extent::ExtentSet;
 use crate::model::id::{IncidentId, PlanId};
@@ -443,6 +443,10 @@ impl<'w> Stage<'_, 'w> {
                     ),
                 ));
             }
+        }
+        let names = self.plan.names.as_ref().map(|name| name.as_str());
+        if let Err(why) = would_heal(sight.lineages.as_ref(), names, self.plan.survivor, planned.reach) {
+            return Err(self.stopped(Obstacle::Stale, format!("volume {number}: {why}. Draw a new plan")));
         }
         let marks = &sight.evidence[victim].marks.bitmap;
         let more = marks.clip(planned.size).subtract(&planned.victim_marks);

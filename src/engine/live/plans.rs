@@ -60,6 +60,13 @@ pub fn kept(store: &dyn Store) -> Result<Vec<PlanId>, PlanError> {
     Ok(names.iter().filter_map(|name| name.strip_suffix(".json")?.parse().ok().map(PlanId)).collect())
 }
 
+/// Whether a plan of that id is a live one.
+#[must_use]
+pub fn is_live(store: &dyn Store, id: PlanId) -> bool {
+    // What cannot be read is reported by whoever loads it.
+    matches!(store.len(&format!("{FOLDER}/{}.json", id.0)), Ok(Some(_)))
+}
+
 /// Reads one plan back, checks its digest and audits it again. `None`: there is no live plan of that id.
 ///
 /// # Errors

@@ -187,6 +187,12 @@ impl Apart<'_, '_, '_> {
             let says = format!("the connection between {a} and {b} is changing just now");
             return self.finding(Class::Changing, says, reasons);
         }
+        // How it was lost: orderly by the other node, or by the network.
+        reasons.extend(Side::BOTH.into_iter().filter_map(|side| {
+            let names = self.names();
+            let line = self.witness[side]?.log.lost(self.resource, names[side.other()])?;
+            Some(reason(Source::Log, Some(names[side]), line))
+        }));
         let says = match self.witness {
             Pair { a: Some(_), b: Some(_) } => {
                 format!("{a} and {b} look for each other and find nothing: the network between them")

@@ -99,9 +99,19 @@ impl<'a> Log<'a> {
     pub(super) fn disconnected(&self, resource: &str, peer: &str) -> Option<&'a str> {
         self.since_connected(resource, peer).iter().rev().map(|entry| entry.text).find(|text| {
             change(text, "conn(").is_some_and(|(from, to)| {
-                to == "Disconnecting" && from != "WFReportParams" && from != "NetworkFailure"
+                // Before a connection stands, DRBD ends it by itself for many reasons; newer kernels say who asked.
+                let asked = text.contains("[disconnect]") || text.contains("[down]");
+                to == "Disconnecting" && (stands(from) || from == "WFConnection" || asked)
             })
         })
+    }
+
+    /// The line by which the connection was lost.
+    pub(super) fn lost(&self, resource: &str, peer: &str) -> Option<&'a str> {
+        self.since_connected(resource, peer)
+            .iter()
+            .map(|entry| entry.text)
+            .find(|text| change(text, "conn(").is_some_and(|(from, to)| stands(from) && !stands(to)))
     }
 
     /// The line by which the disk went away because of an error.
