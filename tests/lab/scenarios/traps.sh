@@ -137,6 +137,11 @@ trap_discard_taken_back() {
     tells 1 drbdadm connect r0
     sleep 10
     states
+    # 8.4 forgets it with the connection; 9 only with a promotion, or with the resource.
+    case $GENERATION:$way in
+      9:*disconnect*connect*disconnect*) in_sync ;;
+      *) both_alone ;;
+    esac
     kernel_lines
   done
 }
@@ -170,14 +175,20 @@ held() {
   tells 1 drbdadm secondary r0
   insist "a held device was demoted" [ "$STATUS" != 0 ]
   tells 1 drbdsetup secondary r0
-  [ "$GENERATION" = 8.4 ] || tells 1 drbdsetup secondary --force r0
   tells 1 drbdadm down r0
   insist "a held resource went down" [ "$STATUS" != 0 ]
   states
   tells 1 "drbdsetup status r0 --verbose --statistics"
   tells 1 "ls /sys/block/drbd0/holders; cat /proc/mounts | grep drbd0; ls -l /proc/[0-9]*/fd 2>/dev/null | grep drbd0"
   kernel_lines
-  let_go 1
+  # 9 takes the device away from whoever holds it.
+  if [ "$GENERATION" = 9 ]; then
+    tells 1 drbdsetup secondary --force r0
+    states
+    tells 1 "drbdsetup status r0 --verbose --statistics | head -2; dd if=/dev/drbd0 of=/dev/null bs=4k count=1 iflag=direct; cat /proc/mounts | grep drbd0"
+    kernel_lines
+  fi
+  let_go 1 || note "let_go failed"
   tells 1 drbdadm secondary r0
   insist "it could not be demoted after it was let go" [ "$STATUS" = 0 ]
 }
