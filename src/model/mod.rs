@@ -18,5 +18,6 @@ pub mod salvage;
 pub mod seen;
 pub mod side;
 pub mod size;
+pub mod standing;
 pub mod unit;
 pub mod verdict;

@@ -2,8 +2,11 @@
 
 pub mod diff;
 mod ending;
+mod next;
+mod page;
 pub mod plan;
 pub mod resolve;
+pub mod status;
 mod target;
 pub mod undo;
 mod volumes;
