@@ -77,6 +77,17 @@ pub trait Disk: Send + Sync {
         let _ = extent;
         true
     }
+    /// Shows `look` the bytes of `extent` where they lie in memory, without copying them. `false`: that cannot
+    /// be done, or what was shown were other bytes than the disk's (a page could not be had, the disk became
+    /// shorter); then what was seen means nothing, `look` may not have been called, and reading tells. Best
+    /// with extents that cross no multiple of 1 MiB.
+    ///
+    /// The bytes may change while they are looked at: only compare them, and read what is to be kept.
+    /// Default: `false`.
+    fn in_place(&self, extent: Extent, look: &mut dyn FnMut(&[u8])) -> bool {
+        let _ = (extent, look);
+        false
+    }
     /// What stands at `offset` (below the size), if the disk can tell cheaply. Default: data to the end.
     fn stretch(&self, offset: u64) -> Stretch {
         let _ = offset;

@@ -51,6 +51,10 @@ impl Disk for DataView {
         self.disk.at_hand(extent)
     }
 
+    fn in_place(&self, extent: Extent, look: &mut dyn FnMut(&[u8])) -> bool {
+        extent.end() <= self.size && self.disk.in_place(extent, look)
+    }
+
     fn stretch(&self, offset: u64) -> Stretch {
         match self.disk.stretch(offset) {
             Stretch::Data(end) => Stretch::Data(end.min(self.size)),
