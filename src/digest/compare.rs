@@ -41,9 +41,9 @@ const WINDOWS: u64 = 16 << 20;
 /// Where reading is a copy from memory, reading through a gap of this many bytes costs no more than another
 /// call.
 const NEAR_GAP: u64 = 8 << 10;
-/// Portions with fewer bytes are always copied: looking at scattered blocks in place costs a fault each, which is
-/// more than a call.
-const LOOKED_AT: u64 = 1 << 20;
+/// Shorter runs, on an average of a portion, are always copied: looking at scattered ones in place costs several
+/// times as much, page tables and faults for each.
+const LOOKED_AT: u64 = 512 << 10;
 /// A thread that only waits for requests needs little.
 const READER_STACK: usize = 256 << 10;
 
@@ -212,8 +212,7 @@ impl<'e, I: Iterator<Item = Extent> + Send> Bench<'e, I> {
     fn work<'s>(&'s self, scope: &'s Scope<'s, '_>) {
         let _guard = CloseOnPanic(self.floor);
         let mut terrain = self.terrain();
-        // Made when needed: on devices never.
-        let mut window: Option<Pair<Aligned>> = None;
+        let mut window = self.window();
         loop {
             let skip = |at| terrain.a.hole_until(at).min(terrain.b.hole_until(at));
             match self.floor.next(skip) {
@@ -223,19 +222,22 @@ impl<'e, I: Iterator<Item = Extent> + Send> Bench<'e, I> {
                     }
                     let Some(portion) = portion else { continue };
                     let route = Route::new(&portion, &mut terrain);
-                    if route.at_hand(self.disks) {
-                        let window = window.get_or_insert_with(|| self.window());
-                        let tally = self.compare_at_hand(&portion, &route, window);
-                        self.done(&portion, tally);
-                    } else {
-                        self.floor.send_up(portion, route);
-                        self.engage(scope);
+                    match self.compare_if_at_hand(&portion, &route, &mut window) {
+                        Some(tally) => {
+                            self.floor.enter_near(portion.index, tally);
+                            self.progress.advance(portion.bytes());
+                        }
+                        None => {
+                            self.floor.send_up(portion, route);
+                            self.engage(scope);
+                        }
                     }
                 }
                 Task::Landed(landed) => {
                     // Their buffers are free again, so that others may go up.
                     let tally = self.compare_landed(&landed);
-                    self.done(&landed.portion, tally);
+                    self.floor.enter(landed.portion.index, tally);
+                    self.progress.advance(landed.portion.bytes());
                     self.floor.unload(*landed);
                     self.engage(scope);
                 }
@@ -251,11 +253,6 @@ impl<'e, I: Iterator<Item = Extent> + Send> Bench<'e, I> {
     #[allow(clippy::cast_possible_truncation)] // at most 1 MiB
     fn window(&self) -> Pair<Aligned> {
         Pair::from_fn(|_| Aligned::new(self.chunk as usize))
-    }
-
-    fn done(&self, portion: &Portion, tally: Tally) {
-        self.floor.enter(portion.index, tally);
-        self.progress.advance(portion.bytes());
     }
 
     /// Makes threads for the requests that nobody waits for.
@@ -275,15 +272,25 @@ impl<'e, I: Iterator<Item = Extent> + Send> Bench<'e, I> {
         }
     }
 
-    fn compare_at_hand(&self, portion: &Portion, route: &Route, window: &mut Pair<Aligned>) -> Tally {
+    /// Nothing if something is not at hand.
+    fn compare_if_at_hand(
+        &self,
+        portion: &Portion,
+        route: &Route,
+        window: &mut Pair<Aligned>,
+    ) -> Option<Tally> {
         let mut tally = Tally::new(self.content);
-        if portion.bytes() < LOOKED_AT {
-            for span in &route.spans {
-                self.compare_copies(span, route.parts(span), window, &mut tally);
-            }
-            return tally;
+        if portion.bytes() < LOOKED_AT * portion.pieces.len() as u64 {
+            // Scattered: trying to copy tells as much as asking, and takes one call less for each.
+            let copied = |span: &Span| {
+                self.compare_copies(Way::OnlyAtHand, span, route.parts(span), window, &mut tally)
+            };
+            return route.spans.iter().all(copied).then_some(tally);
         }
-        let manner = self.trial.next();
+        if !route.at_hand(self.disks) {
+            return None;
+        }
+        let (manner, told) = self.trial.next();
         let begin = Instant::now();
         let mut suspects = Vec::new();
         for span in &route.spans {
@@ -295,24 +302,42 @@ impl<'e, I: Iterator<Item = Extent> + Send> Bench<'e, I> {
                     &suspects
                 }
             };
-            self.compare_copies(span, parts, window, &mut tally);
+            self.compare_copies(Way::AtHand, span, parts, window, &mut tally);
         }
-        self.trial.took(manner, portion.bytes(), begin.elapsed());
-        tally
+        if told {
+            // What was mapped has to be unmapped some time: that counts, too.
+            for piece in portion.pieces.iter().filter(|_| manner == Manner::InPlace) {
+                self.disks.iter().for_each(|(_, disk)| disk.leave(*piece));
+            }
+            self.trial.took(manner, portion.bytes(), begin.elapsed());
+        }
+        Some(tally)
     }
 
-    /// Copies `parts` of a span, a window at a time, and compares the copies.
-    fn compare_copies(&self, span: &Span, parts: &[Extent], window: &mut Pair<Aligned>, tally: &mut Tally) {
+    /// Copies `parts` of a span, a window at a time, and compares the copies. No, if something was not at hand and
+    /// was not to be read then.
+    fn compare_copies(
+        &self,
+        way: Way,
+        span: &Span,
+        parts: &[Extent],
+        window: &mut Pair<Aligned>,
+        tally: &mut Tally,
+    ) -> bool {
         let mut bad = Pair::new(Bad::new(), Bad::new());
+        let mut copied = true;
         windows(parts, self.chunk, NEAR_GAP, |extent, parts| {
             #[allow(clippy::cast_possible_truncation)] // at most a chunk
             let len = extent.len as usize;
             for side in Side::BOTH {
                 bad[side].clear();
-                if !span.hole[side] {
+                if copied && !span.hole[side] {
                     let buffer = &mut window[side].as_mut_slice()[..len];
-                    fill(self.disks[side], Way::AtHand, extent, parts, buffer, &mut bad[side]);
+                    copied = fill(self.disks[side], way, extent, parts, buffer, &mut bad[side]);
                 }
+            }
+            if !copied {
+                return;
             }
             let bytes = Pair::from_fn(|side| match span.hole[side] {
                 true => Bytes::Hole(len),
@@ -322,6 +347,7 @@ impl<'e, I: Iterator<Item = Extent> + Send> Bench<'e, I> {
                 judge(extent.start, *part, bytes, &bad, tally);
             }
         });
+        copied
     }
 
     fn compare_landed(&self, landed: &Landed) -> Tally {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 /// What of each manner is remembered: the least of the last few, as a thread that had to
 /// wait for a processor says nothing.
-const REMEMBERED: usize = 4;
-/// Every so many portions, one goes to the manner that lost.
-const AGAIN: u64 = 64;
+const REMEMBERED: usize = 3;
+/// Each so many portions, both manners are tried once more.
+const AGAIN: u64 = 128;
 
 /// How a portion that is at hand is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,22 +44,20 @@ impl Costs {
 }
 
 impl Trial {
-    /// How to compare the next portion: each manner some times, then the faster one, and the slower one now and then.
-    pub(super) fn next(&self) -> Manner {
+    /// How to compare the next portion, and whether that is a trial, of which [`Trial::took`] is to be told: each manner
+    /// some times, then the faster one, and both again now and then.
+    pub(super) fn next(&self) -> (Manner, bool) {
         let mut state = lock(&self.0);
         let turn = state.begun;
         state.begun += 1;
-        if turn < 2 * REMEMBERED as u64 {
-            return if turn.is_multiple_of(2) { Manner::Copy } else { Manner::InPlace };
+        if turn < 2 * REMEMBERED as u64 || turn % AGAIN < 2 {
+            return (if turn.is_multiple_of(2) { Manner::Copy } else { Manner::InPlace }, true);
         }
         let [copy, in_place] = state.costs.each_ref().map(Costs::least);
-        match (in_place < copy) == turn.is_multiple_of(AGAIN) {
-            true => Manner::Copy,
-            false => Manner::InPlace,
-        }
+        (if in_place < copy { Manner::InPlace } else { Manner::Copy }, false)
     }
 
-    /// What a portion of so many bytes took.
+    /// What a trial with so many bytes took.
     pub(super) fn took(&self, manner: Manner, bytes: u64, time: Duration) {
         let cost = time.as_nanos().saturating_mul(1000) / u128::from(bytes.max(1));
         let costs = &mut lock(&self.0).costs[manner as usize];
@@ -78,19 +76,16 @@ mod tests {
     fn run(trial: &Trial, turns: usize, micros: impl Fn(usize) -> (u64, u64)) -> (usize, usize) {
         let mut chosen = (0, 0);
         for turn in 0..turns {
-            let manner = trial.next();
+            let (manner, told) = trial.next();
             let (copy, in_place) = micros(turn);
-            let took = match manner {
-                Manner::Copy => {
-                    chosen.0 += 1;
-                    copy
-                }
-                Manner::InPlace => {
-                    chosen.1 += 1;
-                    in_place
-                }
+            let (times, took) = match manner {
+                Manner::Copy => (&mut chosen.0, copy),
+                Manner::InPlace => (&mut chosen.1, in_place),
             };
-            trial.took(manner, MIB, Duration::from_micros(took));
+            *times += 1;
+            if told {
+                trial.took(manner, MIB, Duration::from_micros(took));
+            }
         }
         chosen
     }
@@ -114,8 +109,8 @@ mod tests {
     fn when_the_other_becomes_faster_it_is_found() {
         let trial = Trial::default();
         run(&trial, 500, |_| (100, 80));
-        let (copy, _) = run(&trial, 1000, |_| (100, 300));
-        assert!(copy > 900, "{copy}");
+        let (copy, _) = run(&trial, 2000, |_| (100, 300));
+        assert!(copy > 1500, "{copy}");
         let (_, in_place) = run(&trial, 1000, |_| (100, 80));
         assert!(in_place > 600, "{in_place}");
     }
@@ -124,10 +119,10 @@ mod tests {
     fn portions_count_by_their_bytes() {
         let trial = Trial::default();
         for _ in 0..2 * REMEMBERED {
-            let manner = trial.next();
+            let (manner, _) = trial.next();
             let bytes = if manner == Manner::Copy { 2 * MIB } else { MIB };
             trial.took(manner, bytes, Duration::from_micros(if manner == Manner::Copy { 150 } else { 100 }));
         }
-        assert_eq!(trial.next(), Manner::Copy, "75 us for a MiB are fewer than 100");
+        assert_eq!(trial.next(), (Manner::Copy, false), "75 us for a MiB are fewer than 100");
     }
 }

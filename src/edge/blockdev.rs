@@ -415,10 +415,22 @@ impl Disk for BlockFile {
         self.is_at_hand(extent)
     }
 
+    fn read_if_at_hand(&self, offset: u64, buffer: &mut [u8]) -> bool {
+        if self.is_device() || self.inside(offset, buffer.len()).is_err() {
+            return false;
+        }
+        self.wait_for(buffer.len());
+        self.read_cached(offset, buffer)
+    }
+
     #[allow(clippy::cast_possible_truncation)] // only counted
     fn in_place(&self, extent: Extent, look: &mut dyn FnMut(&[u8])) -> bool {
         self.wait_for(extent.len as usize);
         self.look(extent, look)
+    }
+
+    fn leave(&self, extent: Extent) {
+        self.look_away(extent);
     }
 
     fn stretch(&self, offset: u64) -> Stretch {

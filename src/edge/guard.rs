@@ -7,15 +7,16 @@
 //! what he saw means nothing. Any other SIGBUS goes to whoever handled it before.
 #![allow(unsafe_code)]
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{MmapOptions, MmapRaw, UncheckedAdvice};
 use nix::libc;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, compiler_fence};
 
-/// Length of every segment in bytes. The page tables of one are 32 KiB.
-pub(super) const SEGMENT: usize = 16 << 20;
+/// Length of every segment in bytes: unmapping one interrupts all processors that this process uses. The page tables of one
+/// are 128 KiB.
+pub(super) const SEGMENT: usize = 64 << 20;
 /// Most segments at a time, in the whole process.
 const MOST: usize = 64;
 
@@ -73,6 +74,19 @@ impl Segment {
         see(bytes);
         compiler_fence(Ordering::SeqCst);
         !self.broken()
+    }
+
+    /// Takes the pages of `range` out of this process's page tables; they come back when they are looked at.
+    pub(super) fn leave(&self, range: Range<usize>) {
+        if range.start >= range.end || range.end > SEGMENT {
+            return;
+        }
+        let advice = UncheckedAdvice::DontNeed;
+        // Only a hint: what cannot be let go now goes with the segment.
+        // SAFETY: the range lies inside the mapping and is not empty. The mapping is of a file and only read, so that pages
+        // come back with what the file holds (or as zeros, where the handler put them): nothing is lost, also for
+        // somebody who looks at them now.
+        let _ = unsafe { self.map.unchecked_advise_range(advice, range.start, range.len()) };
     }
 
     fn broken(&self) -> bool {

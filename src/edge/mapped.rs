@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Segments that a file keeps: as many as about 30 threads are in at the same time, each in the middle of 2 MiB.
-const KEPT: usize = 4;
+/// Segments that a file keeps: threads are in the middle of 2 MiB each, so 60 of them are in no more than two.
+const KEPT: usize = 2;
 
 /// The segments of a file that are mapped now, the latest last.
 #[derive(Default)]
@@ -43,6 +43,17 @@ impl BlockFile {
         // Nobody is to meet a broken one again.
         self.mapped().lock().retain(|(_, kept)| !Arc::ptr_eq(kept, &segment));
         false
+    }
+
+    /// See [`crate::ports::disk::Disk::leave`].
+    #[allow(clippy::cast_possible_truncation)] // inside a segment
+    pub(super) fn look_away(&self, extent: Extent) {
+        for (start, segment) in self.mapped().lock().iter() {
+            let (from, to) = (extent.start.max(*start), extent.end().min(start + SEGMENT as u64));
+            if from < to {
+                segment.leave((from - start) as usize..(to - start) as usize);
+            }
+        }
     }
 
     /// The segment that begins at `start`.
