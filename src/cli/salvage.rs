@@ -86,7 +86,8 @@ fn salvages_of(store: &StateDir, incident: &Incident) -> Vec<String> {
         Ok(None) => vec![incident.id.to_string()],
         Ok(Some(sealed)) => {
             let differ = sealed.plan().volumes.iter().filter(|volume| !volume.overwrite.is_empty());
-            let named = differ.filter_map(|volume| live::executor::salvage_of(&incident.id, volume.volume).ok());
+            let named =
+                differ.filter_map(|volume| live::executor::salvage_of(&incident.id, volume.volume).ok());
             named.map(|id| id.to_string()).collect()
         }
         // Which volumes differed is not known any more; other commands complain about the plan.
