@@ -45,9 +45,21 @@ for capture in DATA.glob("drbdnl/*/*.bin"):
         length = struct.unpack_from("=I", bytes_, at)[0]
         seed("drbd_netlink", f"{node}-{capture.stem}-at{at}", bytes([generation]) + bytes_[at:at + length])
         at += (length + 3) & ~3
+for text in [*DATA.glob("live/*/*/*/dump.xml"), *DATA.glob("live/*/*/*/dmesg.txt")]:
+    seed("drbd_words", "-".join(text.parts[-4:]), text.read_bytes())
 for policy in (ROOT.parent / "policies").glob("**/*.toml"):
     seed("policy", policy.name, policy.read_bytes())
 seed("ranges", "some", b"# ranges\n0 4096\n0x2000 0x1000 # hex\n4096 1\n")
+event = (
+    b'{"at":1763755200000,"host":"node2","boot":"b","handler":"before-resync-target","call":{"resource":"r0","volumes":[0],"minors":[0],'
+    b'"peer":"node1","peer_node_id":0,"peer_address":"10.9.0.1","connection":"Connected","disk":"/dev/sdb","up_to_date_nodes":null},'
+    b'"then":{"Err":"the DRBD module is not loaded"},"did":{"outcome":"kept","salvage":"resync-r0-0-x","bytes":466944,"whole":false,'
+    b'"overwritten":892928},"exit":0}'
+)
+seed("handler_events", "event", event)
+seed("handler_events", "line", b"1 00000000 " + event + b"\n")
+seed("handler_events", "environment", b"DRBD_RESOURCE=r0\nDRBD_VOLUME=0 1\nDRBD_MINOR_1=7\nDRBD_PEER_NODE_ID=0\nDRBD_NODE_ID_0=n\n")
+seed("handler_events", "answer", b"unsplit-host\nn\nunsplit-boot\nb\nunsplit-role\nSecondary\nunsplit-dstate\nOutdated/x\nunsplit-end\n")
 for plan in (ROOT / "seeds" / "plan").glob("*.json"):
     seed("plan", plan.name, plan.read_bytes())
 

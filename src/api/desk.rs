@@ -6,8 +6,10 @@
 use crate::digest::content::content_digest;
 use crate::edge::blockdev::{BlockFile, Identity, Mode};
 use crate::edge::drbd::image::{ImageReplica, ObserveError};
+use crate::edge::drbd::node::{LocalNode, act_as_told};
 use crate::edge::drbd::offline::{Claimant, Devices};
 use crate::edge::pace::{Pace, step_back};
+use crate::edge::peer::greet::ourselves;
 use crate::engine::executor::in_words;
 use crate::format::wire::content::{pack, unpack};
 use crate::format::wire::control::{Act, Courtesy, Fault, LONGEST_READ, Opened, Reply, Request, Which};
@@ -16,6 +18,7 @@ use crate::model::extent::{Extent, ExtentSet};
 use crate::model::id::NodeName;
 use crate::model::seen::{End, Why};
 use crate::ports::disk::{Disk, DiskFault, DiskMut, Stretch};
+use crate::ports::node::Node;
 use crate::ports::progress::Silent;
 use crate::proof::quiesced::Hold;
 use std::path::Path;
@@ -163,6 +166,13 @@ impl Disk for MetadataDisk {
     }
 }
 
+/// This machine as a node. Its name is for people; `localhost` stands in for one that no name of ours can be.
+fn this_node() -> Result<LocalNode, Fault> {
+    let host = ourselves(None).host;
+    let name = NodeName::new(&host).or_else(|_| NodeName::new("localhost")).map_err(unseen)?;
+    Ok(LocalNode::new(name))
+}
+
 /// A reply and the bytes beside it.
 type Answer = Result<(Reply, Vec<u8>), Fault>;
 
@@ -249,6 +259,10 @@ impl Desk {
             | Request::Write { .. }
             | Request::Flush { .. }
             | Request::Settle { .. } => self.act(request, beside),
+            Request::Report => plain(Reply::Report(Box::new(this_node()?.report().map_err(unseen)?))),
+            Request::Users { minor } => plain(Reply::Users(this_node()?.users(minor).map_err(unseen)?)),
+            // The proofs are with the asking side's engine.
+            Request::Act(act) => plain(Reply::Ended(act_as_told(&act))),
             Request::Answer { .. } | Request::Echo => Err(refused("that needs a channel")),
         }
     }

@@ -10,9 +10,12 @@ pub mod compare;
 pub mod completions;
 pub mod demo;
 pub mod diff;
+pub mod events;
 pub mod exit;
+pub mod handler;
 pub mod history;
 pub mod incident;
+pub mod live;
 pub mod man;
 pub mod pair;
 pub mod peer;
@@ -90,10 +93,18 @@ pub enum Command {
     Salvage(salvage::SalvageArgs),
     /// Show what was done, when and why
     History(history::HistoryArgs),
+    /// Show what DRBD called its handlers for
+    Events(events::EventsArgs),
     /// Check and explain policies
     Policy(policy::PolicyArgs),
     /// Make a split brain in a temporary folder, and heal it before your eyes
     Demo(demo::DemoArgs),
+    /// What DRBD calls when something happens to a resource
+    ///
+    /// Not for people: `handlers` in drbd.conf name it, see packaging/drbd.d/unsplit.res. Every call is recorded (`unsplit events`
+    /// shows them) and told to the system's log. Whatever happens to unsplit, its files or the network, DRBD gets an
+    /// answer within the deadline, and never one that claims what is not proven.
+    Handler(handler::HandlerArgs),
     /// Serve another unsplit over standard input and output
     Agent(agent::AgentArgs),
     /// Print a completion script for a shell
@@ -118,6 +129,8 @@ pub fn run(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
         Command::Salvage(args) => salvage::run(cli, args, screen),
         Command::History(args) => history::run(cli, args, screen),
         Command::Demo(args) => demo::run(cli, args, screen),
+        Command::Events(args) => events::run(cli, args, screen),
+        Command::Handler(args) => handler::run(cli, args),
         Command::Agent(args) => agent::run(args),
         Command::Policy(args) => policy::run(args, screen.out(), cli.json).map_err(policy_failure),
         Command::Completions(args) => completions::run(args, screen),

@@ -8,7 +8,8 @@ use crate::edge::state_dir::StateDir;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::in_words;
 use crate::engine::journal::Journal;
-use crate::engine::salvage::{FOLDER, State, list, verify};
+use crate::engine::live;
+use crate::engine::salvage::{FOLDER, NOTE, State, list, verify};
 use crate::judge::incident::Incident;
 use crate::model::record::{Event, Record};
 use crate::model::salvage::{Manifest, Part, PartKind};
@@ -75,7 +76,23 @@ fn taken(incident: &Incident) -> bool {
 /// Incidents whose salvage must be there.
 fn owed(store: &StateDir) -> Vec<String> {
     let Ok(Some(story)) = Journal::read(store) else { return Vec::new() };
-    story.incidents.as_slice().iter().filter(|one| taken(one)).map(|one| one.id.to_string()).collect()
+    let incidents = story.incidents.as_slice().iter().filter(|one| taken(one));
+    incidents.flat_map(|one| salvages_of(store, one)).collect()
+}
+
+/// The salvages that an incident's plan takes: one, or for a running resource one for each volume that differs.
+fn salvages_of(store: &StateDir, incident: &Incident) -> Vec<String> {
+    match live::plans::load(store, incident.plan) {
+        Ok(None) => vec![incident.id.to_string()],
+        Ok(Some(sealed)) => {
+            let differ = sealed.plan().volumes.iter().filter(|volume| !volume.overwrite.is_empty());
+            let named =
+                differ.filter_map(|volume| live::executor::salvage_of(&incident.id, volume.volume).ok());
+            named.map(|id| id.to_string()).collect()
+        }
+        // Which volumes differed is not known any more; other commands complain about the plan.
+        Err(_) => Vec::new(),
+    }
 }
 
 const GONE: &str =
@@ -213,6 +230,16 @@ fn list_all(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
     Ok(code)
 }
 
+/// What a handler wrote about the salvage that it took.
+fn note(store: &StateDir, dir: &str) -> Option<String> {
+    const LONGEST: u64 = 64 << 10;
+    let path = format!("{dir}/{NOTE}");
+    let len = store.len(&path).ok().flatten().filter(|len| *len <= LONGEST)?;
+    let mut bytes = vec![0; usize::try_from(len).ok()?];
+    store.read_at(&path, 0, &mut bytes).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
 fn show(cli: &Cli, screen: &mut Screen, incident: &str) -> Result<u8, Failure> {
     let store = store(cli)?;
     let (dir, manifest) = known(&store, incident)?;
@@ -225,7 +252,10 @@ fn show(cli: &Cli, screen: &mut Screen, incident: &str) -> Result<u8, Failure> {
         "Salvage of incident {incident}: what {} held before {}'s data was written over it",
         manifest.victim_name, manifest.survivor_name
     ))?;
-    screen.line(format!("taken {} for plan {}", when(manifest.taken_at), manifest.plan))?;
+    match note(&store, &dir) {
+        Some(note) => screen.line(format!("taken {}\n\n{}", when(manifest.taken_at), note.trim_end()))?,
+        None => screen.line(format!("taken {} for plan {}", when(manifest.taken_at), manifest.plan))?,
+    }
     screen.line("")?;
     let rows: Vec<Vec<String>> = manifest
         .parts

@@ -1,7 +1,9 @@
 //! The one place that starts other programs: by argv, never through a shell; ended by process id.
 
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::ffi::OsString;
+use std::io::{self, BufRead, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,6 +12,8 @@ use std::time::{Duration, Instant};
 const LINES: usize = 12;
 const LONGEST_LINE: usize = 400;
 const PAUSE: Duration = Duration::from_millis(10);
+/// Longest line that is heard of a program that runs apart.
+const LONGEST_HEARD: u64 = 64 << 10;
 
 /// A program that runs, with pipes to its standard input and output. Ended when dropped.
 #[derive(Debug)]
@@ -93,6 +97,123 @@ impl Drop for Process {
     }
 }
 
+/// What a program that ran to its end left.
+#[derive(Debug)]
+pub struct Ran {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its standard output.
+    pub output: Vec<u8>,
+    /// The last lines of its standard error.
+    pub said: Vec<String>,
+}
+
+/// Runs a program to its end, with nothing on its standard input.
+///
+/// # Errors
+/// What the system said when it could not be started; `TimedOut` when it was ended because it took longer than `limit`;
+/// `FileTooLarge` when it was ended because it wrote more than `most` bytes.
+pub fn run(argv: &[String], limit: Duration, most: usize) -> io::Result<Ran> {
+    let until = Instant::now() + limit;
+    let (process, stdin, mut stdout) = Process::start(argv)?;
+    drop(stdin);
+    // The reader ends with the program, and with it the pipe; a grandchild that keeps the pipe open is not waited for.
+    let (report, done) = std::sync::mpsc::channel();
+    std::thread::Builder::new().name("stdout".to_owned()).spawn(move || {
+        let mut output = Vec::new();
+        let read = (&mut stdout).take(most as u64 + 1).read_to_end(&mut output);
+        let _ = report.send(read.map(|_| output));
+    })?;
+    let took_too_long = || {
+        let words = format!("{} did not end within {} s", process.name(), limit.as_secs());
+        io::Error::new(io::ErrorKind::TimedOut, words)
+    };
+    let left = || until.saturating_duration_since(Instant::now());
+    let output = done.recv_timeout(left()).map_err(|_| took_too_long())??;
+    if output.len() > most {
+        let words = format!("{} wrote more than {most} bytes", process.name());
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, words));
+    }
+    let status = process.ended_within(left()).ok_or_else(took_too_long)?;
+    // The last words may still be on their way through the pipe.
+    std::thread::sleep(PAUSE);
+    Ok(Ran { status, output, said: process.said() })
+}
+
+/// A program that runs apart from us: in a process group of its own, without standard input and error, and not ended with
+/// us. Its standard output is read line by line.
+#[derive(Debug)]
+pub struct Apart {
+    child: Child,
+    lines: std::sync::mpsc::Receiver<String>,
+}
+
+/// What came of waiting for a line.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// A line.
+    Line(String),
+    /// There will be no more.
+    End,
+    /// None yet.
+    Late,
+}
+
+impl Apart {
+    /// Starts `argv[0]`, with these variables added to the environment.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn start(argv: &[OsString], variables: &[(&str, String)]) -> io::Result<Apart> {
+        let (program, words) =
+            argv.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no program"))?;
+        let mut child = Command::new(program)
+            .args(words)
+            .envs(variables.iter().map(|(name, value)| (*name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()?;
+        let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no pipe to the program"))?;
+        let (sender, lines) = std::sync::mpsc::channel();
+        let reader = move || {
+            let mut stdout = io::BufReader::new(stdout);
+            let mut line = Vec::new();
+            loop {
+                line.clear();
+                match (&mut stdout).take(LONGEST_HEARD).read_until(b'\n', &mut line) {
+                    Ok(read) if read > 0 => {}
+                    _ => return,
+                }
+                let text = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
+                if sender.send(text).is_err() {
+                    return;
+                }
+            }
+        };
+        std::thread::Builder::new().name("stdout".to_owned()).spawn(reader)?;
+        Ok(Apart { child, lines })
+    }
+
+    /// Its next line.
+    #[must_use]
+    pub fn line(&self, until: Instant) -> Heard {
+        use std::sync::mpsc::RecvTimeoutError;
+        match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(line) => Heard::Line(line),
+            Err(RecvTimeoutError::Timeout) => Heard::Late,
+            Err(RecvTimeoutError::Disconnected) => Heard::End,
+        }
+    }
+
+    /// Ends it, without waiting until it has ended: it may hang on a dead disk.
+    pub fn kill(&mut self) {
+        // Fails only when it has ended already.
+        let _ = self.child.kill();
+    }
+}
+
 /// Keeps the last lines, so that a program that says much neither fills memory nor waits for a reader.
 fn listen(mut stderr: impl Read + Send + 'static, said: Arc<Mutex<VecDeque<String>>>) {
     let listener = move || {
@@ -151,6 +272,18 @@ mod tests {
             std::thread::sleep(PAUSE);
         }
         assert_eq!(process.said().len(), LINES);
+    }
+
+    #[test]
+    fn a_run_is_bounded_in_time_and_size() {
+        let limit = Duration::from_secs(10);
+        let ran = run(&argv(&["sh", "-c", "echo out; echo err >&2; exit 11"]), limit, 100).unwrap();
+        assert_eq!((ran.status.code(), &ran.output[..]), (Some(11), &b"out\n"[..]));
+        assert_eq!(ran.said, ["err"]);
+        let error = run(&argv(&["sleep", "60"]), Duration::from_millis(50), 100).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let error = run(&argv(&["sh", "-c", "yes"]), limit, 100).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
     }
 
     #[test]

@@ -68,8 +68,10 @@ pub enum StateDirError {
 pub struct StateDir {
     root: PathBuf,
     files: OpenFiles,
-    /// Holds the lock as long as it lives; `None` when open for reading only.
+    /// Holds the lock as long as it lives; `None` when open for reading only, or for a part of it.
     lock: Option<File>,
+    /// The folder in it that may be changed without the lock, because nobody else knows its name.
+    part: Option<String>,
 }
 
 impl StateDir {
@@ -94,7 +96,7 @@ impl StateDir {
         }
         let root = resolved(&root)?;
         let lock = take_lock(&root)?;
-        Ok(StateDir { root, files: OpenFiles::new(true), lock: Some(lock) })
+        Ok(StateDir { root, files: OpenFiles::new(true), lock: Some(lock), part: None })
     }
 
     /// Opens the folder for reading, without the lock. Whatever would change it fails.
@@ -103,7 +105,22 @@ impl StateDir {
     /// [`StateDirError`]; `NotThere` when the folder does not exist: then there are no incidents.
     pub fn open_read_only(path: &Path) -> Result<StateDir, StateDirError> {
         let root = resolved(path)?;
-        Ok(StateDir { root, files: OpenFiles::new(false), lock: None })
+        Ok(StateDir { root, files: OpenFiles::new(false), lock: None, part: None })
+    }
+
+    /// Opens the folder for reading, and one folder in it, whose name nobody else uses, for writing: beside a process that
+    /// has the lock. Creates the state directory (mode 0700) if needed.
+    ///
+    /// # Errors
+    /// [`StateDirError`].
+    pub fn open_part(path: &Path, part: &str) -> Result<StateDir, StateDirError> {
+        let root = std::path::absolute(path).map_err(io_error("resolve the path", path))?;
+        if !root.exists() {
+            let made = DirBuilder::new().recursive(true).mode(DIR_MODE).create(&root);
+            made.map_err(io_error("create the state directory", &root))?;
+        }
+        let root = resolved(&root)?;
+        Ok(StateDir { root, files: OpenFiles::new(true), lock: None, part: Some(part.to_owned()) })
     }
 
     /// The folder, without symbolic links.
@@ -124,7 +141,10 @@ impl StateDir {
     /// Like `full`, for what changes something.
     fn writable(&self, act: &'static str, path: &str) -> Result<PathBuf, StoreFault> {
         let full = self.full(act, path)?;
-        if self.lock.is_none() {
+        let ours = self.part.as_ref().is_some_and(|part| {
+            path.strip_prefix(part.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        });
+        if self.lock.is_none() && !ours {
             let why = "the state directory is open for reading only";
             return Err(fault(act, &full, io::Error::new(io::ErrorKind::ReadOnlyFilesystem, why)));
         }

@@ -2,13 +2,18 @@
 //! by an unchecked length; each has a fuzz target.
 
 pub mod comparison;
+pub mod drbdadm;
 pub mod drbdmeta;
 pub mod drbdnl;
+pub mod events;
 pub mod gpt;
+pub mod handler_call;
 pub mod journal;
+pub mod kmsg;
 pub mod lvm2;
 pub mod manifest;
 pub mod mbr;
+pub mod outdated;
 pub mod policy;
 pub mod qcow2;
 pub mod ranges;

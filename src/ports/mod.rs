@@ -4,6 +4,7 @@
 pub mod channel;
 pub mod clock;
 pub mod disk;
+pub mod node;
 pub mod progress;
 pub mod replica;
 pub mod store;

@@ -2,4 +2,5 @@
 
 pub mod image;
 pub mod netlink;
+pub mod node;
 pub mod offline;

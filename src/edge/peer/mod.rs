@@ -10,16 +10,19 @@
 //! | `told` | what the agent said was wrong, as our errors |
 //! | `disk` | a disk over there |
 //! | `replica` | a replica over there |
+//! | `node` | the node itself: its running DRBD |
 
 pub mod disk;
 pub mod greet;
 pub mod lane;
 pub mod line;
+pub mod node;
 pub mod replica;
 pub mod session;
 pub mod spec;
 pub mod told;
 
+pub use node::RemoteNode;
 pub use replica::RemoteReplica;
 pub use session::{Limits, Session};
 pub use spec::PeerSpec;

@@ -342,6 +342,12 @@ impl Session {
         self.limits
     }
 
+    /// How the peer is reached.
+    #[must_use]
+    pub fn spec(&self) -> &PeerSpec {
+        &self.spec
+    }
+
     /// Why the session is of no further use, if it is not.
     #[must_use]
     pub fn lost(&self) -> Option<Lost> {
@@ -385,6 +391,17 @@ impl Session {
                 Err(gone) => self.again(&link, &gone)?,
             }
         }
+    }
+
+    /// Asks once: when the link dies before the answer, whether it was done is not known, and it is not asked again.
+    ///
+    /// # Errors
+    /// [`Lost`].
+    pub fn call_once(&self, request: &Request) -> Result<(Reply, Vec<u8>), Lost> {
+        let link = self.link();
+        link.begin(request, &[])
+            .and_then(|id| link.finish(id))
+            .map_err(|gone| Lost(format!("{}: {}", self.spec, link.last_words(&gone))))
     }
 
     /// Asks several things at once, and waits for all answers, in the same order.

@@ -15,7 +15,7 @@ mod write;
 pub use catalogue::{Found, State, list, load_manifest, prove_again, verify};
 pub use error::SalvageError;
 pub use restore::{KeptDisk, reader, restore};
-pub use take::{Kept, RESERVE, needed_space, take};
+pub use take::{Kept, RESERVE, needed_space, take, take_moving};
 
 use crate::model::extent::ExtentSet;
 use crate::model::id::{IncidentId, NodeName, PlanId, ResourceName};
@@ -31,6 +31,8 @@ use crate::proof::Preserved;
 pub const FOLDER: &str = "salvage";
 /// A complete salvage has it.
 pub const MANIFEST: &str = "manifest.json";
+/// Words about a salvage that no plan asked for; there need not be any.
+pub const NOTE: &str = "note.txt";
 /// The manifest until everything was read back.
 const MANIFEST_UNPROVEN: &str = "manifest.json.tmp";
 /// Bytes moved at a time.

@@ -96,6 +96,39 @@ pub fn take(
     taken
 }
 
+/// Copies the parts to `dir` from disks that others may be writing to: what was read first is kept, and what the store
+/// gives back is compared with that, not with the disks. So it proves nothing that anything could be overwritten on.
+///
+/// # Errors
+/// [`SalvageError`]. The sources are only read; what had been written is removed as far as the store lets us.
+pub fn take_moving(
+    store: &dyn Store,
+    dir: &str,
+    label: &Label,
+    parts: &[PartSource<'_>],
+    progress: &dyn Progress,
+) -> Result<Manifest, SalvageError> {
+    check_parts(parts)?;
+    let (needed, free) = (needed_space(parts)?, store.free_space()?);
+    if needed.saturating_add(RESERVE) > free {
+        return Err(SalvageError::NoSpace { needed, reserve: RESERVE, free });
+    }
+    let taken = copy(store, dir, label, parts, progress).and_then(|manifest| {
+        let manifest_in_store = stored_manifest(store, dir, MANIFEST_UNPROVEN)?.1;
+        for part in &manifest_in_store.parts {
+            read_back(store, dir, part, None, progress)?;
+        }
+        store.rename(&format!("{dir}/{MANIFEST_UNPROVEN}"), &format!("{dir}/{MANIFEST}"))?;
+        sync_folders(store, dir)?;
+        Ok(manifest)
+    });
+    if taken.is_err() {
+        // The error that is reported is the first one.
+        let _ = store.remove(&format!("{dir}/{MANIFEST}")).and_then(|()| remove_rest(store, dir));
+    }
+    taken
+}
+
 fn check_parts(parts: &[PartSource<'_>]) -> Result<(), SalvageError> {
     for (index, part) in parts.iter().enumerate() {
         if parts[..index].iter().any(|other| other.kind == part.kind) {
@@ -128,6 +161,33 @@ fn write_and_prove(
     wanted: &Wanted,
     progress: &dyn Progress,
 ) -> Result<Kept, SalvageError> {
+    let manifest = copy(store, dir, label, parts, progress)?;
+    let bytes = parts.iter().map(|part| part.extents.bytes()).sum();
+    let (unproven, proven) = (format!("{dir}/{MANIFEST_UNPROVEN}"), format!("{dir}/{MANIFEST}"));
+    let (_, stored) = stored_manifest(store, dir, MANIFEST_UNPROVEN)?;
+    let read: Vec<ReadPart> = phase(progress, "read back", bytes, || {
+        let pairs = stored.parts.iter().zip(parts);
+        pairs.map(|(part, source)| read_back(store, dir, part, Some(source), progress)).collect()
+    })?;
+    store.rename(&unproven, &proven)?;
+    sync_folders(store, dir)?;
+    let (stored_bytes, stored) = stored_manifest(store, dir, MANIFEST)?;
+    if stored != manifest {
+        let what = "it does not hold what was just written".into();
+        return Err(SalvageError::File { file: store.locate(&proven), what });
+    }
+    let proof = Preserved::prove(wanted, &stored_bytes, &read).map_err(SalvageError::Unproven)?;
+    Ok(Kept { manifest, proof, already: false })
+}
+
+/// Writes the parts and the manifest, which is not yet one that anybody relies on.
+fn copy(
+    store: &dyn Store,
+    dir: &str,
+    label: &Label,
+    parts: &[PartSource<'_>],
+    progress: &dyn Progress,
+) -> Result<Manifest, SalvageError> {
     let bytes = parts.iter().map(|part| part.extents.bytes()).sum();
     store.create_dir(dir)?;
     let copied = phase(progress, "preserve", bytes, || {
@@ -144,25 +204,10 @@ fn write_and_prove(
         taken_at: label.taken_at,
         parts: copied,
     };
-    let (unproven, proven) = (format!("{dir}/{MANIFEST_UNPROVEN}"), format!("{dir}/{MANIFEST}"));
-    write_manifest(store, &unproven, &manifest)?;
+    write_manifest(store, &format!("{dir}/{MANIFEST_UNPROVEN}"), &manifest)?;
     // The files' names must last before the manifest's name does.
     store.sync_dir(dir)?;
-
-    let (_, stored) = stored_manifest(store, dir, MANIFEST_UNPROVEN)?;
-    let read: Vec<ReadPart> = phase(progress, "read back", bytes, || {
-        let pairs = stored.parts.iter().zip(parts);
-        pairs.map(|(part, source)| read_back(store, dir, part, Some(source), progress)).collect()
-    })?;
-    store.rename(&unproven, &proven)?;
-    sync_folders(store, dir)?;
-    let (stored_bytes, stored) = stored_manifest(store, dir, MANIFEST)?;
-    if stored != manifest {
-        let what = "it does not hold what was just written".into();
-        return Err(SalvageError::File { file: store.locate(&proven), what });
-    }
-    let proof = Preserved::prove(wanted, &stored_bytes, &read).map_err(SalvageError::Unproven)?;
-    Ok(Kept { manifest, proof, already: false })
+    Ok(manifest)
 }
 
 fn copy_part(

@@ -8,6 +8,7 @@ use crate::model::drbd::{Role, Superblock};
 use crate::model::evidence::{Evidence, MetadataPlace, Source};
 use crate::model::extent::ExtentSet;
 use crate::model::id::{Digest, NodeName};
+use crate::model::node::{DeviceUser, NodeAct, NodeReport};
 use crate::model::plan::MetadataChange;
 use crate::model::seen::{End, Stamp};
 use serde::de::DeserializeOwned;
@@ -205,6 +206,15 @@ pub enum Request {
         /// Threads to use.
         threads: u16,
     },
+    /// Everything the node's DRBD tells. Reply: `Report`.
+    Report,
+    /// Who uses `/dev/drbdN`. Reply: `Users`.
+    Users {
+        /// The minor number.
+        minor: u32,
+    },
+    /// Act on a running resource. Reply: `Ended`.
+    Act(NodeAct),
     /// Open a channel and send every message back. Reply, at its end: `Done`.
     Echo,
 }
@@ -268,6 +278,10 @@ pub enum Reply {
         /// How writers are kept out.
         how: String,
     },
+    /// A node, read now.
+    Report(Box<NodeReport>),
+    /// Who uses a device.
+    Users(Vec<DeviceUser>),
     /// How an act ended.
     Ended(End),
     /// Done.

@@ -13,6 +13,8 @@ pub mod generic;
 pub mod options;
 pub mod state;
 
+/// Major number of `/dev/drbdN` (`DRBD_MAJOR`).
+pub const MAJOR: u32 = 147;
 /// Name of the generic netlink family of both generations. Only one of the modules can be loaded.
 pub const FAMILY: &str = "drbd";
 /// Name of the family's multicast group.

@@ -5,12 +5,14 @@
 //! | `find` | looking for the metadata, and saying precisely why it is not where it should be |
 //! | `left` | what a settling that was cut off left behind |
 //! | `observe` | reading evidence |
+//! | `own` | what is marked as changed here |
 //! | `settle` | the few acts on the metadata |
 //! | `view` | the replicated data, without what lies behind it |
 
 mod find;
 mod left;
 mod observe;
+mod own;
 mod settle;
 mod view;
 

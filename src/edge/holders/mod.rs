@@ -1,9 +1,33 @@
 //! Who uses a file or device, as far as `/proc` and `/sys` tell. For messages and as a last check: what
 //! cannot be read is left out, the locks and the kernel's own claims decide.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `census` | everybody who uses a device, with what ends each use |
+//! | `stack` | what the kernel stacked on it: LVM, md, loop devices, ... |
+//! | `mounts` | file systems and swap, in all mount namespaces |
+//! | `open` | processes that have it open |
+//! | `owner` | what guest, container or service a process is part of |
+//! | `exports` | what the kernel itself serves to others: iSCSI, NVMe, NFS, ZFS |
+//! | `roots` | where `/proc`, `/sys` and `/dev` are |
+
+mod census;
+mod exports;
+mod mounts;
+mod open;
+mod owner;
+mod roots;
+mod stack;
+
+#[cfg(test)]
+mod tests;
+
+pub(in crate::edge) use census::users;
+pub(in crate::edge) use roots::{Number, Roots};
+pub(in crate::edge) use stack::Upper;
 
 use super::blockdev::Identity;
 use std::fs;
-use std::path::Path;
 
 /// Words for everybody known to hold the file or device.
 pub(super) fn of(identity: Identity) -> Vec<String> {
@@ -40,7 +64,7 @@ pub(super) fn loop_device(identity: Identity) -> Option<String> {
     match identity {
         Identity::File { .. } => loop_over(identity, None),
         Identity::Device { rdev } => {
-            let own = major_minor(rdev);
+            let own = Number::of(rdev).to_string();
             let file = backing_file(&format!("/sys/dev/block/{own}"))?;
             loop_over(file, Some(&own)).or_else(|| {
                 let by = writers(file).into_iter().next()?;
@@ -71,47 +95,9 @@ fn names(dir: &str) -> Vec<String> {
     entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
 }
 
-fn major_minor(rdev: u64) -> String {
-    format!("{}:{}", rustix::fs::major(rdev), rustix::fs::minor(rdev))
-}
-
 /// File systems, swap and stacked devices on a device or its partitions.
 fn device_holders(rdev: u64) -> Vec<String> {
-    let node = format!("/sys/dev/block/{}", major_minor(rdev));
-    let mut parts = vec![(node.clone(), major_minor(rdev))];
-    for name in names(&node) {
-        if Path::new(&format!("{node}/{name}/partition")).exists()
-            && let Ok(number) = fs::read_to_string(format!("{node}/{name}/dev"))
-        {
-            parts.push((format!("{node}/{name}"), number.trim().to_owned()));
-        }
-    }
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let swaps = fs::read_to_string("/proc/swaps").unwrap_or_default();
-    let mut by = Vec::new();
-    for (dir, number) in parts {
-        for holder in names(&format!("{dir}/holders")) {
-            by.push(format!("the device /dev/{holder} on it"));
-        }
-        // proc(5): the third field of a line is the device's number, the fifth the mount point.
-        for line in mounts.lines() {
-            let fields: Vec<&str> = line.split(' ').take(5).collect();
-            if let [_, _, device, _, place] = fields[..]
-                && device == number
-            {
-                by.push(format!("the file system mounted at {place}"));
-            }
-        }
-        for path in swaps.lines().skip(1).filter_map(|line| line.split_whitespace().next()) {
-            let device = fs::metadata(path).ok().and_then(|metadata| Identity::of(&metadata));
-            if let Some(Identity::Device { rdev }) = device
-                && major_minor(rdev) == number
-            {
-                by.push("swap".to_owned());
-            }
-        }
-    }
-    by
+    census::kernel(&Roots::of_this_machine(), Number::of(rdev)).into_iter().map(|user| user.who).collect()
 }
 
 /// Other processes that have it open.

@@ -1,0 +1,96 @@
+//! Processes that have devices, or files on mounted file systems, open.
+
+use super::mounts::{Mount, processes};
+use super::owner::Process;
+use super::roots::{Number, Roots, text};
+use crate::model::node::DeviceUser;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// What the processes told.
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    pub(super) users: Vec<DeviceUser>,
+    /// Processes that we may not look into.
+    pub(super) hidden: usize,
+    /// Processes that were not looked into because the time was over.
+    pub(super) unasked: usize,
+}
+
+/// Everybody but us.
+pub(super) fn open(roots: &Roots, devices: &BTreeSet<Number>, mounts: &[Mount], until: Instant) -> Open {
+    let own = std::process::id();
+    let ids: BTreeSet<u64> = mounts.iter().map(|mount| mount.id).collect();
+    let our_namespace = std::fs::read_link(roots.proc.join("self/ns/mnt")).ok();
+    let mut found = Open::default();
+    for pid in processes(roots).into_iter().filter(|pid| *pid != own) {
+        if Instant::now() > until {
+            found.unasked += 1;
+            continue;
+        }
+        let folder = roots.proc.join(pid.to_string());
+        let open = match std::fs::read_dir(folder.join("fd")) {
+            Ok(entries) => entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()),
+            Err(error) => {
+                // Gone meanwhile: it uses nothing any more.
+                found.hidden += usize::from(error.kind() == io::ErrorKind::PermissionDenied);
+                continue;
+            }
+        };
+        let mut device = false;
+        let mut on: Option<&Mount> = None;
+        for fd in open {
+            device = device || is_device(roots, &folder.join("fd").join(&fd), devices);
+            if on.is_none() && !ids.is_empty() {
+                on = mount_of(&folder, &fd).and_then(|id| mounts.iter().find(|mount| mount.id == id));
+            }
+        }
+        if on.is_none()
+            && !mounts.is_empty()
+            && our_namespace == std::fs::read_link(folder.join("ns/mnt")).ok()
+        {
+            on = mounts.iter().find(|mount| mount.process.is_none() && stays_in(&folder, &mount.place));
+        }
+        let what = match (device, on) {
+            (false, None) => continue,
+            (true, _) => String::new(),
+            (false, Some(mount)) => format!(", with files under {}", mount.place),
+        };
+        let mut user = process(roots, pid).as_user();
+        user.who.push_str(&what);
+        found.users.push(user);
+    }
+    found
+}
+
+/// Asking what a link leads to can hang on a dead network file system: only where it may be a device.
+fn is_device(roots: &Roots, link: &Path, devices: &BTreeSet<Number>) -> bool {
+    std::fs::read_link(link).is_ok_and(|target| target.starts_with(&roots.dev))
+        && (roots.number_at)(link).is_some_and(|number| devices.contains(&number))
+}
+
+/// The mount through which a file was opened.
+fn mount_of(folder: &Path, fd: &str) -> Option<u64> {
+    let info = text(&folder.join("fdinfo").join(fd))?;
+    info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
+}
+
+/// Whether the process stands in a folder of the file system, or takes it for its root.
+fn stays_in(folder: &Path, place: &str) -> bool {
+    let inside = |path: PathBuf| path != Path::new("/") && path.starts_with(place);
+    ["cwd", "root"].iter().any(|link| std::fs::read_link(folder.join(link)).is_ok_and(inside))
+}
+
+/// What `/proc` says of a process; what cannot be read is empty.
+pub(super) fn process(roots: &Roots, pid: u32) -> Process {
+    let folder = roots.proc.join(pid.to_string());
+    let read = |name: &str| text(&folder.join(name)).unwrap_or_default();
+    Process {
+        pid,
+        name: read("comm").trim_end().to_owned(),
+        words: read("cmdline").split_terminator('\0').map(ToOwned::to_owned).collect(),
+        cgroups: read("cgroup"),
+    }
+}
