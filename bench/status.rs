@@ -45,7 +45,10 @@ fn node(host: &str) -> NodeReport {
         .collect();
     let log = (0..LINES).map(|at| LogLine {
         at: at as u64,
-        text: format!("drbd r{:03} node2: conn( Connecting -> Connected ) peer( Unknown -> Secondary )", at % RESOURCES),
+        text: format!(
+            "drbd r{:03} node2: conn( Connecting -> Connected ) peer( Unknown -> Secondary )",
+            at % RESOURCES
+        ),
     });
     NodeReport {
         host: host.to_owned(),

@@ -106,8 +106,9 @@ pub(super) fn marked_sectors(
         return counted;
     }
     let bits = device.state84.as_ref().and_then(|state| state.bits_out_of_sync);
-    let stands_alone = connection
-        .is_none_or(|connection| connection.info.state.is_none_or(|state| state == ConnectionState::StandAlone));
+    let stands_alone = connection.is_none_or(|connection| {
+        connection.info.state.is_none_or(|state| state == ConnectionState::StandAlone)
+    });
     bits.map(|bits| bits.saturating_mul(SECTORS_PER_BIT)).or(counted.filter(|_| !stands_alone))
 }
 
