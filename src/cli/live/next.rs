@@ -59,8 +59,7 @@ fn for_class(standing: &Standing, finding: &Finding, way: &Way<'_>, both: &str) 
     let volume = finding.volumes.first().copied().unwrap_or(0);
     let connect = || -> Vec<Step> {
         let alone = alone(standing, finding);
-        let what =
-            "connects again; nothing below says that DRBD would refuse or overwrite anything unexpected";
+        let what = "connects again: DRBD then does what stands above";
         alone.iter().map(|node| step(on(node, &format!("drbdadm connect {r}")), what)).collect()
     };
     match finding.class {

@@ -71,7 +71,7 @@ fn a_split_brain_seen_from_one_side_needs_the_kernels_word() {
     ];
     let [alpha, _] = split(Generation::V9, C::StandAlone, C::StandAlone);
     is(&[alpha.clone().logged(&lines)], &[K::SplitBrain]);
-    is(&[alpha.clone()], &[K::StandAlone]);
+    is(std::slice::from_ref(&alpha), &[K::StandAlone]);
     // Healed since, or about another generation.
     is(
         &[alpha.clone().logged(&lines).logged(&["drbd r0 beta: conn( Connecting -> Connected )"])],
