@@ -67,12 +67,19 @@ pub struct ClassView {
 /// The numbers of every class; the unmarked one counts only what was compared.
 #[must_use]
 pub fn classes(delta: &Delta) -> Vec<ClassView> {
+    let both = delta.marked_as(Class::Both).bytes();
     Class::ALL
         .into_iter()
         .map(|class| {
-            let (extents, equal) = (delta.differs_as(class), delta.equal_as(class));
+            let extents = delta.differs_as(class);
             let differs = extents.bytes();
-            ClassView { class, marked: differs + equal.bytes(), differs, equal: equal.bytes(), extents }
+            let marked = match class {
+                Class::OnlyA => delta.marked.a.bytes() - both,
+                Class::OnlyB => delta.marked.b.bytes() - both,
+                Class::Both => both,
+                Class::Unmarked => differs,
+            };
+            ClassView { class, marked, differs, equal: marked - differs, extents }
         })
         .collect()
 }

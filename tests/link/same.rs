@@ -39,8 +39,14 @@ fn ranges(most: usize, len: u64) -> impl Strategy<Value = ExtentSet> {
 
 /// Two disks with any tail, changes, bad ranges, holes and lost tails, and a question about them.
 pub(crate) fn worlds() -> impl Strategy<Value = (Fake, Fake, Question)> {
-    let side =
-        || (ranges(3, 20_000), ranges(6, 100_000), prop::option::weighted(0.15, 0..MOST), prop::bool::weighted(0.25));
+    let side = || {
+        (
+            ranges(3, 20_000),
+            ranges(6, 100_000),
+            prop::option::weighted(0.15, 0..MOST),
+            prop::bool::weighted(0.25),
+        )
+    };
     let scope = prop_oneof![Just(ExtentSet::whole(MOST)), ranges(10, 90_000), ranges(40, 5000)];
     let changes = prop_oneof![
         3 => ranges(6, 9000),

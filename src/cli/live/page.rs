@@ -210,15 +210,20 @@ fn apart(screen: &mut Screen, standing: &Standing) -> Result<(), Failure> {
         };
         if compared.iter().any(|volume| diverged(volume)) {
             screen.heading("What would be lost")?;
+            let common = compared
+                .iter()
+                .all(|volume| volume.comparison.as_ref().is_some_and(|found| found.common_base));
             for survivor in Side::BOTH {
-                let bytes: u64 =
-                    compared.iter().filter_map(|volume| volume.out_of_sync[survivor.other()]).sum();
-                screen.line(format!(
-                    "  keeping {}: at most {} that {} wrote since the split",
-                    names[survivor],
-                    human(bytes),
-                    names[survivor.other()]
-                ))?;
+                let victim = names[survivor.other()];
+                // One volume that does not tell, and nobody knows the sum.
+                let bytes: Option<u64> =
+                    compared.iter().map(|volume| volume.out_of_sync[survivor.other()]).sum();
+                let what = match bytes {
+                    None => format!("what {victim} wrote since the split; its kernel does not tell how much"),
+                    Some(0) if common => format!("nothing: {victim} wrote nothing since the split"),
+                    Some(bytes) => format!("at most {} that {victim} wrote since the split", human(bytes)),
+                };
+                screen.line(format!("  keeping {}: {what}", names[survivor]))?;
             }
             if compared
                 .iter()

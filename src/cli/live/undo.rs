@@ -35,16 +35,25 @@ pub struct LiveIncident {
 /// Its plan is damaged.
 pub(in crate::cli) fn target(desk: &Desk, asked: Option<&str>) -> Result<Option<LiveIncident>, Failure> {
     let incidents = desk.journal.incidents();
-    let found = match asked {
-        Some(asked) => incidents.iter().find(|incident| incident.id.as_str() == asked),
-        None => incidents.iter().rev().find(|incident| {
-            has_changed_something(incident)
-                && (is_open(incident)
-                    || matches!(incident.state, IncidentState::Closed { outcome: Outcome::Healed }))
-        }),
-    };
-    let Some(incident) = found.cloned() else { return Ok(None) };
-    Ok(load(desk, &incident)?.map(|sealed| LiveIncident { incident, sealed }))
+    if let Some(asked) = asked {
+        let Some(incident) = incidents.iter().find(|incident| incident.id.as_str() == asked).cloned() else {
+            return Ok(None);
+        };
+        return Ok(load(desk, &incident)?.map(|sealed| LiveIncident { incident, sealed }));
+    }
+    for incident in incidents.iter().rev() {
+        let healed = matches!(incident.state, IncidentState::Closed { outcome: Outcome::Healed });
+        if !has_changed_something(incident) || !(is_open(incident) || healed) {
+            continue;
+        }
+        // The last one decides whether this is about a running resource or about devices.
+        let Some(sealed) = load(desk, incident)? else { return Ok(None) };
+        let over = matches!(sealed.plan().purpose, Purpose::Heal) && undone_by(desk, &incident.id)?.is_some();
+        if !over {
+            return Ok(Some(LiveIncident { incident: incident.clone(), sealed }));
+        }
+    }
+    Ok(None)
 }
 
 fn undone_by(desk: &Desk, healing: &IncidentId) -> Result<Option<IncidentId>, Failure> {

@@ -611,6 +611,21 @@ impl<'w> Stage<'_, 'w> {
                 device.and_then(|device| device.statistics.current)
             };
             match (current(Side::A), current(Side::B)) {
+                // In the plan's direction the generation is the survivor's, or a later one; never the victim's.
+                (Some(a), Some(b))
+                    if a.same(b) && a.same(planned.generations[self.plan.victim()].current) =>
+                {
+                    return self.stopped(
+                        Obstacle::Verify,
+                        format!(
+                            "volume {}: both nodes now hold {}'s generation. Somebody let DRBD overwrite {} instead, whose data this plan \
+                             keeps",
+                            planned.volume,
+                            self.plan.names[self.plan.victim()],
+                            self.plan.names[self.plan.survivor]
+                        ),
+                    );
+                }
                 (Some(a), Some(b)) if a.same(b) => {}
                 (a, b) => {
                     let words = |uuid: Option<_>| {

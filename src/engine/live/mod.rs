@@ -15,6 +15,6 @@ pub mod draw;
 pub mod executor;
 pub mod pair;
 pub mod plans;
-mod rejoin;
+pub mod rejoin;
 pub mod standing;
 pub mod undo;

@@ -5,8 +5,9 @@ use super::executor::Stage;
 use super::pair::LivePair;
 use super::standing::{Standing, state};
 use crate::engine::executor::Obstacle;
+use crate::model::drbd_live::Generation;
 use crate::model::drbd_live::words::ConnectionState;
-use crate::model::live_plan::Reach;
+use crate::model::live_plan::{LivePlan, Reach};
 use crate::model::node::{ConnectAs, LogLine, NodeAct};
 use crate::model::seen::{End, Why};
 use crate::model::side::Side;
@@ -87,7 +88,8 @@ impl Stage<'_, '_> {
                 Err(end) => return end,
             }
         }
-        let why = format!("the two nodes did not connect in {ATTEMPTS} attempts: {last}");
+        let carried = carried_word(self.plan).unwrap_or_default();
+        let why = format!("the two nodes did not connect in {ATTEMPTS} attempts: {last}.{carried}");
         self.stopped(Obstacle::Busy, why)
     }
 
@@ -211,6 +213,19 @@ impl Stage<'_, '_> {
         }
         end
     }
+}
+
+/// DRBD 9.3.3 remembers `--discard-my-data` after an attempt that failed, also over StandAlone, until the node is promoted or the
+/// resource taken down (seen in the lab): whoever gives up here must know.
+#[must_use]
+pub fn carried_word(plan: &LivePlan) -> Option<String> {
+    let (resource, victim) = (&plan.resource, &plan.names[plan.victim()]);
+    (plan.generation == Generation::V9).then(|| {
+        format!(
+            " DRBD on {victim} may still remember the word to discard its data: the next connect, by whomever, would then overwrite it. \
+             `drbdadm down {resource}` and `drbdadm up {resource}` there take that back"
+        )
+    })
 }
 
 /// Whether it may be waited a little longer for a node that cannot be asked.

@@ -1,7 +1,7 @@
 //! One connection, seen from one or both ends.
 
 use super::net::{Mismatch, Net};
-use super::view::view_live;
+use super::view::{marked_sectors, view_live};
 use super::witness::{Peer, Witness};
 use crate::judge::lineage::{BOTH_PRIMARY, Handshake, Incomparable, compare_in, handshake::WireProtocol};
 use crate::model::drbd::MetadataFormat;
@@ -12,6 +12,7 @@ use crate::model::lineage::{Comparison, Lineage, Reconnect};
 use crate::model::policy::Settings;
 use crate::model::side::{Pair, Side};
 use crate::model::standing::{Link, LinkVolume};
+use drbd_sys::metadata::SECTOR_BYTES;
 
 /// An end of a connection: the node, and what it was asked.
 #[derive(Debug, Clone, Copy)]
@@ -27,8 +28,6 @@ pub(super) struct Seen {
     pub(super) mismatches: Vec<Mismatch>,
     pub(super) both_primary_refused: bool,
 }
-
-const BYTES_PER_BIT: u64 = 4096;
 
 impl End<'_, '_> {
     pub(super) fn up(&self, resource: &str) -> Option<bool> {
@@ -153,9 +152,11 @@ impl Circumstances<'_, '_, '_> {
                 let own = devices[side].and_then(|device| device.info.disk);
                 own.or_else(|| toward[side.other()].and_then(|peer| peer.info.disk))
             }),
-            out_of_sync: Pair::from_fn(|side| match &lineages[side] {
-                Some(lineage) => Some(lineage.dirty_bits.saturating_mul(BYTES_PER_BIT)),
-                None => toward[side].and_then(PeerDevice::out_of_sync_bytes),
+            out_of_sync: Pair::from_fn(|side| {
+                let witness = self.ends[side].witness?;
+                let connection = witness.connection(resource, self.ends[side.other()].peer);
+                let sectors = marked_sectors(witness.generation()?, devices[side]?, connection);
+                sectors.map(|sectors| sectors.saturating_mul(SECTOR_BYTES))
             }),
             done: Side::BOTH.into_iter().find_map(|side| done(devices[side], toward[side])),
             lineages,

@@ -3,7 +3,7 @@
 use crate::model::drbd::{self, GenerationUuid, MetadataFormat, V08_HISTORY, device_flag};
 use crate::model::drbd_live::Generation;
 use crate::model::drbd_live::tree::{Connection, Device, Resource};
-use crate::model::drbd_live::words::{DiskState, Quorum, Role};
+use crate::model::drbd_live::words::{ConnectionState, DiskState, Quorum, Role};
 use crate::model::lineage::Lineage;
 
 /// Sectors of 512 bytes that one bit of the bitmap stands for. DRBD 9.3 can be told to take larger blocks; the kernel still
@@ -24,7 +24,8 @@ pub enum NoLineage {
 /// The lineage that volume `device` of `resource` would show over `connection`, as far as its kernel tells it. 8.4 has one bitmap
 /// UUID, and while StandAlone no connection: there it is `None`, and 8.4's own message has the UUID.
 ///
-/// What the kernel keeps to itself is left as on a node that was started anew: bitmap slots of peers that are not configured.
+/// What the kernel keeps to itself is left as on a node that was started anew: bitmap slots of peers that are not configured. A
+/// number of marked blocks that was not told counts as 0 here; who shows it asks for the number itself.
 ///
 /// # Errors
 /// [`NoLineage`]: the volume has no disk, or its UUIDs were not told.
@@ -63,14 +64,7 @@ pub fn view_live(
         // It sends more slots than there are; an unset one too many would match another in rule 100.
         history.truncate(V08_HISTORY);
     }
-    let sectors = match peer_device.as_ref().and_then(|peer| peer.statistics.out_of_sync) {
-        // StandAlone: 8.4 says 0 in one message and the truth in another.
-        Some(sectors) if generation == Generation::V9 => Some(sectors),
-        sectors => state84
-            .and_then(|state| state.bits_out_of_sync)
-            .map(|bits| bits.saturating_mul(SECTORS_PER_BIT))
-            .or(sectors),
-    };
+    let sectors = marked_sectors(generation, device, connection);
     let flag = |flag: u32| told.flags.or(state84.and_then(|state| state.flags)).unwrap_or(0) & flag != 0;
     let quorum_is_on = resource
         .options
@@ -96,6 +90,26 @@ pub fn view_live(
         quorate: if quorum_is_on { device.info.quorum } else { None },
         dirty_bits: sectors.unwrap_or(0).div_ceil(SECTORS_PER_BIT),
     })
+}
+
+/// Sectors that the volume has marked as different from the peer's; `None`: not told. While StandAlone 8.4 says 0 in one message
+/// and the truth in another.
+pub(super) fn marked_sectors(
+    generation: Generation,
+    device: &Device,
+    connection: Option<&Connection>,
+) -> Option<u64> {
+    let peers = connection.map_or(&[][..], |connection| &connection.peer_devices);
+    let toward = peers.iter().find(|peer| peer.volume == device.volume);
+    let counted = toward.and_then(|peer| peer.statistics.out_of_sync);
+    if generation == Generation::V9 {
+        return counted;
+    }
+    let bits = device.state84.as_ref().and_then(|state| state.bits_out_of_sync);
+    let stands_alone = connection.is_none_or(|connection| {
+        connection.info.state.is_none_or(|state| state == ConnectionState::StandAlone)
+    });
+    bits.map(|bits| bits.saturating_mul(SECTORS_PER_BIT)).or(counted.filter(|_| !stands_alone))
 }
 
 fn disk_state(device: &Device) -> Result<drbd::DiskState, NoLineage> {
