@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use unsplit::edge::blockdev::{BlockFile, Mode};
+use unsplit::edge::clock::SystemClock;
 use unsplit::edge::drbd::image::ImageReplica;
 use unsplit::edge::state_dir::StateDir;
+use unsplit::engine::journal::Journal;
 use unsplit::engine::salvage::{reader, verify};
 use unsplit::model::drbd::{MetadataFormat, Role};
 use unsplit::model::extent::ExtentSet;
@@ -111,6 +113,22 @@ fn own_changes_are_kept_before_drbd_goes_on() {
             );
         }
     }
+}
+
+/// A salvage without an incident is no sign that the journal was lost.
+#[test]
+fn healings_go_on_beside_it() {
+    let scene = Scene::new(MetadataFormat::V08);
+    assert_eq!(scene.call(&["--required"]).code, 0);
+    assert_eq!(scene.salvages().len(), 1);
+    for words in [&["history"][..], &["status"]] {
+        let mut command = Command::new(super::BINARY);
+        command.arg("--state-dir").arg(scene.state()).args(words);
+        let ended = run(command);
+        assert_eq!(ended.code, 0, "{words:?}: {}", ended.said);
+    }
+    let store = Arc::new(StateDir::open(&scene.state()).unwrap());
+    Journal::open(store, Arc::new(SystemClock)).unwrap();
 }
 
 #[test]

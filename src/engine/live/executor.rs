@@ -613,7 +613,9 @@ impl<'w> Stage<'_, 'w> {
             match (current(Side::A), current(Side::B)) {
                 // In the plan's direction the generation is the survivor's, or a later one; never the victim's.
                 (Some(a), Some(b))
-                    if a.same(b) && a.same(planned.generations[self.plan.victim()].current) =>
+                    if a.same(b)
+                        && a.same(planned.generations[self.plan.victim()].current)
+                        && !a.same(planned.generations[self.plan.survivor].current) =>
                 {
                     return self.stopped(
                         Obstacle::Verify,

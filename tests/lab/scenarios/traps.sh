@@ -182,13 +182,13 @@ held() {
   tells 1 "ls /sys/block/drbd0/holders; cat /proc/mounts | grep drbd0; ls -l /proc/[0-9]*/fd 2>/dev/null | grep drbd0"
   kernel_lines
   # 9 takes the device away from whoever holds it.
-  if [ "$GENERATION" = 9 ]; then
+  if [ "$GENERATION $PART" = "9 held-open" ]; then
     tells 1 drbdsetup secondary --force r0
     states
     tells 1 "drbdsetup status r0 --verbose --statistics | head -2; dd if=/dev/drbd0 of=/dev/null bs=4k count=1 iflag=direct; cat /proc/mounts | grep drbd0"
     kernel_lines
   fi
-  let_go 1 || note "let_go failed"
+  let_go 1
   tells 1 drbdadm secondary r0
   insist "it could not be demoted after it was let go" [ "$STATUS" = 0 ]
 }
@@ -353,6 +353,7 @@ never_met() {
   drbd_create
   for n in 1 2; do
     becomes "$n" "Secondary Connecting .*" 30
+    on "$n" "drbdadm disconnect r0"
     tells "$n" drbdadm primary --force r0
     writes "$n" 0 "node$n" 10-19
     for ((generation = 1; generation < $1; generation++)); do tells "$n" drbdadm new-current-uuid r0/0; done
@@ -361,6 +362,9 @@ never_met() {
   done
   kernel_lines
   link 1 2 on
+  tells 1 drbdadm connect r0
+  tells 2 drbdadm connect r0
+  sleep 8
   both_alone 60
   states
   live unrelated
@@ -370,7 +374,6 @@ never_met() {
   tells 1 drbdadm connect r0
   sleep 10
   states
-  live after-discard
   kernel_lines
   note "== with fresh metadata on the victim"
   tells 2 "drbdadm down r0; drbdadm create-md --force r0; drbdadm up r0"
