@@ -55,7 +55,8 @@ fn for_class(standing: &Standing, finding: &Finding, way: &Way<'_>, both: &str) 
     let r = &standing.resource;
     let peer = way.words;
     let who = finding.nodes.first().map_or("", String::as_str);
-    let on = |node: &str, words: &str| format!("[{node}] {words}");
+    // As a comment of the shell, so that the line can be copied as it is.
+    let on = |node: &str, words: &str| format!("{words}    # on {node}");
     let volume = finding.volumes.first().copied().unwrap_or(0);
     let connect = || -> Vec<Step> {
         let alone = alone(standing, finding);
