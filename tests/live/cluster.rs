@@ -456,7 +456,14 @@ impl State {
         self.overwritten += 1;
         let precious = self.undoing || self.hosts[target].volumes[number].own.contains(&block);
         if precious && !is_kept(&store.certain(), number, block, &old) {
-            let words = format!("volume {number}: block {block} of {target} was overwritten and is in no salvage");
+            let has = |side: Side| self.hosts[side].volumes[number].own.contains(&block);
+            let words = format!(
+                "volume {number}: block {block} of {target} was overwritten and is in no salvage; written on a: {}, on b: {}; \
+                 the store has {:?}",
+                has(Side::A),
+                has(Side::B),
+                store.certain().paths()
+            );
             self.note(words.clone());
             self.broken.push(words);
         }
