@@ -71,7 +71,7 @@ pub(super) fn run(cli: &Cli, args: &EventsArgs, screen: &mut Screen) -> Result<u
 pub fn words(event: &Handled, state_dir: &str) -> (Urgency, String) {
     let call = &event.call;
     let resource = call.resource.as_deref().unwrap_or("(a resource that DRBD did not name)");
-    let mut text = format!("{resource}");
+    let mut text = resource.to_owned();
     if let [volume] = call.volumes[..] {
         let _ = write!(text, "/{volume}");
     }

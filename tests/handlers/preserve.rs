@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use unsplit::edge::blockdev::{BlockFile, Mode};
+use unsplit::edge::clock::SystemClock;
 use unsplit::edge::drbd::image::ImageReplica;
 use unsplit::edge::state_dir::StateDir;
+use unsplit::engine::journal::Journal;
 use unsplit::engine::salvage::{reader, verify};
 use unsplit::model::drbd::{MetadataFormat, Role};
-use unsplit::model::extent::ExtentSet;
+use unsplit::model::extent::{Extent, ExtentSet};
 use unsplit::model::handled::Outcome;
 use unsplit::model::salvage::PartKind;
 use unsplit::ports::disk::Disk;
@@ -111,6 +113,49 @@ fn own_changes_are_kept_before_drbd_goes_on() {
             );
         }
     }
+}
+
+/// The last 40 KiB of the victim's disk, as the handler found them: DRBD 8.4.11 and 9.3.3, `connect --discard-my-data` by hand. The
+/// node had written blocks 140-189 and 7000-7063, the peer 100-149 and 6000-6063; both kernels said that 872 KiB were
+/// out of sync, and named the union when they began.
+#[test]
+fn at_that_moment_the_disk_holds_the_nodes_own_bits_alone() {
+    const DISK: u64 = 32 << 20;
+    for (name, tail) in [
+        ("8.4.11", &include_bytes!("../data/handlers/drbd84-before-resync-target.tail")[..]),
+        ("9.3.3", &include_bytes!("../data/handlers/drbd9-before-resync-target.tail")[..]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk");
+        let file = fs::File::create(&path).unwrap();
+        file.set_len(DISK).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, tail, DISK - tail.len() as u64).unwrap();
+        let disk = Arc::new(BlockFile::open(&path, Mode::ReadOnly).unwrap());
+        let replica = ImageReplica::open(disk, None, None).unwrap();
+        let marked = replica.marked_toward(Some(0), Role::Secondary).unwrap().unwrap();
+        let own: ExtentSet =
+            [(140 * 4096, 50 * 4096), (7000 * 4096, 64 * 4096)].into_iter().map(Extent::from).collect();
+        assert_eq!(marked, own, "{name}");
+        // No bitmap for a peer that is none; 8.4 knows one peer only.
+        let other = replica.marked_toward(Some(7), Role::Secondary).unwrap();
+        assert_eq!(other.is_some(), name == "8.4.11", "{name}");
+    }
+}
+
+/// A salvage without an incident is no sign that the journal was lost.
+#[test]
+fn healings_go_on_beside_it() {
+    let scene = Scene::new(MetadataFormat::V08);
+    assert_eq!(scene.call(&["--required"]).code, 0);
+    assert_eq!(scene.salvages().len(), 1);
+    for words in [&["history"][..], &["status"]] {
+        let mut command = Command::new(super::BINARY);
+        command.arg("--state-dir").arg(scene.state()).args(words);
+        let ended = run(command);
+        assert_eq!(ended.code, 0, "{words:?}: {}", ended.said);
+    }
+    let store = Arc::new(StateDir::open(&scene.state()).unwrap());
+    Journal::open(store, Arc::new(SystemClock)).unwrap();
 }
 
 #[test]

@@ -19,11 +19,14 @@ use crate::model::seen::Why;
 use crate::ports::clock::Clock;
 use std::ffi::OsString;
 use std::io::Write;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 /// How long asking DRBD for its state may take, and how long a record may, of a long deadline. DRBD answers at once, or holds
 /// a lock that it waits for us with.
 const LONGEST_SHARE: Duration = Duration::from_secs(10);
+/// How long a record may take once DRBD has its answer.
+const LATE: Duration = Duration::from_secs(60);
 /// How long the notify program may take.
 const NOTIFY: Duration = Duration::from_secs(60);
 /// More volumes than these are not written down: a line has an end.
@@ -66,15 +69,15 @@ impl Job {
 
 pub(super) fn run(cli: &Cli, args: &HandlerArgs) -> Result<u8, Failure> {
     let job = Job::new(args);
-    let event = match args.handler {
+    let (event, pending) = match args.handler {
         // I/O may be frozen until the answer: everything else comes after it.
         Handler::FencePeer | Handler::UnfencePeer => {
             let (did, code) = fence::fence(args, &job);
             answer(code);
-            let event =
-                handled(args, &job, state(job.share).and_then(|live| then(&live, &job.call)), did, code);
-            record(cli, &job, &event, job.share);
-            event
+            let then = state(job.share).and_then(|live| then(&live, &job.call));
+            let event = handled(args, &job, then, did, code);
+            let pending = record(cli, &job, &event, job.share);
+            (event, pending)
         }
         Handler::BeforeResyncTarget => {
             let live = state(job.share);
@@ -84,9 +87,10 @@ pub(super) fn run(cli: &Cli, args: &HandlerArgs) -> Result<u8, Failure> {
                 _ => 0,
             };
             let event = handled(args, &job, live.and_then(|live| then(&live, &job.call)), did, code);
-            record(cli, &job, &event, job.share);
+            let left = job.left().max(Duration::from_secs(2));
+            let pending = record(cli, &job, &event, job.share.min(left));
             answer(code);
-            event
+            (event, pending)
         }
         _ => {
             let live = state(job.share);
@@ -96,12 +100,18 @@ pub(super) fn run(cli: &Cli, args: &HandlerArgs) -> Result<u8, Failure> {
                 Then::Halt => Outcome::Stopping { then: "halt".to_owned() },
             };
             let event = handled(args, &job, live.and_then(|live| then(&live, &job.call)), did, 0);
-            record(cli, &job, &event, job.share.min(job.left()));
+            let pending = record(cli, &job, &event, job.share.min(job.left()));
             last::act(args.then);
             answer(0);
-            event
+            (event, pending)
         }
     };
+    // DRBD has its answer; a slow disk may take its time.
+    if let Some(pending) = pending
+        && let Ok(Ok(())) = pending.recv_timeout(LATE)
+    {
+        say(Urgency::Info, &format!("handler {}: recorded after all", event.handler));
+    }
     if let Some(line) = &args.exec {
         notify(line, &event)?;
     }
@@ -113,21 +123,21 @@ fn answer(code: u8) {
     let _ = writeln!(std::io::stdout(), "{ANSWER}{code}").and_then(|()| std::io::stdout().flush());
 }
 
-/// Runs `work` in a thread of its own and waits for it no longer than `limit`.
-fn bounded<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+/// Runs `work` in a thread of its own, which may hang.
+fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
     let (sender, result) = std::sync::mpsc::channel();
-    let run = move || drop(sender.send(work()));
-    std::thread::Builder::new().spawn(run).ok()?;
-    result.recv_timeout(limit).ok()
+    // Without a thread there is no result: the sender is gone, and who waits learns it at once.
+    let _ = std::thread::Builder::new().spawn(move || drop(sender.send(work())));
+    result
 }
 
 /// What DRBD says of everything now.
 fn state(limit: Duration) -> Result<Live, Why> {
     let limits = Limits { answer: limit, ..Limits::default() };
-    let asked = bounded(limit, move || Reader::of_this_machine(limits).snapshot());
-    match asked {
-        Some(answer) => answer.map_err(|error| Why(in_words(&error))),
-        None => Err(Why(format!("DRBD did not answer within {} s", limit.as_secs_f32()))),
+    let asked = apart(move || Reader::of_this_machine(limits).snapshot());
+    match asked.recv_timeout(limit) {
+        Ok(answer) => answer.map_err(|error| Why(in_words(&error))),
+        Err(_) => Err(Why(format!("DRBD did not answer within {} s", limit.as_secs_f32()))),
     }
 }
 
@@ -188,27 +198,37 @@ fn handled(args: &HandlerArgs, job: &Job, then: Result<StateThen, Why>, did: Out
     }
 }
 
-/// To the events file, and to the system's log, which also learns of it when the file cannot be written.
-fn record(cli: &Cli, job: &Job, event: &Handled, limit: Duration) {
+/// To the events file, and to the system's log, which also learns of it when the file cannot be written. Returns what is
+/// still being written.
+fn record(cli: &Cli, job: &Job, event: &Handled, limit: Duration) -> Option<Receiver<std::io::Result<()>>> {
     let (urgency, text) = words(event, &crate::cli::plan::state_dir_words(cli));
     aloud(urgency, &text);
-    let failed = match encode(event) {
+    let (mut pending, mut failed) = (None, None);
+    match encode(event) {
         Ok(line) => {
             let (state_dir, until) = (cli.state_dir.clone(), Instant::now() + limit / 2);
-            match bounded(limit, move || append(&state_dir, &line, until)) {
-                Some(Ok(())) => return,
-                Some(Err(error)) => error.to_string(),
-                None => "it takes too long".to_owned(),
+            let result = apart(move || append(&state_dir, &line, until));
+            match result.recv_timeout(limit) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => failed = Some(error.to_string()),
+                Err(_) => {
+                    failed = Some("it takes too long".to_owned());
+                    pending = Some(result);
+                }
             }
         }
-        Err(error) => error.to_string(),
-    };
-    let state_dir = cli.state_dir.display();
-    let resource = job.call.resource.as_deref().unwrap_or("a resource that DRBD did not name");
-    aloud(
-        Urgency::Error,
-        &format!("handler {} of {resource}: not recorded in {state_dir} ({failed})", event.handler),
-    );
+        Err(error) => failed = Some(error.to_string()),
+    }
+    if let Some(why) = failed {
+        let state_dir = cli.state_dir.display();
+        let resource = job.call.resource.as_deref().unwrap_or("a resource that DRBD did not name");
+        let handler = event.handler;
+        aloud(
+            Urgency::Error,
+            &format!("handler {handler} of {resource}: not recorded in {state_dir} ({why})"),
+        );
+    }
+    pending
 }
 
 fn aloud(urgency: Urgency, text: &str) {

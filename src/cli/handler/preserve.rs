@@ -10,7 +10,9 @@ use crate::edge::events;
 use crate::edge::state_dir::StateDir;
 use crate::engine::executor::in_words;
 use crate::engine::journal::Journal;
-use crate::engine::salvage::{FOLDER, Label, NOTE, PartSource, RESERVE, needed_space, take_moving};
+use crate::engine::salvage::{
+    FOLDER, Label, NOTE, OF_A_RESYNC, PartSource, RESERVE, needed_space, take_moving,
+};
 use crate::judge::overwritten::{Keep, keep};
 use crate::model::drbd::{GenerationUuid, Role};
 use crate::model::drbd_live::tree::{Device, Live};
@@ -218,7 +220,7 @@ impl Keeper<'_> {
         let time = seconds.to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y%m%d-%H%M%S").to_string();
         let resource: String = self.resource.as_str().chars().take(64).collect();
         let process = std::process::id();
-        IncidentId::new(&format!("resync-{resource}-{}-{word}{time}-{process}", self.volume))
+        IncidentId::new(&format!("{OF_A_RESYNC}{resource}-{}-{word}{time}-{process}", self.volume))
             .map_err(|error| error.to_string())
     }
 

@@ -55,12 +55,12 @@ fn for_class(standing: &Standing, finding: &Finding, way: &Way<'_>, both: &str) 
     let r = &standing.resource;
     let peer = way.words;
     let who = finding.nodes.first().map_or("", String::as_str);
-    let on = |node: &str, words: &str| format!("[{node}] {words}");
+    // As a comment of the shell, so that the line can be copied as it is.
+    let on = |node: &str, words: &str| format!("{words}    # on {node}");
     let volume = finding.volumes.first().copied().unwrap_or(0);
     let connect = || -> Vec<Step> {
         let alone = alone(standing, finding);
-        let what =
-            "connects again; nothing below says that DRBD would refuse or overwrite anything unexpected";
+        let what = "connects again: DRBD then does what stands above";
         alone.iter().map(|node| step(on(node, &format!("drbdadm connect {r}")), what)).collect()
     };
     match finding.class {

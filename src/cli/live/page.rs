@@ -176,7 +176,14 @@ fn several(screen: &mut Screen, standing: &Standing) -> Result<(), Failure> {
         let relation = link.volumes.iter().find_map(|volume| volume.comparison.as_ref());
         let relation =
             relation.map(|found| format!(", {}", relation_words(found.relation, a, b))).unwrap_or_default();
-        screen.line(format!("  {a} - {b}: {states}{relation}"))?;
+        let marked =
+            |side: Side| -> u64 { link.volumes.iter().filter_map(|volume| volume.out_of_sync[side]).sum() };
+        let marks: Vec<String> = Side::BOTH
+            .into_iter()
+            .filter(|side| marked(*side) > 0)
+            .map(|side| format!(", {} has {} marked", link.nodes[side], human(marked(side))))
+            .collect();
+        screen.line(format!("  {a} - {b}: {states}{relation}{}", marks.concat()))?;
     }
     let groups: Vec<String> = standing.agree.iter().map(|group| group.join(" = ")).collect();
     if !groups.is_empty() {

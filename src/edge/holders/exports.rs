@@ -115,10 +115,11 @@ pub(super) fn pools(roots: &Roots, devices: &BTreeSet<Number>, status: &str) -> 
         let mut words = line.split_whitespace();
         match (words.next(), words.next()) {
             (Some("pool:"), Some(name)) => pool = name,
-            (Some(path), _) if path.starts_with('/') => {
-                if (roots.number_at)(Path::new(path)).is_some_and(|number| devices.contains(&number)) {
-                    found.insert(pool);
-                }
+            (Some(path), _)
+                if path.starts_with('/')
+                    && (roots.number_at)(Path::new(path)).is_some_and(|number| devices.contains(&number)) =>
+            {
+                found.insert(pool);
             }
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! Reading, creating and mending the journal's file.
 
 use super::{FILE, JournalError, Story};
+use crate::engine::salvage::OF_A_RESYNC;
 use crate::format::journal::{self as framing, Damage, Flaw, Link, MAX_JOURNAL, Tail};
 use crate::judge::incident::Incidents;
 use crate::ports::store::{Store, StoreFault};
@@ -10,7 +11,8 @@ use std::io;
 const NEW: &str = "journal.new";
 /// What a kept torn tail's name begins with.
 const TORN: &str = "journal.torn-";
-/// What it holds was put there by an incident, which is in a journal. (A plan alone has changed nothing.)
+/// What it holds was put there by an incident, which is in a journal, or by DRBD's handler, whose names say so. (A plan alone
+/// has changed nothing.)
 const SALVAGES: &str = "salvage";
 /// Bytes asked for at once.
 const CHUNK: usize = 1 << 20;
@@ -79,7 +81,8 @@ pub(super) fn confirm(store: &dyn Store, loaded: &Loaded) -> Result<(), JournalE
 /// nothing was ever put (perhaps a link to a larger disk) says nothing.
 fn never_there(store: &dyn Store) -> Result<(), JournalError> {
     for name in store.list("").map_err(JournalError::Unavailable)? {
-        let filled = || store.list(&name).map(|inside| !inside.is_empty());
+        let filled =
+            || store.list(&name).map(|inside| inside.iter().any(|name| !name.starts_with(OF_A_RESYNC)));
         let witness =
             name.starts_with(TORN) || (name == SALVAGES && filled().map_err(JournalError::Unavailable)?);
         if witness {

@@ -2,8 +2,8 @@
 //! what both nodes tell just then.
 
 use super::executor::Stage;
-use super::pair::LivePair;
-use super::standing::{Standing, state};
+use super::pair::{LivePair, look};
+use super::standing::{Standing, standing, state};
 use crate::engine::executor::Obstacle;
 use crate::model::drbd_live::Generation;
 use crate::model::drbd_live::words::ConnectionState;
@@ -11,6 +11,7 @@ use crate::model::live_plan::{LivePlan, Reach};
 use crate::model::node::{ConnectAs, LogLine, NodeAct};
 use crate::model::seen::{End, Why};
 use crate::model::side::Side;
+use crate::ports::node::Node;
 use std::time::Duration;
 
 /// How often the two are told to connect. 8.4 forgets the discard flag with each attempt that fails for another reason.
@@ -32,6 +33,9 @@ impl Stage<'_, '_> {
             Err(end) => return end,
         };
         let Some(kept) = self.kept.clone() else { return self.nothing_kept() };
+        if let Err(end) = self.all_as_drawn(&pair) {
+            return end;
+        }
         let victim = self.plan.victim();
         let wanted: Vec<(u32, u32)> = self
             .plan
@@ -41,6 +45,7 @@ impl Stage<'_, '_> {
             .map(|volume| (volume.volume, volume.minors[victim]))
             .collect();
         for (volume, minor) in wanted {
+            self.armed = true;
             let end = self.victim().invalidate(volume, minor, &still, &kept);
             if let Err(end) = self.acted(Obstacle::Device, end) {
                 return end;
@@ -53,8 +58,40 @@ impl Stage<'_, '_> {
         self.stopped(Obstacle::Salvage, "no verified copy of the victim exists")
     }
 
-    /// Until the two have shaken hands in the plan's direction.
+    /// Until the two have shaken hands in the plan's direction. A victim that waits in vain does not go on waiting with the word
+    /// to give up its data: whoever connects the survivor later would set it off.
     pub(super) fn reconnect(&mut self) -> End {
+        let end = self.try_to_reconnect();
+        match end {
+            End::NotDone(why) if self.armed => End::NotDone(Why(format!("{why}{}", self.disarm()))),
+            End::Unknown(why) if self.armed => End::Unknown(Why(format!("{why}{}", self.disarm()))),
+            other => other,
+        }
+    }
+
+    fn disarm(&mut self) -> String {
+        let victim = self.plan.victim();
+        let name = self.plan.names[victim].clone();
+        let nodes = self.theatre.nodes;
+        match look(nodes.map(|node| node as &dyn Node), &self.plan.resource) {
+            Ok(pair) if matches!(standing(pair.told.as_ref(), &pair.toward, self.plan.survivor), Standing::Apart(_)) => {}
+            // DRBD is at work, or nobody knows: then it is not interrupted.
+            _ => return String::new(),
+        }
+        match self.victim().act(&NodeAct::Disconnect(self.plan.toward[victim].clone())) {
+            End::Done | End::AlreadySo if self.plan.generation == Generation::V9 => format!(
+                ". {name} is disconnected again, but its DRBD 9 does not forget --discard-my-data: connected by others before this \
+                 incident is resumed, it would be overwritten as planned"
+            ),
+            End::Done | End::AlreadySo => format!(". {name} is disconnected again"),
+            End::NotDone(why) | End::Unknown(why) => format!(
+                ". {name} could not be disconnected again ({why}): it waits with --discard-my-data, and is overwritten as planned as \
+                 soon as the other node connects"
+            ),
+        }
+    }
+
+    fn try_to_reconnect(&mut self) -> End {
         let mut last = String::new();
         for attempt in 0..ATTEMPTS {
             let (pair, standing) = match self.standing() {
@@ -103,6 +140,8 @@ impl Stage<'_, '_> {
         let pair = self.look()?;
         let still = self.still(&pair)?;
         let Some(kept) = self.kept.clone() else { return Err(self.nothing_kept()) };
+        self.all_as_drawn(&pair)?;
+        self.armed = true;
         let end = self.victim().discard(&self.plan.toward[victim], &still, &kept);
         self.acted(Obstacle::Busy, end)?;
         let toward = self.plan.toward[survivor].clone();
@@ -128,7 +167,7 @@ impl Stage<'_, '_> {
     }
 
     /// DRBD overwrites the node whose data is to be kept: both are told to stop, at once.
-    fn stop_backwards(&mut self, volume: u32) -> End {
+    pub(super) fn stop_backwards(&mut self, volume: u32) -> End {
         let mut stopped = Vec::new();
         for side in Side::BOTH {
             let toward = self.plan.toward[side].clone();
@@ -156,6 +195,7 @@ impl Stage<'_, '_> {
         let (patience, pause) = (self.theatre.patience, self.theatre.pause);
         let progress = self.theatre.progress;
         let (mut begun, mut best, mut stalled, mut unseen) = (None, u64::MAX, Duration::ZERO, None);
+        let mut refusals = 0;
         let end = loop {
             let standing = match self.standing() {
                 Ok((_, standing)) => standing,
@@ -184,12 +224,22 @@ impl Stage<'_, '_> {
                     }
                     if left < best {
                         progress.advance(best - left);
-                        (best, stalled) = (left, Duration::ZERO);
+                        (best, stalled, refusals) = (left, Duration::ZERO, 0);
                     }
                 }
                 Standing::Apart(states) => {
                     let refused = [states.a, states.b].contains(&ConnectionState::StandAlone);
                     if refused {
+                        refusals += 1;
+                        // A handler that forbids the resync (before-resync-target), for one, does so every time.
+                        if refusals > ATTEMPTS {
+                            let why = format!(
+                                "the connection was given up {ATTEMPTS} times before anything was synced: {} is {}, {} is {}. The \
+                                 kernel's log on both nodes says why",
+                                self.plan.names.a, states.a, self.plan.names.b, states.b
+                            );
+                            break self.stopped(Obstacle::Busy, why);
+                        }
                         match self.reconnect() {
                             End::Done | End::AlreadySo => continue,
                             bad => break bad,

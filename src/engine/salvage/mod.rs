@@ -29,6 +29,8 @@ use crate::proof::Preserved;
 
 /// The folder of all salvages.
 pub const FOLDER: &str = "salvage";
+/// What the names of salvages begin with that DRBD's handler took: they belong to no incident, and no journal knows them.
+pub const OF_A_RESYNC: &str = "resync-";
 /// A complete salvage has it.
 pub const MANIFEST: &str = "manifest.json";
 /// Words about a salvage that no plan asked for; there need not be any.

@@ -2,6 +2,7 @@
 //! beginning: it explains what states and generations show, and proves nothing by its silence.
 
 use crate::model::drbd::GenerationUuid;
+use crate::model::drbd_live::Generation;
 use crate::model::node::NodeReport;
 use crate::model::node::{DrbdSeen, LogLine};
 use crate::model::standing::Class;
@@ -114,15 +115,19 @@ impl<'a> Log<'a> {
             .find(|text| change(text, "conn(").is_some_and(|(from, to)| stands(from) && !stands(to)))
     }
 
-    /// The line by which the disk went away because of an error.
-    pub(super) fn disk_failed(&self, resource: &str, volume: u32) -> Option<&'a str> {
+    /// The line by which the disk went away because of an error, since it was attached. 8.4 goes through `Failed` on an orderly
+    /// detach, too: there only a failed read or write counts.
+    pub(super) fn disk_failed(&self, resource: &str, volume: u32, generation: Generation) -> Option<&'a str> {
         let lines = self.lines(resource).iter().filter(|entry| entry.volume == Some(volume));
         let mut failed = None;
-        for entry in lines {
-            match change(entry.text, " disk(").or_else(|| change(entry.text, "disk(")) {
-                Some((_, "Failed")) => failed = Some(entry.text),
-                Some((_, "Attaching")) => failed = None,
-                _ => {}
+        for Entry { text, .. } in lines {
+            let to = change(text, "disk(").map(|(_, to)| to);
+            if to == Some("Attaching") {
+                failed = None;
+            } else if text.contains("IO failed") || text.contains("IO error") {
+                failed = Some(*text);
+            } else if to == Some("Failed") && generation == Generation::V9 {
+                failed = failed.or(Some(*text));
             }
         }
         failed

@@ -114,7 +114,9 @@ fn judge_disk(witness: &Witness<'_>, resource: &Resource, device: &Device) -> Op
         }
         DiskState::Failed => (Class::DiskFailed, format!("the disk of {node} failed, volume {number}")),
         DiskState::Diskless => {
-            if let Some(line) = witness.log.disk_failed(&resource.name, number) {
+            let generation = witness.generation();
+            let failed = generation.and_then(|it| witness.log.disk_failed(&resource.name, number, it));
+            if let Some(line) = failed {
                 reasons.push(reason(Source::Log, Some(node), line));
                 (Class::DiskFailed, format!("the disk of {node} failed and was detached, volume {number}"))
             } else if is_client(witness, &resource.name, device) {

@@ -27,13 +27,13 @@ bring_back() {
   both "drbdadm up r0"
 }
 
-# salvage_holds STATE-DIR SURVIVOR-IMAGE WHO:BLOCKS...: the newest salvage in that folder of node 1, opened by qemu-img on the
+# salvage_holds STATE-DIR SURVIVOR-IMAGE WHO:BLOCKS...: the newest salvage in that folder of node 1 (or $SALVAGE_ON), opened by qemu-img on the
 # survivor's disk, is the victim's volume as it was.
 salvage_holds() {
   local folder=$I/salvage
   rm -rf "$folder"
   mkdir "$folder"
-  on 1 "cd $1/salvage && tar -cf - \"\$(ls -t | head -1)\"" < /dev/null | tar -x --strip-components=1 -C "$folder"
+  on "${SALVAGE_ON:-1}" "cd $1/salvage && tar -cf - \"\$(ls -t | head -1)\"" < /dev/null | tar -x --strip-components=1 -C "$folder"
   qemu-img rebase -u -F raw -b "$I/disks/$2.img" "$folder/victim-data.qcow2"
   qemu-img convert -U -O raw "$folder/victim-data.qcow2" "$folder/victim.raw"
   shift 2

@@ -71,7 +71,7 @@ fn a_split_brain_seen_from_one_side_needs_the_kernels_word() {
     ];
     let [alpha, _] = split(Generation::V9, C::StandAlone, C::StandAlone);
     is(&[alpha.clone().logged(&lines)], &[K::SplitBrain]);
-    is(&[alpha.clone()], &[K::StandAlone]);
+    is(std::slice::from_ref(&alpha), &[K::StandAlone]);
     // Healed since, or about another generation.
     is(
         &[alpha.clone().logged(&lines).logged(&["drbd r0 beta: conn( Connecting -> Connected )"])],
@@ -279,13 +279,19 @@ fn disks() {
         is(&with_disk(DiskState::Outdated), &[K::NotConnected, K::Outdated]);
         is(&with_disk(DiskState::Failed), &[K::DiskFailed, K::NotConnected]);
         is(&with_disk(DiskState::Diskless), &[K::NotConnected, K::Diskless]);
-        let failed = if generation == Generation::V9 {
-            "drbd r0/0 drbd5: disk( UpToDate -> Failed )"
-        } else {
-            "block drbd5: disk( UpToDate -> Failed )"
-        };
         let [alpha, beta] = with_disk(DiskState::Diskless);
-        is(&[alpha, beta.logged(&[failed])], &[K::DiskFailed, K::NotConnected]);
+        if generation == Generation::V9 {
+            let failed = beta.logged(&["drbd r0/0 drbd5: disk( UpToDate -> Failed )"]);
+            is(&[alpha, failed], &[K::DiskFailed, K::NotConnected]);
+        } else {
+            // So goes an orderly detach, too.
+            let detached = beta.logged(&["block drbd5: disk( UpToDate -> Failed )"]);
+            is(&[alpha.clone(), detached.clone()], &[K::NotConnected, K::Diskless]);
+            let failed = detached.logged(&["block drbd5: Local IO failed in __req_mod. Detaching..."]);
+            is(&[alpha.clone(), failed.clone()], &[K::DiskFailed, K::NotConnected]);
+            let again = failed.logged(&["block drbd5: disk( Diskless -> Attaching )"]);
+            is(&[alpha, again], &[K::NotConnected, K::Diskless]);
+        }
         // Without a disk on purpose, connected: as it should be.
         let [alpha, beta] = pair(generation);
         let alpha = alpha.with(|node| {

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 /// The last lines of DRBD's that are kept.
 const LINES: usize = 2000;
-/// How long is read. Rings are read in milliseconds; a kernel that logs faster than that is not waited for.
-const LIMIT: Duration = Duration::from_secs(2);
+/// How long is read. Rings are read in milliseconds, in seconds on a machine that has no time; a log of which the end was not
+/// reached is none, because its last lines are what counts.
+const LIMIT: Duration = Duration::from_secs(20);
 /// Longest record, by the kernel's own buffer with room to spare.
 const RECORD: usize = 16 << 10;
 
@@ -26,7 +27,10 @@ pub(super) fn read() -> Result<Vec<LogLine>, Why> {
     let until = Instant::now() + LIMIT;
     let mut lines = VecDeque::new();
     let mut record = vec![0; RECORD];
-    while Instant::now() < until {
+    loop {
+        if Instant::now() >= until {
+            return Err(Why(format!("/dev/kmsg: its end was not reached within {} s", LIMIT.as_secs())));
+        }
         match read_fd(&log, record.as_mut_slice()) {
             Ok(0) | Err(Errno::AGAIN) => break,
             Ok(len) => {
