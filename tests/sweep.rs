@@ -237,7 +237,7 @@ fn a_disk_that_fails_under_the_mapping_is_unreadable() {
     }
     let part = &bytes[7 * MIB as usize..];
     assert!(!a.in_place(Extent { start: 7 * MIB, len: MIB }, &mut |seen| assert!(seen != part)));
-    // With one thread the fourth portion, the one with the error, is looked at in place.
+    // The first portions are looked at in place.
     let options = CompareOptions { threads: 1, ..CompareOptions::default() };
     let found = compare(&a, &b, &ExtentSet::whole(8 * MIB), &options, &Silent).unwrap();
     assert!(found.differs.is_empty());
