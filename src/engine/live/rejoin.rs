@@ -1,7 +1,7 @@
 //! Connecting with `--discard-my-data`, and watching the resync. DRBD may do something at any moment: each decision is made on
 //! what both nodes tell just then.
 
-use super::executor::Stage;
+use super::executor::{LiveTheatre, Stage};
 use super::pair::{LivePair, look};
 use super::standing::{Standing, standing, state};
 use crate::engine::executor::Obstacle;
@@ -9,7 +9,7 @@ use crate::model::drbd_live::Generation;
 use crate::model::drbd_live::words::ConnectionState;
 use crate::model::live_plan::{LivePlan, Reach};
 use crate::model::node::{ConnectAs, LogLine, NodeAct};
-use crate::model::seen::{End, Why};
+use crate::model::seen::{End, Stamp, Why};
 use crate::model::side::Side;
 use crate::ports::node::Node;
 use std::time::Duration;
@@ -74,7 +74,11 @@ impl Stage<'_, '_> {
         let name = self.plan.names[victim].clone();
         let nodes = self.theatre.nodes;
         match look(nodes.map(|node| node as &dyn Node), &self.plan.resource) {
-            Ok(pair) if matches!(standing(pair.told.as_ref(), &pair.toward, self.plan.survivor), Standing::Apart(_)) => {}
+            Ok(pair)
+                if matches!(
+                    standing(pair.told.as_ref(), &pair.toward, self.plan.survivor),
+                    Standing::Apart(_)
+                ) => {}
             // DRBD is at work, or nobody knows: then it is not interrupted.
             _ => return String::new(),
         }
@@ -193,13 +197,15 @@ impl Stage<'_, '_> {
     /// Watches DRBD overwrite the victim, to the end. A lost replication link is DRBD's to mend; a refusal is not.
     pub(super) fn resync(&mut self) -> End {
         let (patience, pause) = (self.theatre.patience, self.theatre.pause);
-        let progress = self.theatre.progress;
+        let LiveTheatre { progress, clock, .. } = self.theatre;
         let (mut begun, mut best, mut stalled, mut unseen) = (None, u64::MAX, Duration::ZERO, None);
         let mut refusals = 0;
         let end = loop {
             let standing = match self.standing() {
                 Ok((_, standing)) => standing,
-                Err(End::NotDone(why)) if unseen_is_bearable(&mut unseen, patience.stall, patience.look) => {
+                Err(End::NotDone(why))
+                    if unseen_is_bearable(&mut unseen, clock.now(), patience.stall, patience.look) =>
+                {
                     tracing::debug!(%why, "a node cannot be asked");
                     pause(patience.look);
                     continue;
@@ -278,11 +284,20 @@ pub fn carried_word(plan: &LivePlan) -> Option<String> {
     })
 }
 
-/// Whether it may be waited a little longer for a node that cannot be asked.
-fn unseen_is_bearable(waited: &mut Option<Duration>, limit: Duration, look: Duration) -> bool {
-    let so_far = waited.unwrap_or(Duration::ZERO);
-    *waited = Some(so_far + look);
-    so_far < limit
+/// How long a node could not be asked.
+#[derive(Clone, Copy)]
+struct Unasked {
+    since: Stamp,
+    paused: Duration,
+}
+
+/// Whether it may be waited a little longer for a node that cannot be asked. Asking in vain takes time, too: a node without power
+/// costs the link's whole patience at each attempt.
+fn unseen_is_bearable(unasked: &mut Option<Unasked>, now: Stamp, limit: Duration, look: Duration) -> bool {
+    let so_far = unasked.unwrap_or(Unasked { since: now, paused: Duration::ZERO });
+    *unasked = Some(Unasked { paused: so_far.paused + look, ..so_far });
+    let asked = Duration::from_millis(u64::try_from(now.0.saturating_sub(so_far.since.0)).unwrap_or(0));
+    so_far.paused.max(asked) < limit
 }
 
 fn log_ends(pair: &LivePair) -> [u64; 2] {
@@ -324,4 +339,26 @@ fn tells(text: &str) -> bool {
     ]
     .iter()
     .any(|word| text.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_that_asking_takes_counts() {
+        let (limit, look) = (Duration::from_secs(300), Duration::from_millis(300));
+        let asks = |each: i64| {
+            let (mut unasked, mut now, mut asks) = (None, Stamp(0), 0);
+            while unseen_is_bearable(&mut unasked, now, limit, look) {
+                now = Stamp(now.0 + each);
+                asks += 1;
+            }
+            asks
+        };
+        assert_eq!(asks(20_000), 15);
+        // A clock that stands still, or goes back, leaves the pauses.
+        assert_eq!(asks(0), 1000);
+        assert_eq!(asks(-1000), 1000);
+    }
 }
