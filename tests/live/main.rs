@@ -71,12 +71,13 @@ fn configured(folder: &Path, host: &str) -> Result<Vec<Configured>, Why> {
 
 /// `dmesg`'s lines: `[ seconds] text`, or the text alone.
 fn lines(text: &str) -> Vec<LogLine> {
-    let line = |(number, line): (usize, &str)| match line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
-        Some((at, text)) => {
-            let seconds: f64 = at.trim().parse().unwrap();
-            LogLine { at: (seconds * 1e6) as u64, text: text.to_owned() }
-        }
-        None => LogLine { at: number as u64, text: line.to_owned() },
-    };
+    let line =
+        |(number, line): (usize, &str)| match line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
+            Some((at, text)) => {
+                let seconds: f64 = at.trim().parse().unwrap();
+                LogLine { at: (seconds * 1e6) as u64, text: text.to_owned() }
+            }
+            None => LogLine { at: number as u64, text: line.to_owned() },
+        };
     text.lines().enumerate().map(line).collect()
 }

@@ -74,7 +74,11 @@ impl Stage<'_, '_> {
         let name = self.plan.names[victim].clone();
         let nodes = self.theatre.nodes;
         match look(nodes.map(|node| node as &dyn Node), &self.plan.resource) {
-            Ok(pair) if matches!(standing(pair.told.as_ref(), &pair.toward, self.plan.survivor), Standing::Apart(_)) => {}
+            Ok(pair)
+                if matches!(
+                    standing(pair.told.as_ref(), &pair.toward, self.plan.survivor),
+                    Standing::Apart(_)
+                ) => {}
             // DRBD is at work, or nobody knows: then it is not interrupted.
             _ => return String::new(),
         }
