@@ -304,7 +304,11 @@ fn row(a: &Volume, b: &Volume) -> Row {
         let (mut of_a, mut of_b) = (past(a), past(b));
         of_a.insert(bitmap(a).0);
         of_b.insert(bitmap(b).0);
-        if of_a.intersection(&of_b).any(|uuid| *uuid != 0) { Row::Split { base: false } } else { Row::Unrelated }
+        if of_a.intersection(&of_b).any(|uuid| *uuid != 0) {
+            Row::Split { base: false }
+        } else {
+            Row::Unrelated
+        }
     }
 }
 
@@ -456,17 +460,12 @@ impl State {
         self.overwritten += 1;
         let precious = self.undoing || self.hosts[target].volumes[number].own.contains(&block);
         if precious && !is_kept(&store.certain(), number, block, &old) {
-            let has = |side: Side| self.hosts[side].volumes[number].own.contains(&block);
-            let words = format!(
-                "volume {number}: block {block} of {target} was overwritten and is in no salvage; written on a: {}, on b: {}; \
-                 the store has {:?}",
-                has(Side::A),
-                has(Side::B),
-                store.certain().paths()
-            );
+            let words =
+                format!("volume {number}: block {block} of {target} was overwritten and is in no salvage");
             self.note(words.clone());
             self.broken.push(words);
         }
+        self.hosts[target].volumes[number].own.remove(&block);
     }
 
     fn resync(&mut self, store: &Arc<FakeStore>) {
@@ -475,12 +474,12 @@ impl State {
         }
         for number in 0..self.hosts.a.volumes.len() {
             let of = |side: Side| self.hosts[side].volumes[number].replication;
-            let Some(source) = Side::BOTH.into_iter().find(|side| of(*side) == ReplicationState::SyncSource) else {
+            let Some(source) = Side::BOTH.into_iter().find(|side| of(*side) == ReplicationState::SyncSource)
+            else {
                 continue;
             };
             let many = 1 + at(self.rng.below(24));
-            let some: Vec<u64> =
-                self.hosts[source].volumes[number].bits.iter().copied().take(many).collect();
+            let some: Vec<u64> = self.hosts[source].volumes[number].bits.iter().copied().take(many).collect();
             for block in some {
                 self.copy(number, source, block, store);
                 self.hosts.a.volumes[number].bits.remove(&block);
@@ -733,7 +732,8 @@ impl State {
         resource.info.role = Some(host.role);
         let id = |side: Side| u32::from(side == Side::B);
         if !v84 {
-            resource.options = Some(ResourceOptions { node_id: Some(id(side)), ..ResourceOptions::default() });
+            resource.options =
+                Some(ResourceOptions { node_id: Some(id(side)), ..ResourceOptions::default() });
         }
         for (number, volume) in (0..).zip(&host.volumes) {
             let mut device = Device { volume: number, minor: Some(number), ..Device::default() };
@@ -1002,7 +1002,8 @@ impl Node for FakeNode {
     fn replica(&self, backing: &Backing) -> Result<Box<dyn Replica>, Unseen> {
         drop(self.answers()?);
         self.cluster.pass();
-        let number: usize = backing.data.strip_prefix(&format!("/dev/{}", self.side)).unwrap().parse().unwrap();
+        let number: usize =
+            backing.data.strip_prefix(&format!("/dev/{}", self.side)).unwrap().parse().unwrap();
         let disk = Arc::clone(&self.cluster.lock().hosts[self.side].volumes[number].disk);
         let place = Some(MetadataPlace::Internal);
         OfflineReplica::over(self.name().clone(), disk, None, place, Some(backing.role), Box::new(Nobody))

@@ -176,9 +176,10 @@ impl Scene {
                     .map_err(|error| in_words(&error));
             }
         }
-        let healing = journal.incidents().iter().rev().find(|incident| {
-            matches!(incident.state, IncidentState::Closed { outcome: Outcome::Healed })
-        });
+        let healing =
+            journal.incidents().iter().rev().find(|incident| {
+                matches!(incident.state, IncidentState::Closed { outcome: Outcome::Healed })
+            });
         let id = healing.ok_or("nothing was healed")?.id.clone();
         let nodes = self.nodes.as_ref().map(|node| node as &dyn Node);
         let pair = look(nodes, &resource()).map_err(|error| in_words(&error))?;
@@ -225,7 +226,9 @@ impl Scene {
         };
         let last = journal.incidents().last().map(|incident| incident.state.clone());
         let honest = match (&ending, last) {
-            (Ok(Ending::Finished(outcome)), Some(IncidentState::Closed { outcome: closed })) => *outcome == closed,
+            (Ok(Ending::Finished(outcome)), Some(IncidentState::Closed { outcome: closed })) => {
+                *outcome == closed
+            }
             (Ok(Ending::Abandoned { .. }), Some(IncidentState::Closed { outcome })) => {
                 outcome == Outcome::Abandoned
             }
@@ -394,7 +397,9 @@ fn play(scene: &mut Scene, seed: u64) -> Result<&'static str, String> {
                     drop(state);
                     match scene.plan() {
                         Ok(new) => sealed = new,
-                        Err(why) if why.contains("would") || why.contains("connect") => return Ok("unhealable now"),
+                        Err(why) if why.contains("would") || why.contains("connect") => {
+                            return Ok("unhealable now");
+                        }
                         Err(why) => return Err(format!("no second plan: {why}")),
                     }
                     let mut state = scene.cluster.lock();
@@ -491,7 +496,8 @@ fn undone(scene: &Scene, sealed: &SealedLivePlan, id: &IncidentId) -> Check {
             continue;
         }
         let dir = dir_of(&salvage_of(id, volume.volume)?);
-        let reader = reader(&*scene.cluster.store, &dir, PartKind::VictimData).map_err(|why| in_words(&why))?;
+        let reader =
+            reader(&*scene.cluster.store, &dir, PartKind::VictimData).map_err(|why| in_words(&why))?;
         for extent in reader.kept().iter() {
             let mut wanted = vec![0; usize::try_from(extent.len).unwrap()];
             reader.read_at(extent.start, &mut wanted).map_err(|why| in_words(&why))?;

@@ -82,7 +82,10 @@ impl Bench {
         match argv[1].as_str() {
             "disconnect" if self.generation == Generation::V84 => resource.connections.clear(),
             "disconnect" => {
-                resource.connections.iter_mut().for_each(|known| known.info.state = Some(ConnectionState::StandAlone));
+                resource
+                    .connections
+                    .iter_mut()
+                    .for_each(|known| known.info.state = Some(ConnectionState::StandAlone));
             }
             "secondary" => resource.info.role = Some(Role::Secondary),
             "primary" => resource.info.role = Some(Role::Primary),
@@ -100,7 +103,11 @@ impl World for Bench {
     fn run(&self, argv: &[String]) -> io::Result<Ran> {
         self.ran.borrow_mut().push(argv.to_vec());
         if argv[1] == "-d" {
-            return Ok(Ran { status: ExitStatus::from_raw(0), output: self.printed.clone().into_bytes(), said: Vec::new() });
+            return Ok(Ran {
+                status: ExitStatus::from_raw(0),
+                output: self.printed.clone().into_bytes(),
+                said: Vec::new(),
+            });
         }
         if self.carried_out {
             self.change(argv);
@@ -111,7 +118,9 @@ impl World for Bench {
             Ending::Code(code, words) => {
                 Ok(Ran { status: ExitStatus::from_raw(code << 8), output: Vec::new(), said: said(words) })
             }
-            Ending::Signal => Ok(Ran { status: ExitStatus::from_raw(9), output: Vec::new(), said: Vec::new() }),
+            Ending::Signal => {
+                Ok(Ran { status: ExitStatus::from_raw(9), output: Vec::new(), said: Vec::new() })
+            }
             Ending::TooLate => Err(io::Error::new(io::ErrorKind::TimedOut, "did not end within 60 s")),
             Ending::Missing => Err(io::ErrorKind::NotFound.into()),
         }
@@ -155,7 +164,13 @@ fn each_act_runs_exactly_these_commands() {
         (Generation::V84, Role::Secondary, Connecting, 0, vec!["drbdadm disconnect r0".into()]),
         (Generation::V84, Role::Primary, StandAlone, 1, vec!["drbdadm secondary r0".into()]),
         (Generation::V84, Role::Primary, StandAlone, 2, vec![dry.clone(), connect84.clone()]),
-        (Generation::V84, Role::Secondary, StandAlone, 3, vec![dry.clone(), format!("{connect84} --discard-my-data")]),
+        (
+            Generation::V84,
+            Role::Secondary,
+            StandAlone,
+            3,
+            vec![dry.clone(), format!("{connect84} --discard-my-data")],
+        ),
         (
             Generation::V84,
             Role::Secondary,
@@ -175,7 +190,13 @@ fn each_act_runs_exactly_these_commands() {
         (Generation::V84, Role::Secondary, StandAlone, 6, vec!["drbdadm primary r0".into()]),
         (Generation::V9, Role::Secondary, Connecting, 0, vec!["drbdsetup disconnect r0 1".into()]),
         (Generation::V9, Role::Primary, StandAlone, 1, vec!["drbdsetup secondary r0".into()]),
-        (Generation::V9, Role::Primary, StandAlone, 2, vec![options9.clone(), "drbdsetup connect r0 1".into()]),
+        (
+            Generation::V9,
+            Role::Primary,
+            StandAlone,
+            2,
+            vec![options9.clone(), "drbdsetup connect r0 1".into()],
+        ),
         (
             Generation::V9,
             Role::Secondary,
@@ -240,7 +261,8 @@ fn a_primary_never_gives_up_its_data_and_a_connected_one_is_left_alone() {
 /// Every act, every way in which a tool fails: never `Done`, `Unknown` unless the tool itself refused, and no secret.
 #[test]
 fn a_tool_that_fails_is_told_of_without_secrets() {
-    let says = "Command 'drbdsetup connect r0 a b --shared-secret=FooFunFactory --x' terminated with exit code 10";
+    let says =
+        "Command 'drbdsetup connect r0 a b --shared-secret=FooFunFactory --x' terminated with exit code 10";
     let endings = [
         (Ending::Code(10, says), false),
         (Ending::Code(17, "--shared-secret 'FooFunFactory': too long"), false),
@@ -286,7 +308,11 @@ fn secrets_are_hushed_however_they_are_spelled() {
         ("x --shared-secret='never ends", vec![], "x --shared-secret=(not shown)"),
         ("it is a b c", vec!["--shared-secret=a b c"], "it is (not shown)"),
         ("--shared-secret", vec!["--shared-secret"], "--shared-secret(not shown)"),
-        ("two shared-secret=a shared-secret=b", vec![], "two shared-secret=(not shown) shared-secret=(not shown)"),
+        (
+            "two shared-secret=a shared-secret=b",
+            vec![],
+            "two shared-secret=(not shown) shared-secret=(not shown)",
+        ),
         ("nothing", vec![], "nothing"),
     ];
     for (text, list, expected) in cases {
@@ -364,7 +390,8 @@ fn the_wrong_minor_is_not_invalidated() {
 #[test]
 fn an_inconsistent_volume_is_invalidated_all_the_same() {
     let bench = Bench::new(Generation::V84, Role::Secondary, ConnectionState::StandAlone);
-    bench.live.borrow_mut().as_mut().unwrap().resources[0].devices[0].info.disk = Some(DiskState::Inconsistent);
+    bench.live.borrow_mut().as_mut().unwrap().resources[0].devices[0].info.disk =
+        Some(DiskState::Inconsistent);
     assert_eq!(bench.act(&acts(Generation::V84)[5]), End::Done);
     assert_eq!(bench.ran(), ["drbdsetup invalidate 7"]);
 }
