@@ -45,6 +45,8 @@ for capture in DATA.glob("drbdnl/*/*.bin"):
         length = struct.unpack_from("=I", bytes_, at)[0]
         seed("drbd_netlink", f"{node}-{capture.stem}-at{at}", bytes([generation]) + bytes_[at:at + length])
         at += (length + 3) & ~3
+for text in [*DATA.glob("live/*/*/*/dump.xml"), *DATA.glob("live/*/*/*/dmesg.txt")]:
+    seed("drbd_words", "-".join(text.parts[-4:]), text.read_bytes())
 for policy in (ROOT.parent / "policies").glob("**/*.toml"):
     seed("policy", policy.name, policy.read_bytes())
 seed("ranges", "some", b"# ranges\n0 4096\n0x2000 0x1000 # hex\n4096 1\n")

@@ -5,6 +5,7 @@
 use proptest::prelude::*;
 use std::io;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use unsplit::digest::compare::{CompareError, CompareOptions, Compared, compare, compare_and_digest};
 use unsplit::digest::content::{PIECE, content_digest, content_digests, for_each_piece};
 use unsplit::digest::delta::{Question, delta};
@@ -29,6 +30,8 @@ struct Fake {
     strict: bool,
     /// Not at hand: to be read with many requests in flight.
     far: ExtentSet,
+    /// May be looked at in place, apart from every so many extents: those show garbage, and say so after.
+    shown: Option<u64>,
 }
 
 impl Fake {
@@ -78,6 +81,20 @@ impl Disk for Fake {
 
     fn at_hand(&self, extent: Extent) -> bool {
         self.far.bytes_in(&extent) == 0
+    }
+
+    fn in_place(&self, extent: Extent, look: &mut dyn FnMut(&[u8])) -> bool {
+        let Some(every) = self.shown else { return false };
+        let mut bytes = vec![0; extent.len as usize];
+        if (extent.start / PIECE + 1).is_multiple_of(every) || self.read_at(extent.start, &mut bytes).is_err()
+        {
+            // As another broken disk would show it: equal.
+            bytes.fill(0);
+            look(&bytes);
+            return false;
+        }
+        look(&bytes);
+        true
     }
 
     fn stretch(&self, offset: u64) -> Stretch {
@@ -232,7 +249,13 @@ fn large_worlds() -> impl Strategy<Value = (Fake, Fake, ExtentSet)> {
     };
     let side = move || {
         let lost = prop::option::weighted(0.1, 0..LARGE);
-        (ranges(3, 9000), ranges(4, 2 * PIECE), ranges(4, 4 * PIECE), lost)
+        (
+            ranges(3, 9000),
+            ranges(4, 2 * PIECE),
+            ranges(4, 4 * PIECE),
+            lost,
+            prop::option::weighted(0.8, 2..5u64),
+        )
     };
     let scope = prop_oneof![ranges(120, 9000), ranges(4, 6 * PIECE), Just(ExtentSet::whole(LARGE))];
     let changes = (ranges(200, 9000), ranges(2, 2 * PIECE)).prop_map(|(short, long)| short.union(&long));
@@ -242,18 +265,25 @@ fn large_worlds() -> impl Strategy<Value = (Fake, Fake, ExtentSet)> {
         for run in changes.clip(size).iter() {
             changed[run.start as usize..run.end() as usize].iter_mut().for_each(|byte| *byte ^= 0xFF);
         }
-        let make =
-            |bytes: Vec<u8>, (bad, holes, far, lost): (ExtentSet, ExtentSet, ExtentSet, Option<u64>)| {
-                let mut fake = Fake::new(bytes);
-                let there = lost.unwrap_or(size).min(size);
-                fake.holes = holes.clip(there).subtract(&bad);
-                (fake.bad, fake.far) = (bad, far);
-                for hole in fake.holes.iter() {
-                    fake.bytes[hole.start as usize..hole.end() as usize].fill(0);
-                }
-                fake.bytes.truncate(there as usize);
-                fake
-            };
+        let make = |bytes: Vec<u8>,
+                    (bad, holes, far, lost, shown): (
+            ExtentSet,
+            ExtentSet,
+            ExtentSet,
+            Option<u64>,
+            Option<u64>,
+        )| {
+            let mut fake = Fake::new(bytes);
+            fake.shown = shown;
+            let there = lost.unwrap_or(size).min(size);
+            fake.holes = holes.clip(there).subtract(&bad);
+            (fake.bad, fake.far) = (bad, far);
+            for hole in fake.holes.iter() {
+                fake.bytes[hole.start as usize..hole.end() as usize].fill(0);
+            }
+            fake.bytes.truncate(there as usize);
+            fake
+        };
         (make(base, a), make(changed, b), scope.clip(size))
     })
 }
@@ -592,4 +622,49 @@ fn what_is_compared_is_what_is_digested() {
     let found = delta(&zeros, &fickle, ask, 2, &Silent).unwrap();
     assert_eq!(found.differs, set(&[(0, BLOCK)]));
     assert_eq!(found.content, expected);
+}
+
+/// Shows in place what changes all the time, but reads the same always.
+struct Restless(Fake, AtomicU64);
+
+impl Disk for Restless {
+    fn name(&self) -> &str {
+        "restless"
+    }
+    fn size(&self) -> u64 {
+        self.0.size
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskFault> {
+        self.0.read_at(offset, buffer)
+    }
+    fn in_place(&self, extent: Extent, look: &mut dyn FnMut(&[u8])) -> bool {
+        let mut bytes = self.0.bytes[extent.start as usize..extent.end() as usize].to_vec();
+        // One block more differs, another one each time.
+        let block = self.1.fetch_add(7, Ordering::Relaxed) * BLOCK % extent.len;
+        bytes[block as usize] ^= 0x55;
+        look(&bytes);
+        true
+    }
+}
+
+#[test]
+fn what_changes_between_looking_and_reading_is_told_and_digested_as_it_was_read() {
+    let bytes: Vec<u8> = (0..20 * PIECE).map(|at| (at / 512 % 251) as u8).collect();
+    let a = Fake { shown: Some(u64::MAX), ..Fake::new(bytes) };
+    let mut b = a.clone();
+    let changed = set(&[(0, 1), (3 * PIECE - 1, 2), (9 * PIECE + 5000, 20_000), (19 * PIECE, PIECE)]);
+    for run in changed.iter() {
+        b.bytes[run.start as usize..run.end() as usize].iter_mut().for_each(|byte| *byte ^= 0xFF);
+    }
+    let whole = ExtentSet::whole(a.size);
+    let expected = naive(&a, &b, &whole, a.size);
+    let content = content_digests(&a, &b, &expected.differs, 2, &Silent).unwrap();
+    for threads in [1, 2, 5] {
+        let b = Restless(b.clone(), AtomicU64::new(0));
+        let (found, digests) =
+            compare_and_digest(&a, &b, &whole, &options(threads, 256 << 10), &Silent).unwrap();
+        assert_eq!(found, expected);
+        assert_eq!(digests, content);
+        assert!(b.1.load(Ordering::Relaxed) > 0, "nothing was looked at in place");
+    }
 }

@@ -5,6 +5,7 @@
 use proptest::prelude::*;
 use rustix::fs::{Advice, fadvise};
 use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -155,6 +156,132 @@ fn a_file_that_shrinks_and_grows_meanwhile_never_differs() {
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
+}
+
+/// Cut by another thread at any moment: what was lost is told as unreadable, and nothing as different or zero.
+#[test]
+fn a_file_that_is_cut_while_it_is_compared_in_place_is_unreadable_not_zero() {
+    let dir = TempDir::new().unwrap();
+    let size = 24 * MIB + 3000;
+    let bytes = noise(size, 11);
+    let [a, b] = ["a.img", "b.img"].map(|name| dir.path().join(name));
+    std::fs::write(&b, &bytes).unwrap();
+    let mut cut_short = 0;
+    for round in 0..60u64 {
+        std::fs::write(&a, &bytes).unwrap();
+        let disks = [open(&a), open(&b)];
+        // On a page, inside of one, near the end, near the beginning.
+        let cut =
+            [round * 400_009 % size, round * 97 % 6000 * 4096, size - 1 - round * 50][round as usize % 3];
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_micros(round % 20 * 300));
+                OpenOptions::new().write(true).open(&a).unwrap().set_len(cut).unwrap();
+            });
+            let options = CompareOptions { threads: 1 + round as usize % 3, ..CompareOptions::default() };
+            let found = compare(&disks[0], &disks[1], &ExtentSet::whole(size), &options, &Silent).unwrap();
+            assert!(found.differs.is_empty(), "round {round}: {:?}", found.differs);
+            let lost: u64 = found.unreadable.iter().map(|gap| gap.extent.len).sum();
+            assert_eq!(found.compared + lost, size);
+            assert!(found.unreadable.iter().all(|gap| gap.side == Side::A && gap.extent.end() > cut));
+            cut_short += u32::from(lost > 0);
+        });
+    }
+    eprintln!("{cut_short} of 60 were cut in time");
+}
+
+/// A file system in a file, mounted.
+struct Mounted<'p>(&'p Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0).status();
+    }
+}
+
+/// The kernel ends a process that meets a read error in a mapping, unless somebody handles that: here it is a result.
+#[test]
+fn a_disk_that_fails_under_the_mapping_is_unreadable() {
+    const LOST: Extent = Extent { start: 7 * MIB, len: 8 * 4096 };
+    let dir = TempDir::new().unwrap();
+    let [image, place, twin] = ["disk.img", "mounted", "b.img"].map(|name| dir.path().join(name));
+    let backing = File::create(&image).unwrap();
+    backing.set_len(64 * MIB).unwrap();
+    std::fs::create_dir(&place).unwrap();
+    let does = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
+    if !does(Command::new("mkfs.ext4").args(["-q", "-b", "4096"]).arg(&image))
+        || !does(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&place))
+    {
+        eprintln!("skipped: no file system can be made and mounted (not root?)");
+        return;
+    }
+    let mounted = Mounted(&place);
+    let path = place.join("a.img");
+    let bytes = noise(8 * MIB, 9);
+    std::fs::write(&twin, &bytes).unwrap();
+    // Piece by piece, so that single pages can be put out of the page cache.
+    let mut file = File::create(&path).unwrap();
+    bytes.chunks(4096).for_each(|page| file.write_all(page).unwrap());
+    file.sync_all().unwrap();
+    fadvise(&file, LOST.start, std::num::NonZero::new(LOST.len), Advice::DontNeed).unwrap();
+    drop(file);
+    backing.set_len(MIB).unwrap();
+    fadvise(&backing, 0, None, Advice::DontNeed).unwrap();
+
+    let (a, b) = (open(&path), open(&twin));
+    if a.read_at(LOST.start, &mut vec![0; LOST.len as usize]).is_ok()
+        || !a.at_hand(Extent { start: 6 * MIB, len: MIB })
+    {
+        eprintln!("skipped: the read error could not be had");
+        return;
+    }
+    let part = &bytes[7 * MIB as usize..];
+    assert!(!a.in_place(Extent { start: 7 * MIB, len: MIB }, &mut |seen| assert!(seen != part)));
+    // The first portions are looked at in place.
+    let options = CompareOptions { threads: 1, ..CompareOptions::default() };
+    let found = compare(&a, &b, &ExtentSet::whole(8 * MIB), &options, &Silent).unwrap();
+    assert!(found.differs.is_empty());
+    let lost: ExtentSet = found.unreadable.iter().map(|gap| gap.extent).collect();
+    assert!(lost.covers(&LOST), "{:?}", found.unreadable);
+    // The kernel may have taken other pages away meanwhile.
+    assert!(lost.bytes() < MIB && found.unreadable.iter().all(|gap| gap.side == Side::A));
+    drop(a);
+    drop(mounted);
+}
+
+#[test]
+fn what_is_shown_in_place_is_what_the_file_has_or_void() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("a.img");
+    let bytes = noise(40 * MIB, 5);
+    std::fs::write(&path, &bytes).unwrap();
+    let disk = open(&path);
+    let part = |extent: Extent| &bytes[extent.start as usize..extent.end() as usize];
+    let shown = |extent: Extent| {
+        let mut same = None;
+        let sound = disk.in_place(extent, &mut |seen| same = Some(seen == part(extent)));
+        (sound, same)
+    };
+    for start in (0..40 * MIB).step_by(MIB as usize) {
+        assert_eq!(shown(Extent { start, len: MIB }), (true, Some(true)));
+    }
+    assert_eq!(shown(Extent { start: 5000, len: 1 }), (true, Some(true)));
+    // The rest of the file's last page reads as zeros in a mapping, and is not the file's.
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(20 * MIB + 100).unwrap();
+    assert_eq!(shown(Extent { start: 20 * MIB, len: 100 }), (true, Some(true)));
+    assert!(!shown(Extent { start: 20 * MIB, len: 101 }).0);
+    assert!(!shown(Extent { start: 20 * MIB, len: 8192 }).0);
+    // What is left stands beside it and can still be seen.
+    assert_eq!(shown(Extent { start: 19 * MIB, len: MIB }), (true, Some(true)));
+    assert!(!shown(Extent { start: 39 * MIB, len: MIB }).0);
+    assert!(!disk.in_place(Extent { start: 40 * MIB, len: 1 }, &mut |_| panic!("outside")));
+    file.set_len(40 * MIB).unwrap();
+    assert_eq!(
+        shown(Extent { start: 39 * MIB, len: MIB }),
+        (true, Some(false)),
+        "zeros now, as reading says"
+    );
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 use crate::ceilings::{self, Files};
 use crate::data::BLOCK;
 use crate::rounds::{Row, Wrong};
-use crate::runner::{End, Job, Used};
+use crate::runner::{Job, Used};
 use anyhow::{Context as _, bail, ensure};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -31,6 +31,7 @@ pub(crate) enum Peer {
     Cmp,
     QemuImg,
     Xxhsum,
+    XxhsumApart,
     B3sum,
     BlocksyncMmap,
     Blocksync,
@@ -40,10 +41,11 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    pub(crate) const ALL: [Peer; 9] = [
+    pub(crate) const ALL: [Peer; 10] = [
         Peer::Cmp,
         Peer::QemuImg,
         Peer::Xxhsum,
+        Peer::XxhsumApart,
         Peer::B3sum,
         Peer::BlocksyncMmap,
         Peer::Blocksync,
@@ -56,7 +58,7 @@ impl Peer {
         match self {
             Peer::Cmp => "cmp",
             Peer::QemuImg => "qemu-img",
-            Peer::Xxhsum => "xxhsum",
+            Peer::Xxhsum | Peer::XxhsumApart => "xxhsum",
             Peer::B3sum => "b3sum",
             Peer::BlocksyncMmap | Peer::Blocksync => "blocksync-fast",
             Peer::Rsync => "rsync",
@@ -69,7 +71,7 @@ impl Peer {
         match self {
             Peer::Cmp => "apt install diffutils",
             Peer::QemuImg => "apt install qemu-utils",
-            Peer::Xxhsum => "apt install xxhash",
+            Peer::Xxhsum | Peer::XxhsumApart => "apt install xxhash",
             Peer::B3sum => "cargo install b3sum",
             Peer::BlocksyncMmap | Peer::Blocksync => {
                 "not in Debian; build github.com/nethappen/blocksync-fast and put it on PATH"
@@ -84,8 +86,9 @@ impl Peer {
             Peer::Cmp if expected.blocks == 0 => "cmp -s",
             Peer::Cmp => "cmp -l, lines counted",
             Peer::QemuImg => "qemu-img compare",
-            Peer::Xxhsum => "xxhsum -H2 of both, in parallel",
-            Peer::B3sum => "b3sum of both, in parallel",
+            Peer::Xxhsum => "xxhsum -H2 of both, one process",
+            Peer::XxhsumApart => "xxhsum -H2 of each, two processes in parallel",
+            Peer::B3sum => "b3sum of each, two processes in parallel",
             Peer::BlocksyncMmap => "blocksync-fast --mmap --dont-write",
             Peer::Blocksync => "blocksync-fast --dont-write",
             Peer::Rsync => "rsync --inplace --no-whole-file",
@@ -100,7 +103,7 @@ impl Peer {
             Peer::Cmp => "every byte",
             Peer::QemuImg if expected.blocks == 0 => "whether",
             Peer::QemuImg => "the first only; stops there",
-            Peer::Xxhsum | Peer::B3sum => "whether",
+            Peer::Xxhsum | Peer::XxhsumApart | Peer::B3sum => "whether",
             Peer::BlocksyncMmap | Peer::Blocksync => "how many blocks",
             Peer::Rsync => "nothing; repairs",
             Peer::Bdsync | Peer::Bdsync4k => "where, with the data",
@@ -132,7 +135,8 @@ impl Peer {
             // Without the page cache it is faster on cold data.
             Peer::QemuImg if cold => one(&["compare", "-f", "raw", "-F", "raw", "-T", "none"]),
             Peer::QemuImg => one(&["compare", "-f", "raw", "-F", "raw"]),
-            Peer::Xxhsum => vec![argv(&[program, "-H2", &a]), argv(&[program, "-H2", &b])],
+            Peer::Xxhsum => one(&["-H2"]),
+            Peer::XxhsumApart => vec![argv(&[program, "-H2", &a]), argv(&[program, "-H2", &b])],
             Peer::B3sum => vec![argv(&[program, &a]), argv(&[program, &b])],
             Peer::BlocksyncMmap => vec![argv(&[program, "-s", &a, "-d", &b, "--dont-write", "--mmap"])],
             Peer::Blocksync => vec![argv(&[program, "-s", &a, "-d", &b, "--dont-write"])],
@@ -164,10 +168,10 @@ impl Peer {
                 right(differs == (first.code == Some(1)), "gave the wrong answer")?;
                 Ok(if differs { "the first" } else { "equal" }.to_owned())
             }
-            Peer::Xxhsum | Peer::B3sum => {
+            Peer::Xxhsum | Peer::XxhsumApart | Peer::B3sum => {
                 codes(used, &[0])?;
-                let hash = |end: &End| end.out.split_whitespace().next().map(ToOwned::to_owned);
-                let hashes: Vec<String> = used.ends.iter().filter_map(hash).collect();
+                let lines = used.ends.iter().flat_map(|end| end.out.lines());
+                let hashes: Vec<&str> = lines.filter_map(|line| line.split_whitespace().next()).collect();
                 ensure!(hashes.len() == 2, "printed no hash");
                 right(differs == (hashes[0] != hashes[1]), "gave the wrong answer")?;
                 Ok(if differs { "different" } else { "equal" }.to_owned())

@@ -6,7 +6,7 @@
 use crate::digest::content::content_digest;
 use crate::edge::blockdev::{BlockFile, Identity, Mode};
 use crate::edge::drbd::image::{ImageReplica, ObserveError};
-use crate::edge::drbd::node::LocalNode;
+use crate::edge::drbd::node::{LocalNode, act_as_told};
 use crate::edge::drbd::offline::{Claimant, Devices};
 use crate::edge::pace::{Pace, step_back};
 use crate::edge::peer::greet::ourselves;
@@ -18,7 +18,7 @@ use crate::model::extent::{Extent, ExtentSet};
 use crate::model::id::NodeName;
 use crate::model::seen::{End, Why};
 use crate::ports::disk::{Disk, DiskFault, DiskMut, Stretch};
-use crate::ports::node::{Node, Operated};
+use crate::ports::node::Node;
 use crate::ports::progress::Silent;
 use crate::proof::quiesced::Hold;
 use std::path::Path;
@@ -261,7 +261,8 @@ impl Desk {
             | Request::Settle { .. } => self.act(request, beside),
             Request::Report => plain(Reply::Report(Box::new(this_node()?.report().map_err(unseen)?))),
             Request::Users { minor } => plain(Reply::Users(this_node()?.users(minor).map_err(unseen)?)),
-            Request::Act(act) => plain(Reply::Ended(this_node()?.act(&act))),
+            // The proofs are with the asking side's engine.
+            Request::Act(act) => plain(Reply::Ended(act_as_told(&act))),
             Request::Answer { .. } | Request::Echo => Err(refused("that needs a channel")),
         }
     }

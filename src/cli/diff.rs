@@ -2,9 +2,11 @@
 
 use super::Cli;
 use super::exit::{DIVERGED, EVIDENCE, FINE, Failure};
-use super::pair::{Found, PairArgs, open};
+use super::live::{self, Target, TargetArgs};
+use super::pair::{Found, open};
 use super::screen::{Screen, Tone};
 use crate::edge::blockdev::Mode;
+use crate::engine::inquiry::Sight;
 use crate::model::delta::{Class, Delta, Scope};
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::lineage::{Comparison, Relation};
@@ -17,12 +19,12 @@ use serde::Serialize;
 /// Show what differs, who wrote it, and in which volume.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  unsplit diff node1.img node2.img\n  unsplit diff --full node1.img node2.img      compare everything, believe no bitmap\n  unsplit diff --extents node1.img node2.img   list every differing range"
+    after_help = "Examples:\n  unsplit diff r0 --peer ssh:node2             a running resource, all its volumes\n  unsplit diff node1.img node2.img\n  unsplit diff --full node1.img node2.img      compare everything, believe no bitmap\n  unsplit diff --extents node1.img node2.img   list every differing range"
 )]
 pub struct DiffArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub pair: PairArgs,
+    pub target: TargetArgs,
 
     /// Compare the whole volume instead of what the bitmaps mark
     #[arg(long)]
@@ -65,12 +67,19 @@ pub struct ClassView {
 /// The numbers of every class; the unmarked one counts only what was compared.
 #[must_use]
 pub fn classes(delta: &Delta) -> Vec<ClassView> {
+    let both = delta.marked_as(Class::Both).bytes();
     Class::ALL
         .into_iter()
         .map(|class| {
-            let (extents, equal) = (delta.differs_as(class), delta.equal_as(class));
+            let extents = delta.differs_as(class);
             let differs = extents.bytes();
-            ClassView { class, marked: differs + equal.bytes(), differs, equal: equal.bytes(), extents }
+            let marked = match class {
+                Class::OnlyA => delta.marked.a.bytes() - both,
+                Class::OnlyB => delta.marked.b.bytes() - both,
+                Class::Both => both,
+                Class::Unmarked => differs,
+            };
+            ClassView { class, marked, differs, equal: marked - differs, extents }
         })
         .collect()
 }
@@ -87,34 +96,60 @@ pub fn class_words(class: Class, names: Pair<&str>) -> String {
 }
 
 pub(super) fn run(cli: &Cli, args: &DiffArgs, screen: &mut Screen) -> Result<u8, Failure> {
-    let opened = open(&args.pair, Mode::ReadOnly)?;
-    let settings = args.pair.options.settings()?;
+    let pair = match args.target.target()? {
+        Target::Pair(pair) => pair,
+        Target::Resource(resource) => return live::diff::run(cli, args, screen, &resource),
+    };
+    let opened = open(&pair, Mode::ReadOnly)?;
+    let settings = pair.options.settings()?;
     let sight = opened.look(&settings)?;
-    let found = opened.diff(&sight, args.full, &args.pair.options, &cli.state_dir)?;
+    let found = opened.diff(&sight, args.full, &pair.options, &cli.state_dir)?;
+    present(cli, args, screen, &sight, &found)
+}
+
+/// What was found of one pair, on the screen; and the exit code.
+pub(super) fn present(
+    cli: &Cli,
+    args: &DiffArgs,
+    screen: &mut Screen,
+    sight: &Sight,
+    found: &Found,
+) -> Result<u8, Failure> {
     let names = sight.evidence.as_ref().map(|seen| seen.name.as_str());
-    let delta = &found.delta;
     if cli.json {
-        screen.json(&Document {
-            schema: "unsplit.diff",
-            version: 1,
-            relation: sight.comparison.relation,
-            comparison: &sight.comparison,
-            names,
-            delta,
-            classes: classes(delta),
-            units: &found.units,
-            compared_at: found.compared_at,
-        })?;
+        screen.json(&document(sight, found))?;
     } else {
-        show(screen, names, &found, &sight.comparison, args)?;
+        show(screen, names, found, &sight.comparison, args)?;
     }
-    Ok(if !delta.unreadable.is_empty() {
+    Ok(status(sight, found))
+}
+
+/// What was found of one pair, as JSON.
+pub(super) fn document<'f>(sight: &'f Sight, found: &'f Found) -> impl Serialize + 'f {
+    let delta = &found.delta;
+    Document {
+        schema: "unsplit.diff",
+        version: 1,
+        relation: sight.comparison.relation,
+        comparison: &sight.comparison,
+        names: sight.evidence.as_ref().map(|seen| seen.name.as_str()),
+        delta,
+        classes: classes(delta),
+        units: &found.units,
+        compared_at: found.compared_at,
+    }
+}
+
+/// The exit code for one pair.
+pub(super) fn status(sight: &Sight, found: &Found) -> u8 {
+    let delta = &found.delta;
+    if !delta.unreadable.is_empty() {
         EVIDENCE
     } else if delta.differs.is_empty() && sight.comparison.relation == Relation::InSync {
         FINE
     } else {
         DIVERGED
-    })
+    }
 }
 
 fn show(

@@ -8,7 +8,8 @@ use crate::edge::peer::greet::ourselves;
 use crate::edge::state_dir::{StateDir, StateDirError};
 use crate::engine::executor::in_words;
 use crate::engine::journal::{Journal, Story};
-use crate::engine::plans;
+use crate::engine::live;
+use crate::engine::plans::{self, PlanError};
 use crate::judge::incident::{Incident, IncidentState};
 use crate::model::evidence::Source;
 use crate::model::id::IncidentId;
@@ -219,7 +220,9 @@ pub fn give_up_command(id: &IncidentId) -> String {
 /// Whether it ever came to its first step that changes a side.
 #[must_use]
 pub fn has_changed_something(incident: &Incident) -> bool {
-    let mark = |event: &Event| matches!(event, Event::Intent { word, .. } if word == "mark-inconsistent");
+    const FIRST_CHANGES: [&str; 4] = ["mark-inconsistent", "invalidate", "reconnect", "write-back"];
+    let mark =
+        |event: &Event| matches!(event, Event::Intent { word, .. } if FIRST_CHANGES.contains(&word.as_str()));
     incident.history.iter().any(|record| mark(&record.event))
 }
 
@@ -242,21 +245,32 @@ pub fn refuse_while_open(
             let next = format!("{}, or `{}`", resume_command(&incident.id), give_up_command(&incident.id));
             Failure::new(PARKED, anyhow::Error::msg(text)).hint(next)
         };
-        let sealed = plans::load(store, incident.plan).map_err(|error| {
+        let theirs = devices_of(store, incident).map_err(|error| {
             let why = in_words(&error);
             refused(format!(
                 "incident {} is not over, and which devices it is about is unknown: {why}",
                 incident.id
             ))
         })?;
-        let theirs = sealed.plan().basis.as_ref().map(|basis| &basis.source);
-        let shared =
-            devices.iter().any(|(_, ours)| theirs.iter().any(|(_, theirs)| shares_a_device(ours, theirs)));
-        if shared {
+        if devices.iter().any(|(_, ours)| theirs.iter().any(|theirs| shares_a_device(ours, theirs))) {
             return Err(refused(format!("incident {} on these devices is not over", incident.id)));
         }
     }
     Ok(())
+}
+
+/// The devices that an incident is about, offline or live.
+fn devices_of(store: &dyn Store, incident: &Incident) -> Result<Vec<Source>, PlanError> {
+    if let Some(live) = live::plans::load(store, incident.plan)? {
+        let volumes = &live.plan().volumes;
+        return Ok(volumes
+            .iter()
+            .flat_map(|volume| [volume.sources.a.clone(), volume.sources.b.clone()])
+            .collect());
+    }
+    let sealed = plans::load(store, incident.plan)?;
+    let basis = &sealed.plan().basis;
+    Ok(vec![basis.a.source.clone(), basis.b.source.clone()])
 }
 
 /// Whether two sides stand on one data or metadata device, by whatever paths. Metadata devices with several indexes

@@ -15,6 +15,7 @@ pub mod exit;
 pub mod handler;
 pub mod history;
 pub mod incident;
+pub mod live;
 pub mod man;
 pub mod pair;
 pub mod peer;

@@ -32,18 +32,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Two backing devices or images of one volume, one of each node.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone)]
 pub struct PairArgs {
-    /// Backing device, snapshot or image of the first node
-    #[arg(value_name = "A")]
+    /// Backing device, snapshot or image of the first node.
     pub a: PathBuf,
-
-    /// The same of the second node
-    #[arg(value_name = "B")]
+    /// The same of the second node.
     pub b: PathBuf,
-
-    #[command(flatten)]
-    #[allow(missing_docs)]
+    /// How they are to be read.
     pub options: PairOptions,
 }
 
@@ -420,7 +415,9 @@ impl OpenPair {
         Ok(())
     }
 
-    fn failure(&self, error: InquiryError) -> Failure {
+    /// An error of the inquiry, as a failure of the command.
+    #[must_use]
+    pub fn failure(&self, error: InquiryError) -> Failure {
         let failure = inquiry_failure(error);
         if self.still_there().is_err() { failure.hint(super::peer::MEND) } else { failure }
     }

@@ -3,6 +3,7 @@
 use super::Cli;
 use super::exit::{DIVERGED, EVIDENCE, FINE, Failure, HELD};
 use super::incident::{open_desk, refuse_while_open};
+use super::live::{self, Target, TargetArgs};
 use super::pair::{Found, OpenPair, PairArgs, open};
 use super::screen::{Screen, Tone, shell_path};
 use crate::edge::blockdev::Mode;
@@ -27,12 +28,12 @@ use serde::Serialize;
 /// Draw a plan: what would happen, what would be lost, what would be kept.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  unsplit plan node1.img node2.img --keep a\n  unsplit plan node1.img node2.img --policy policies/classic-two-node.toml\n\nA plan changes nothing. `unsplit resolve --plan ID` runs it, as long as both sides are still as they were."
+    after_help = "Examples:\n  unsplit plan r0 --peer ssh:node2 --keep node1\n  unsplit plan node1.img node2.img --keep a\n  unsplit plan node1.img node2.img --policy policies/classic-two-node.toml\n\nA plan changes nothing. `unsplit resolve --plan ID` runs it, as long as both sides are still as they were."
 )]
 pub struct PlanArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub pair: PairArgs,
+    pub target: TargetArgs,
 
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -163,7 +164,7 @@ fn draw_from(
 }
 
 /// Both the policy and the command line must say so before nothing is kept.
-fn salvage_wanted(settings: &Settings, choice: &ChoiceArgs) -> Result<bool, Failure> {
+pub(super) fn salvage_wanted(settings: &Settings, choice: &ChoiceArgs) -> Result<bool, Failure> {
     match (settings.salvage, choice.no_salvage) {
         (SalvageRule::Off, true) => Ok(false),
         (SalvageRule::Required, true) => Err(Failure::usage(
@@ -186,12 +187,15 @@ struct Document<'a> {
 }
 
 pub(super) fn run(cli: &Cli, args: &PlanArgs, screen: &mut Screen) -> Result<u8, Failure> {
-    let settings = args.pair.options.settings()?;
-    let opened = open(&args.pair, Mode::ReadOnly)?;
+    let pair = match args.target.target()? {
+        Target::Pair(pair) => pair,
+        Target::Resource(resource) => return live::plan::run(cli, args, screen, &resource),
+    };
+    let settings = pair.options.settings()?;
+    let opened = open(&pair, Mode::ReadOnly)?;
     let desk = open_desk(&cli.state_dir)?;
     let mut said = Vec::new();
-    let drawn =
-        draw_plan(&opened, &args.pair, &args.choice, &settings, &*desk.store, &desk.journal, &mut said)?;
+    let drawn = draw_plan(&opened, &pair, &args.choice, &settings, &*desk.store, &desk.journal, &mut said)?;
     if !cli.json {
         said.iter().try_for_each(|remark| screen.line(remark))?;
     }
@@ -201,7 +205,7 @@ pub(super) fn run(cli: &Cli, args: &PlanArgs, screen: &mut Screen) -> Result<u8,
             Ok(FINE)
         }
         Drawn::Held(verdict) => {
-            held(cli, screen, verdict, &args.pair)?;
+            held(cli, screen, verdict, &pair)?;
             Ok(HELD)
         }
         Drawn::Sealed { sealed, auto } => {
@@ -380,14 +384,27 @@ pub fn show(screen: &mut Screen, sealed: &SealedPlan, salvages: &str) -> std::io
 
 fn lost(screen: &mut Screen, plan: &Plan) -> std::io::Result<()> {
     let (keep, lose) = (&plan.names[plan.survivor], &plan.names[plan.victim()]);
+    loss_table(screen, keep.as_str(), lose.as_str(), &plan.losses, plan.doubtful)
+}
+
+/// What `lose` loses, per unit.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn loss_table(
+    screen: &mut Screen,
+    keep: &str,
+    lose: &str,
+    losses: &[UnitLoss],
+    doubtful: u64,
+) -> std::io::Result<()> {
     let discards = |unit: &UnitLoss| unit.victim_only + unit.both + unit.unmarked;
-    let total: u64 = plan.losses.iter().map(discards).sum();
+    let total: u64 = losses.iter().map(discards).sum();
     screen.heading(&format!("What {lose} will lose"))?;
     if total == 0 {
         screen.line(format!("  Nothing that {lose} wrote: it is only brought up to date."))?;
     }
-    let rows: Vec<Vec<String>> = plan
-        .losses
+    let rows: Vec<Vec<String>> = losses
         .iter()
         .filter(|unit| discards(unit) > 0)
         .map(|unit| {
@@ -408,14 +425,14 @@ fn lost(screen: &mut Screen, plan: &Plan) -> std::io::Result<()> {
         screen.table(&[], &rows, 9)?;
         screen.line(format!("  {} in all.", human(total)))?;
     }
-    let fetched: u64 = plan.losses.iter().map(|unit| unit.survivor_only).sum();
+    let fetched: u64 = losses.iter().map(|unit| unit.survivor_only).sum();
     if fetched > 0 {
         screen.line(format!("  And {} that only {keep} wrote will be copied to {lose}.", human(fetched)))?;
     }
-    if plan.doubtful > 0 {
+    if doubtful > 0 {
         screen.line(format!(
             "  Of that, {} may have been written on {lose} as well: its activity log was hot there.",
-            human(plan.doubtful)
+            human(doubtful)
         ))?;
     }
     Ok(())

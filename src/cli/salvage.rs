@@ -8,6 +8,7 @@ use crate::edge::state_dir::StateDir;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::in_words;
 use crate::engine::journal::Journal;
+use crate::engine::live;
 use crate::engine::salvage::{FOLDER, NOTE, State, list, verify};
 use crate::judge::incident::Incident;
 use crate::model::record::{Event, Record};
@@ -75,7 +76,23 @@ fn taken(incident: &Incident) -> bool {
 /// Incidents whose salvage must be there.
 fn owed(store: &StateDir) -> Vec<String> {
     let Ok(Some(story)) = Journal::read(store) else { return Vec::new() };
-    story.incidents.as_slice().iter().filter(|one| taken(one)).map(|one| one.id.to_string()).collect()
+    let incidents = story.incidents.as_slice().iter().filter(|one| taken(one));
+    incidents.flat_map(|one| salvages_of(store, one)).collect()
+}
+
+/// The salvages that an incident's plan takes: one, or for a running resource one for each volume that differs.
+fn salvages_of(store: &StateDir, incident: &Incident) -> Vec<String> {
+    match live::plans::load(store, incident.plan) {
+        Ok(None) => vec![incident.id.to_string()],
+        Ok(Some(sealed)) => {
+            let differ = sealed.plan().volumes.iter().filter(|volume| !volume.overwrite.is_empty());
+            let named =
+                differ.filter_map(|volume| live::executor::salvage_of(&incident.id, volume.volume).ok());
+            named.map(|id| id.to_string()).collect()
+        }
+        // Which volumes differed is not known any more; other commands complain about the plan.
+        Err(_) => Vec::new(),
+    }
 }
 
 const GONE: &str =

@@ -198,8 +198,11 @@ impl Screen {
     /// # Errors
     /// When standard output is closed.
     pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
-        serde_json::to_writer_pretty(&mut self.out, value)?;
-        writeln!(self.out)
+        // Standard output goes out line by line, and a list of ranges has many.
+        let mut out = io::BufWriter::with_capacity(64 << 10, &mut self.out);
+        serde_json::to_writer_pretty(&mut out, value)?;
+        writeln!(out)?;
+        out.flush()
     }
 }
 

@@ -1,8 +1,9 @@
 //! `unsplit status`.
 
 use super::Cli;
-use super::exit::{DIVERGED, FINE, Failure, PARKED};
+use super::exit::{DIVERGED, EVIDENCE, FINE, Failure, PARKED};
 use super::incident::{self, open_journal_read_only};
+use super::live::status as live;
 use super::pair::{PairArgs, PairOptions, open};
 use super::plan::state_dir_words;
 use super::screen::{Screen, Tone};
@@ -10,26 +11,32 @@ use crate::edge::blockdev::Mode;
 use crate::engine::inquiry::Sight;
 use crate::model::drbd::device_flag;
 use crate::model::evidence::LogState;
+use crate::model::id::ResourceName;
 use crate::model::lineage::{Reconnect, Relation};
 use crate::model::side::{Pair, Side};
 use crate::model::size::human;
+use crate::model::standing::Weight;
 use clap::Args;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Show how two sides relate, or which incidents are open.
+/// Show how a running resource or two images stand, and which incidents are open.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  unsplit status node1.img node2.img\n  unsplit status /dev/vg1/r0-snap /mnt/copy/r0.img --name-a alpha --name-b beta\n  unsplit status                 (open incidents)"
+    after_help = "Examples:\n  unsplit status                        (this node's resources, and open incidents)\n  unsplit status r0 --peer ssh:node2    (a running resource, from both nodes: split brain or not, and why)\n  unsplit status --all --peer ssh:node2\n  unsplit status node1.img node2.img    (two images, nothing running)\n  unsplit status /dev/vg1/r0-snap /mnt/copy/r0.img --name-a alpha --name-b beta"
 )]
 pub struct StatusArgs {
-    /// Backing device, snapshot or image of the first node
-    #[arg(value_name = "A", requires = "b")]
+    /// A running resource; or backing device, snapshot or image of the first node
+    #[arg(value_name = "RES|A")]
     pub a: Option<PathBuf>,
 
-    /// The same of the second node
+    /// Backing device, snapshot or image of the second node
     #[arg(value_name = "B")]
     pub b: Option<PathBuf>,
+
+    /// Every resource that this node, or the peer, runs or has configured
+    #[arg(long, conflicts_with = "a")]
+    pub all: bool,
 
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -52,7 +59,23 @@ struct SideView<'a> {
 }
 
 pub(super) fn run(cli: &Cli, args: &StatusArgs, screen: &mut Screen) -> Result<u8, Failure> {
-    let (Some(a), Some(b)) = (&args.a, &args.b) else { return incidents(cli, screen) };
+    let options = &args.options;
+    let (a, b) = match (&args.a, &args.b) {
+        (Some(a), Some(b)) => (a, b),
+        (Some(word), None) => {
+            let name = resource_word(word)?;
+            let shown = live::one(cli, &name, options.peer.as_ref(), options.peer_timeout, screen);
+            return match shown {
+                // No such resource, but a file of that name: that was meant.
+                Err(failure) if failure.code == EVIDENCE && word.is_file() => Err(one_path(word)),
+                other => other,
+            };
+        }
+        _ if args.all || options.peer.is_some() => {
+            return live::all(cli, options.peer.as_ref(), options.peer_timeout, screen);
+        }
+        _ => return overview(cli, screen),
+    };
     let pair = PairArgs { a: a.clone(), b: b.clone(), options: args.options.clone() };
     let settings = args.options.settings()?;
     let opened = open(&pair, Mode::ReadOnly)?;
@@ -72,29 +95,64 @@ pub(super) fn run(cli: &Cli, args: &StatusArgs, screen: &mut Screen) -> Result<u
     Ok(if relation == Relation::InSync { FINE } else { DIVERGED })
 }
 
-fn incidents(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
-    let Some(opened) = open_journal_read_only(&cli.state_dir)? else {
-        if cli.json {
-            screen.json(&serde_json::json!({"schema": "unsplit.incidents", "version": 1, "open": []}))?;
-        } else {
-            screen.line(format!("No incidents: there is no journal in {} yet.", cli.state_dir.display()))?;
-        }
-        return Ok(FINE);
-    };
-    let open: Vec<_> =
-        opened.incidents.as_slice().iter().filter(|incident| incident::is_open(incident)).collect();
+/// A single word is a resource, unless it can only be a path.
+fn resource_word(word: &Path) -> Result<String, Failure> {
+    let text = word.to_str().unwrap_or_default();
+    if text.contains('/') || ResourceName::new(text).is_err() {
+        return Err(one_path(word));
+    }
+    Ok(text.to_owned())
+}
+
+fn one_path(word: &Path) -> Failure {
+    Failure::usage(format!(
+        "{} is a path, and one side alone says nothing: give the other node's image or device, too",
+        word.display()
+    ))
+    .hint("unsplit status A B; or a resource's name: unsplit status r0")
+}
+
+/// Open incidents, and the resources that run here.
+fn overview(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
+    let running = live::here()?;
+    let opened = open_journal_read_only(&cli.state_dir)?;
+    let all = opened.as_ref().map_or(&[][..], |opened| opened.incidents.as_slice());
+    let open: Vec<_> = all.iter().filter(|incident| incident::is_open(incident)).collect();
     let words = state_dir_words(cli);
+    let code = match &running {
+        _ if !open.is_empty() => PARKED,
+        Some((_, standings)) => live::exit_code(standings),
+        None => FINE,
+    };
     if cli.json {
         let rows: Vec<_> = open.iter().map(|incident| incident::view(incident, &words)).collect();
-        screen.json(&serde_json::json!({"schema": "unsplit.incidents", "version": 1, "open": rows}))?;
+        let live = running.as_ref().map(|(host, standings)| live::Document::new(host, None, standings));
+        screen.json(
+            &serde_json::json!({"schema": "unsplit.incidents", "version": 1, "open": rows, "live": live}),
+        )?;
+        return Ok(code);
+    }
+    for incident in &open {
+        incident::show(screen, incident, &words)?;
+    }
+    if opened.is_none() {
+        screen.line(format!("No incidents: there is no journal in {} yet.", cli.state_dir.display()))?;
     } else if open.is_empty() {
         screen.line("No open incidents. `unsplit history` shows what was done.")?;
-    } else {
-        for incident in &open {
-            incident::show(screen, incident, &words)?;
+    }
+    if let Some((host, standings)) = &running {
+        screen.heading(&format!("Resources of {host}"))?;
+        if standings.is_empty() {
+            screen.line("  none")?;
+        }
+        live::lines(screen, standings)?;
+        if let Some(worst) = standings.first().filter(|standing| standing.worst().weight() != Weight::Good) {
+            screen.heading("Next")?;
+            screen.line(format!("  unsplit status {} --peer ssh:HOST", worst.resource))?;
+            screen.line("      asks the other node, too: why, what would be lost, what to do")?;
         }
     }
-    Ok(if open.is_empty() { FINE } else { PARKED })
+    Ok(code)
 }
 
 /// The headline of a relation, in words for somebody who was just woken up.

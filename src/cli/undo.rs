@@ -6,12 +6,14 @@ use super::incident::{
     Desk, close_what_was_undone, give_up_command, has_changed_something, is_open, new_id, open_desk,
     refuse_while_open, state_words,
 };
+use super::live;
 use super::plan::{show_undo, step_words};
 use super::reading::Reading;
 use super::resolve::{conclude, journal_stopped, open_as_planned, take_up, theatre};
 use super::screen::Screen;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::{Ending, begin};
+use crate::engine::live::plans::is_live;
 use crate::engine::plans;
 use crate::engine::undo::{UndoError, healing_of, plan_undo};
 use crate::judge::incident::Incident;
@@ -40,6 +42,9 @@ pub struct UndoArgs {
 
 pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8, Failure> {
     let mut desk = open_desk(&cli.state_dir)?;
+    if let Some(live) = live::undo::target(&desk, args.incident.as_deref())? {
+        return live::undo::run(cli, args, screen, &mut desk, &live);
+    }
     // An undo that was cut off goes on first; nothing else may touch these devices before.
     if let Some(open) = open_undo(&desk, args.incident.as_deref())? {
         if args.dry_run {
@@ -83,7 +88,8 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
 
 /// The undo that was cut off and is meant: any, or the one that is named, or whose healing is.
 fn open_undo(desk: &Desk, asked: Option<&str>) -> Result<Option<Incident>, Failure> {
-    for incident in desk.journal.incidents().iter().filter(|incident| is_open(incident)) {
+    let offline = |incident: &&Incident| is_open(incident) && !is_live(&*desk.store, incident.plan);
+    for incident in desk.journal.incidents().iter().filter(offline) {
         let plan = match plans::load(&*desk.store, incident.plan) {
             Ok(plan) => plan,
             // Another one's plan is no obstacle: `refuse_while_open` looks at it.

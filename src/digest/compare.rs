@@ -5,21 +5,25 @@
 //! have two maps, so what is one order for one side is none for the other, and requests of 2 MiB, many at
 //! once, leave the device little to gain.) How a portion is read depends on where its bytes are now:
 //!
-//! * at hand, on both sides (a file's pages in the page cache): one thread copies and compares 256 KiB at a
-//!   time, which stay in its processor's own cache. (Comparing mapped files in place is not
-//!   done yet: a file that shrinks under a mapping ends the process. How much faster it would be depends on the page
-//!   cache: from less than nothing to 1.4 times were seen on one machine; docs/performance.md has it as a ceiling.)
+//! * at hand, on both sides (a file's pages in the page cache): one thread compares them in one of two manners.
+//!   It copies and compares 256 KiB at a time, which stay in its processor's own cache; or it looks at both
+//!   where they lie, mapped, and copies only the blocks that seem to differ. Which is faster depends on how the page cache
+//!   is made up (docs/performance.md: from 1.6 times slower to 1.4 times faster on one machine), so both are tried in every
+//!   run (`digest::trial`).
 //! * otherwise (devices always): large requests, many in flight, past the page cache (`digest::floor`).
 //!
-//! The digests of what differs are taken from the very bytes that were compared; nothing is read twice.
+//! The digests of what differs are taken from the very bytes that were compared, in copies: bytes that are looked
+//! at in place can change, so they only ever prove that blocks are equal.
 
 use super::aligned::Aligned;
 use super::floor::{CloseOnPanic, Floor, Landed, Task};
+use super::in_place::sift;
 use super::judge::{Bad, Bytes, judge};
 use super::load::{Way, fill};
 use super::portion::Portion;
-use super::route::{Route, Terrain, windows};
+use super::route::{Route, Span, Terrain, windows};
 use super::tally::Tally;
+use super::trial::{Manner, Trial};
 use crate::model::delta::Unreadable;
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::id::Digest;
@@ -28,6 +32,7 @@ use crate::model::size::BLOCK;
 use crate::ports::disk::Disk;
 use crate::ports::progress::Progress;
 use std::thread::Scope;
+use std::time::Instant;
 
 /// Most bytes that a portion reads of one side.
 const PORTION: usize = 2 << 20;
@@ -36,6 +41,9 @@ const WINDOWS: u64 = 16 << 20;
 /// Where reading is a copy from memory, reading through a gap of this many bytes costs no more than another
 /// call.
 const NEAR_GAP: u64 = 8 << 10;
+/// Shorter runs, on an average of a portion, are always copied: looking at scattered ones in place costs several
+/// times as much, page tables and faults for each.
+const LOOKED_AT: u64 = 512 << 10;
 /// A thread that only waits for requests needs little.
 const READER_STACK: usize = 256 << 10;
 
@@ -148,7 +156,8 @@ fn run(
 
     progress.begin("compare", total);
     let floor = Floor::new(blocks(scope, size), PORTION, threads);
-    let bench = Bench { disks, floor: &floor, chunk, content, progress };
+    let trial = Trial::new(threads);
+    let bench = Bench { disks, floor: &floor, trial: &trial, chunk, content, progress };
     std::thread::scope(|scope| {
         for _ in 1..threads {
             // With fewer threads than asked for the result is the same, only later.
@@ -188,6 +197,7 @@ fn blocks(scope: &ExtentSet, size: u64) -> impl Iterator<Item = Extent> + '_ {
 struct Bench<'e, I> {
     disks: Pair<&'e dyn Disk>,
     floor: &'e Floor<I>,
+    trial: &'e Trial,
     chunk: u64,
     content: bool,
     progress: &'e dyn Progress,
@@ -202,8 +212,7 @@ impl<'e, I: Iterator<Item = Extent> + Send> Bench<'e, I> {
     fn work<'s>(&'s self, scope: &'s Scope<'s, '_>) {
         let _guard = CloseOnPanic(self.floor);
         let mut terrain = self.terrain();
-        // Made when needed: on devices never.
-        let mut window: Option<Pair<Aligned>> = None;
+        let mut window = self.window();
         loop {
             let skip = |at| terrain.a.hole_until(at).min(terrain.b.hole_until(at));
             match self.floor.next(skip) {
@@ -213,19 +222,22 @@ impl<'e, I: Iterator<Item = Extent> + Send> Bench<'e, I> {
                     }
                     let Some(portion) = portion else { continue };
                     let route = Route::new(&portion, &mut terrain);
-                    if route.at_hand(self.disks) {
-                        let window = window.get_or_insert_with(|| self.window());
-                        let tally = self.compare_at_hand(&route, window);
-                        self.done(&portion, tally);
-                    } else {
-                        self.floor.send_up(portion, route);
-                        self.engage(scope);
+                    match self.compare_if_at_hand(&portion, &route, &mut window) {
+                        Some(tally) => {
+                            self.floor.enter_near(portion.index, tally);
+                            self.progress.advance(portion.bytes());
+                        }
+                        None => {
+                            self.floor.send_up(portion, route);
+                            self.engage(scope);
+                        }
                     }
                 }
                 Task::Landed(landed) => {
                     // Their buffers are free again, so that others may go up.
                     let tally = self.compare_landed(&landed);
-                    self.done(&landed.portion, tally);
+                    self.floor.enter(landed.portion.index, tally);
+                    self.progress.advance(landed.portion.bytes());
                     self.floor.unload(*landed);
                     self.engage(scope);
                 }
@@ -241,11 +253,6 @@ impl<'e, I: Iterator<Item = Extent> + Send> Bench<'e, I> {
     #[allow(clippy::cast_possible_truncation)] // at most 1 MiB
     fn window(&self) -> Pair<Aligned> {
         Pair::from_fn(|_| Aligned::new(self.chunk as usize))
-    }
-
-    fn done(&self, portion: &Portion, tally: Tally) {
-        self.floor.enter(portion.index, tally);
-        self.progress.advance(portion.bytes());
     }
 
     /// Makes threads for the requests that nobody waits for.
@@ -265,30 +272,82 @@ impl<'e, I: Iterator<Item = Extent> + Send> Bench<'e, I> {
         }
     }
 
-    fn compare_at_hand(&self, route: &Route, window: &mut Pair<Aligned>) -> Tally {
+    /// Nothing if something is not at hand.
+    fn compare_if_at_hand(
+        &self,
+        portion: &Portion,
+        route: &Route,
+        window: &mut Pair<Aligned>,
+    ) -> Option<Tally> {
         let mut tally = Tally::new(self.content);
-        let mut bad = Pair::new(Bad::new(), Bad::new());
-        for span in &route.spans {
-            windows(route.parts(span), self.chunk, NEAR_GAP, |extent, parts| {
-                #[allow(clippy::cast_possible_truncation)] // at most a chunk
-                let len = extent.len as usize;
-                for side in Side::BOTH {
-                    bad[side].clear();
-                    if !span.hole[side] {
-                        let buffer = &mut window[side].as_mut_slice()[..len];
-                        fill(self.disks[side], Way::AtHand, extent, parts, buffer, &mut bad[side]);
-                    }
-                }
-                let bytes = Pair::from_fn(|side| match span.hole[side] {
-                    true => Bytes::Hole(len),
-                    false => Bytes::Read(&window[side].as_slice()[..len]),
-                });
-                for part in parts {
-                    judge(extent.start, *part, bytes, &bad, &mut tally);
-                }
-            });
+        if portion.bytes() < LOOKED_AT * portion.pieces.len() as u64 {
+            // Scattered: trying to copy tells as much as asking, and takes one call less for each.
+            let copied = |span: &Span| {
+                self.compare_copies(Way::OnlyAtHand, span, route.parts(span), window, &mut tally)
+            };
+            return route.spans.iter().all(copied).then_some(tally);
         }
-        tally
+        if !route.at_hand(self.disks) {
+            return None;
+        }
+        let (manner, told) = self.trial.next();
+        let begin = Instant::now();
+        let mut suspects = Vec::new();
+        for span in &route.spans {
+            let parts = match manner {
+                Manner::Copy => route.parts(span),
+                Manner::InPlace => {
+                    suspects.clear();
+                    sift(self.disks, span, route.parts(span), &mut suspects);
+                    &suspects
+                }
+            };
+            self.compare_copies(Way::AtHand, span, parts, window, &mut tally);
+        }
+        if told {
+            // What was mapped has to be unmapped some time: that counts, too.
+            for piece in portion.pieces.iter().filter(|_| manner == Manner::InPlace) {
+                self.disks.iter().for_each(|(_, disk)| disk.leave(*piece));
+            }
+            self.trial.took(manner, portion.bytes(), begin.elapsed());
+        }
+        Some(tally)
+    }
+
+    /// Copies `parts` of a span, a window at a time, and compares the copies. No, if something was not at hand and
+    /// was not to be read then.
+    fn compare_copies(
+        &self,
+        way: Way,
+        span: &Span,
+        parts: &[Extent],
+        window: &mut Pair<Aligned>,
+        tally: &mut Tally,
+    ) -> bool {
+        let mut bad = Pair::new(Bad::new(), Bad::new());
+        let mut copied = true;
+        windows(parts, self.chunk, NEAR_GAP, |extent, parts| {
+            #[allow(clippy::cast_possible_truncation)] // at most a chunk
+            let len = extent.len as usize;
+            for side in Side::BOTH {
+                bad[side].clear();
+                if copied && !span.hole[side] {
+                    let buffer = &mut window[side].as_mut_slice()[..len];
+                    copied = fill(self.disks[side], way, extent, parts, buffer, &mut bad[side]);
+                }
+            }
+            if !copied {
+                return;
+            }
+            let bytes = Pair::from_fn(|side| match span.hole[side] {
+                true => Bytes::Hole(len),
+                false => Bytes::Read(&window[side].as_slice()[..len]),
+            });
+            for part in parts {
+                judge(extent.start, *part, bytes, &bad, tally);
+            }
+        });
+        copied
     }
 
     fn compare_landed(&self, landed: &Landed) -> Tally {

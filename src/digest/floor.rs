@@ -9,7 +9,7 @@
 use super::aligned::Aligned;
 use super::batch::lock;
 use super::load::Load;
-use super::portion::{Portion, Portions};
+use super::portion::{FAR_REQUESTS, NEAR_REQUESTS, Portion, Portions};
 use super::route::Route;
 use super::tally::{Ledger, Tally};
 use crate::model::extent::Extent;
@@ -25,6 +25,8 @@ const THREAD: usize = 96 << 10;
 const MOST_UP: usize = 32;
 /// Findings of at most this many portions wait for an earlier one.
 const AHEAD: u64 = 128;
+/// So many portions at hand, one after the other, let the next be expected to be, too.
+const NEAR_ENOUGH: u32 = 8;
 /// Requests up to this many bytes get a buffer of just their size; longer ones share buffers of one size.
 const SMALL: usize = 128 << 10;
 
@@ -69,6 +71,8 @@ struct State<I> {
     /// No further portion will be taken.
     drained: bool,
     taken: u64,
+    /// Portions at hand since one was not.
+    near: u32,
     ledger: Ledger,
     /// To go up as soon as there is memory.
     parked: VecDeque<(Portion, Arc<Route>)>,
@@ -104,6 +108,7 @@ impl<I: Iterator<Item = Extent>> Floor<I> {
             portions: Portions::new(runs, limit as u64),
             drained: false,
             taken: 0,
+            near: 0,
             ledger: Ledger::new(),
             parked: VecDeque::new(),
             requests: VecDeque::new(),
@@ -140,7 +145,8 @@ impl<I: Iterator<Item = Extent>> Floor<I> {
             }
             let room = state.taken < state.ledger.next() + AHEAD;
             if !state.drained && state.parked.is_empty() && room {
-                let (skipped, portion) = state.portions.next(&mut skip);
+                let most = if state.near < NEAR_ENOUGH { FAR_REQUESTS } else { NEAR_REQUESTS };
+                let (skipped, portion) = state.portions.next(most, &mut skip);
                 match &portion {
                     Some(_) => state.taken += 1,
                     None => state.drained = true,
@@ -168,6 +174,7 @@ impl<I: Iterator<Item = Extent>> Floor<I> {
     /// A portion that is not at hand.
     pub(super) fn send_up(&self, portion: Portion, route: Route) {
         let mut state = lock(&self.state);
+        state.near = 0;
         state.parked.push_back((portion, Arc::new(route)));
         self.rise(&mut state);
     }
@@ -272,6 +279,14 @@ impl<I: Iterator<Item = Extent>> Floor<I> {
         let Pair { a, b } = landed.loads;
         let large = self.large;
         state.free.extend([a.buffer, b.buffer].into_iter().filter(|buffer| buffer.as_slice().len() == large));
+        self.wake(&state);
+    }
+
+    /// The findings of a portion that was at hand.
+    pub(super) fn enter_near(&self, index: u64, tally: Tally) {
+        let mut state = lock(&self.state);
+        state.near = state.near.saturating_add(1);
+        state.ledger.enter(index, tally);
         self.wake(&state);
     }
 

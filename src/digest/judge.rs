@@ -41,7 +41,7 @@ impl<'a> Bytes<'a> {
         }
     }
 
-    fn equals(self, other: Bytes<'_>) -> bool {
+    pub(super) fn equals(self, other: Bytes<'_>) -> bool {
         match (self, other) {
             (Bytes::Read(a), Bytes::Read(b)) => a == b,
             (Bytes::Hole(_), Bytes::Hole(_)) => true,

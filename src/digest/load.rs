@@ -15,21 +15,24 @@ pub(super) struct Load {
     pub(super) bad: Bad,
 }
 
-/// The two ways of reading a disk, as [`Disk`] has them.
+/// The ways of reading a disk, as [`Disk`] has them.
 #[derive(Clone, Copy)]
 pub(super) enum Way {
     AtHand,
+    /// Not at all if it is not at hand.
+    OnlyAtHand,
     Sweep,
 }
 
 fn read(disk: &dyn Disk, way: Way, offset: u64, buffer: &mut [u8]) -> Result<(), DiskFault> {
     match way {
-        Way::AtHand => disk.read_at(offset, buffer),
+        Way::AtHand | Way::OnlyAtHand => disk.read_at(offset, buffer),
         Way::Sweep => disk.sweep_at(offset, buffer),
     }
 }
 
-/// Reads `extent`; if that fails, the blocks of `parts` one by one.
+/// Reads `extent`; if that fails, the blocks of `parts` one by one. No, if it was to be read
+/// only if it is at hand, and was not.
 pub(super) fn fill(
     disk: &dyn Disk,
     way: Way,
@@ -37,9 +40,12 @@ pub(super) fn fill(
     parts: &[Extent],
     buffer: &mut [u8],
     bad: &mut Bad,
-) {
+) -> bool {
+    if let Way::OnlyAtHand = way {
+        return disk.read_if_at_hand(extent.start, buffer);
+    }
     if read(disk, way, extent.start, buffer).is_ok() {
-        return;
+        return true;
     }
     for block in parts.iter().flat_map(|part| part.pieces(BLOCK)) {
         #[allow(clippy::cast_possible_truncation)] // never longer than a portion
@@ -48,6 +54,7 @@ pub(super) fn fill(
             bad.push((block, reason(&fault)));
         }
     }
+    true
 }
 
 impl Load {

@@ -7,9 +7,11 @@ use crate::model::extent::Extent;
 /// A gap of at most this many bytes is read with its neighbours where a request takes a while: that costs
 /// less than another request on everything that moves an arm, and on flash and remote disks about as much.
 pub(super) const FAR_GAP: u64 = 32 << 10;
-/// Most requests that a portion is read in, apart from those in its last cell: they go out one after the
-/// other, so that scattered candidates need many portions to keep a device busy.
-const MOST_REQUESTS: usize = 8;
+/// Most requests that a portion is read in, apart from those in its last cell, where a request takes a while: they go
+/// out one after the other, so that scattered candidates need many portions to keep a device busy.
+pub(super) const FAR_REQUESTS: usize = 8;
+/// The same where all is at hand: then a portion costs more than a request.
+pub(super) const NEAR_REQUESTS: usize = 64;
 
 /// Some cells' share of the scope. Cells are the multiples of [`PIECE`], at which the digest's pieces are
 /// cut, too: so what is hashed of a cell is known when the portion is done.
@@ -41,9 +43,13 @@ impl<I: Iterator<Item = Extent>> Portions<I> {
         Portions { runs, rest: None, next: 0, limit: limit.max(PIECE) }
     }
 
-    /// The next portion, or nothing at the end. `skip` says up to where nothing needs to be looked at from a
+    /// The next portion, in about as many requests as given at most, or nothing at the end. `skip` says up to where nothing needs to be looked at from a
     /// place on (the place itself if it does); the bytes that were skipped for that are counted.
-    pub(super) fn next(&mut self, mut skip: impl FnMut(u64) -> u64) -> (u64, Option<Portion>) {
+    pub(super) fn next(
+        &mut self,
+        most_requests: usize,
+        mut skip: impl FnMut(u64) -> u64,
+    ) -> (u64, Option<Portion>) {
         let mut skipped = 0;
         let mut pieces: Vec<Extent> = Vec::new();
         let (mut bytes, mut requests) = (0, 0);
@@ -58,7 +64,7 @@ impl<I: Iterator<Item = Extent>> Portions<I> {
             let mut gap = None;
             if let Some(last) = pieces.last() {
                 let same_cell = (last.end() - 1) / PIECE == piece.start / PIECE;
-                if !same_cell && (bytes + PIECE > self.limit || requests >= MOST_REQUESTS) {
+                if !same_cell && (bytes + PIECE > self.limit || requests >= most_requests) {
                     self.rest = Some(rest);
                     break;
                 }
@@ -105,7 +111,8 @@ mod tests {
             let mut cells = Vec::new();
             let (mut index, mut skipped) = (0, 0);
             loop {
-                let (more, portion) = portions.next(skip);
+                let most = if index % 3 == 0 { NEAR_REQUESTS } else { FAR_REQUESTS };
+                let (more, portion) = portions.next(most, skip);
                 skipped += more;
                 let Some(portion) = portion else { break };
                 prop_assert_eq!(portion.index, index);

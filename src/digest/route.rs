@@ -7,7 +7,7 @@ use crate::model::size::BLOCK;
 use crate::ports::disk::{Disk, Stretch};
 
 /// Asking for the holes of a piece costs about as much as reading this many bytes.
-const NOT_WORTH_ASKING: u64 = 64 << 10;
+const NOT_WORTH_ASKING: u64 = 128 << 10;
 
 /// What a disk last said a stretch is made of; saves asking again for every portion of a long one.
 pub(super) struct Terrain<'a> {

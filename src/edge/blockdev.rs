@@ -1,6 +1,7 @@
 //! Regular files and block devices as disks.
 
 use super::claim::{ClaimError, Claimed};
+use super::mapped::Mapped;
 use super::pace::Pace;
 use super::sweep::Direct;
 use crate::digest::aligned::Aligned;
@@ -163,6 +164,7 @@ pub struct BlockFile {
     claimed: Option<Claimed>,
     shared_claim: Mutex<Weak<Claimed>>,
     direct: Direct,
+    mapped: Mapped,
     pace: Option<Arc<Pace>>,
 }
 
@@ -230,6 +232,7 @@ impl BlockFile {
             claimed: None,
             shared_claim: Mutex::default(),
             direct: Direct::default(),
+            mapped: Mapped::default(),
             pace: None,
         };
         if mode == Mode::Exclusive {
@@ -275,6 +278,10 @@ impl BlockFile {
 
     pub(super) fn direct(&self) -> &Direct {
         &self.direct
+    }
+
+    pub(super) fn mapped(&self) -> &Mapped {
+        &self.mapped
     }
 
     fn inside(&self, offset: u64, len: usize) -> Result<Extent, DiskFault> {
@@ -406,6 +413,24 @@ impl Disk for BlockFile {
 
     fn at_hand(&self, extent: Extent) -> bool {
         self.is_at_hand(extent)
+    }
+
+    fn read_if_at_hand(&self, offset: u64, buffer: &mut [u8]) -> bool {
+        if self.is_device() || self.inside(offset, buffer.len()).is_err() {
+            return false;
+        }
+        self.wait_for(buffer.len());
+        self.read_cached(offset, buffer)
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // only counted
+    fn in_place(&self, extent: Extent, look: &mut dyn FnMut(&[u8])) -> bool {
+        self.wait_for(extent.len as usize);
+        self.look(extent, look)
+    }
+
+    fn leave(&self, extent: Extent) {
+        self.look_away(extent);
     }
 
     fn stretch(&self, offset: u64) -> Stretch {

@@ -1,5 +1,6 @@
 //! Three calls of the kernel that no crate makes safely: which pages of a file are in memory (two ways),
-//! and the priority of this process's reads and writes. The only `unsafe` of this crate stands here.
+//! and the priority of this process's reads and writes. The only `unsafe` of this crate stands here and in
+//! `guard`.
 #![allow(unsafe_code)]
 
 use nix::libc;

@@ -12,8 +12,9 @@ use crate::digest::aligned::ALIGNMENT;
 use crate::model::extent::Extent;
 use crate::ports::disk::DiskFault;
 use rustix::fs::OFlags;
+use rustix::io::{Errno, ReadWriteFlags};
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::OnceLock;
@@ -30,6 +31,8 @@ pub(super) struct Direct {
     opened: OnceLock<Option<File>>,
     /// The file system opened it and then took no request.
     refused: AtomicBool,
+    /// The file system does not know reads that give only what is cached.
+    must_ask: AtomicBool,
 }
 
 impl Direct {
@@ -58,6 +61,26 @@ impl BlockFile {
             Some(Resident::AllButFew) | None => true,
             Some(_) => self.direct().file(self.file()).is_none(),
         }
+    }
+
+    /// Copies from the page cache what is in it, in one call: asking first would be another one.
+    pub(super) fn read_cached(&self, offset: u64, buffer: &mut [u8]) -> bool {
+        let direct = self.direct();
+        if !direct.must_ask.load(Ordering::Relaxed) {
+            let part = &mut [IoSliceMut::new(buffer)];
+            match rustix::io::preadv2(self.file(), part, offset, ReadWriteFlags::NOWAIT) {
+                Ok(count) if count == buffer.len() => return true,
+                // Some of it is there, or nothing; or the file ends.
+                Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
+                // A file system without it.
+                Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => {
+                    direct.must_ask.store(true, Ordering::Relaxed);
+                }
+                Err(_) => return false,
+            }
+        }
+        let extent = Extent { start: offset, len: buffer.len() as u64 };
+        self.is_at_hand(extent) && self.read_now(offset, buffer).is_ok()
     }
 
     /// See [`crate::ports::disk::Disk::sweep_at`].

@@ -4,6 +4,7 @@ mod contents;
 pub mod executor;
 pub mod inquiry;
 pub mod journal;
+pub mod live;
 pub mod midway;
 pub mod plans;
 pub mod recall;

@@ -1,6 +1,7 @@
 //! Undo: puts back what a healing overwrote, as an incident of its own.
 
 use super::journal::Journal;
+use super::live::plans::is_live;
 use super::plans::{PlanError, load, seal_undo};
 use crate::judge::audit::SealedPlan;
 use crate::judge::incident::{Incident, IncidentState};
@@ -91,7 +92,7 @@ pub fn healing_of(
     if let (true, Some(asked)) = (candidates.is_empty(), asked) {
         return Err(UndoError::Unknown { asked: asked.to_owned() });
     }
-    for incident in candidates.into_iter().rev() {
+    for incident in candidates.into_iter().rev().filter(|incident| !is_live(store, incident.plan)) {
         let sealed = load(store, incident.plan)?;
         if sealed.plan().purpose != Purpose::Heal {
             if asked.is_some() {
@@ -122,7 +123,8 @@ fn undone_by(
     healed: &IncidentId,
 ) -> Result<Option<IncidentId>, UndoError> {
     for incident in journal.incidents() {
-        if !matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone }) {
+        let undone = matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone });
+        if !undone || is_live(store, incident.plan) {
             continue;
         }
         let plan = load(store, incident.plan)?;

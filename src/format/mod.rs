@@ -2,12 +2,14 @@
 //! by an unchecked length; each has a fuzz target.
 
 pub mod comparison;
+pub mod drbdadm;
 pub mod drbdmeta;
 pub mod drbdnl;
 pub mod events;
 pub mod gpt;
 pub mod handler_call;
 pub mod journal;
+pub mod kmsg;
 pub mod lvm2;
 pub mod manifest;
 pub mod mbr;

@@ -4,6 +4,8 @@ pub mod aftermath;
 pub mod audit;
 pub mod incident;
 pub mod lineage;
+pub mod live;
+pub mod live_plan;
 pub mod overwritten;
 pub mod planner;
 pub mod policy;

@@ -96,7 +96,14 @@ impl Delta {
     /// The blocks of a class whose contents differ.
     #[must_use]
     pub fn differs_as(&self, class: Class) -> ExtentSet {
-        self.marked_as(class).intersect(&self.differs)
+        // What differs is little beside what is marked.
+        let (Pair { a, b }, differs) = (&self.marked, &self.differs);
+        match class {
+            Class::OnlyA => differs.intersect(a).subtract(b),
+            Class::OnlyB => differs.intersect(b).subtract(a),
+            Class::Both => differs.intersect(a).intersect(b),
+            Class::Unmarked => differs.subtract(a).subtract(b),
+        }
     }
 
     /// Differing blocks that the other side marked and that this side may have written, too.

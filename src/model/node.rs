@@ -2,6 +2,7 @@
 //! few acts that healing a running resource is made of.
 
 use super::drbd_live::tree::Live;
+use super::drbd_live::words::AfterSplitBrain;
 use super::id::ResourceName;
 use super::seen::{Stamp, Why};
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,18 @@ pub struct Configured {
     pub volumes: Vec<ConfiguredVolume>,
     /// The other nodes of the resource: their names, as `uname -n` gives them there.
     pub peers: Vec<String>,
+    /// Options of its connections, by the names and in the words of the configuration, without secrets. A connection that is
+    /// StandAlone has no others in 8.4's kernel.
+    pub net: Vec<ConfiguredOption>,
+}
+
+/// An option as the configuration spells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfiguredOption {
+    /// Its name: `after-sb-0pri`.
+    pub name: String,
+    /// Its value.
+    pub value: String,
 }
 
 /// A volume of a configured resource on this node.
@@ -79,6 +92,26 @@ pub struct Toward {
     pub peer: Option<u32>,
 }
 
+/// The three after-sb policies of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AfterSb {
+    /// `after-sb-0pri`.
+    pub zero: AfterSplitBrain,
+    /// `after-sb-1pri`.
+    pub one: AfterSplitBrain,
+    /// `after-sb-2pri`.
+    pub two: AfterSplitBrain,
+}
+
+impl AfterSb {
+    /// No policy decides anything.
+    pub const DISCONNECT: AfterSb = AfterSb {
+        zero: AfterSplitBrain::Disconnect,
+        one: AfterSplitBrain::Disconnect,
+        two: AfterSplitBrain::Disconnect,
+    };
+}
+
 /// What a connection is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -108,8 +141,13 @@ pub enum NodeAct {
         /// As what.
         how: ConnectAs,
     },
-    /// Put the configured after-sb policies back.
-    RestorePolicies(Toward),
+    /// Put the after-sb policies back.
+    RestorePolicies {
+        /// Which connection.
+        toward: Toward,
+        /// What they were; `None`: as the configuration files say (8.4 forgets them while StandAlone).
+        to: Option<AfterSb>,
+    },
     /// Declare all local data out of date, so that the next connection syncs everything (`invalidate`).
     Invalidate {
         /// The resource.
@@ -124,6 +162,14 @@ pub enum NodeAct {
         /// The resource.
         resource: ResourceName,
     },
+}
+
+impl NodeAct {
+    /// Whether it gives up data of the node.
+    #[must_use]
+    pub fn discards(&self) -> bool {
+        matches!(self, NodeAct::Invalidate { .. } | NodeAct::Connect { how: ConnectAs::Victim, .. })
+    }
 }
 
 /// Somebody who uses a device.

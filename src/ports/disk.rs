@@ -77,6 +77,28 @@ pub trait Disk: Send + Sync {
         let _ = extent;
         true
     }
+    /// As [`Disk::read_at`], if that is a copy from memory; `false` if it is not, or fails: then nothing is known
+    /// about the buffer, and reading tells why. Default: asks [`Disk::at_hand`] first.
+    fn read_if_at_hand(&self, offset: u64, buffer: &mut [u8]) -> bool {
+        let extent = Extent { start: offset, len: buffer.len() as u64 };
+        self.at_hand(extent) && self.read_at(offset, buffer).is_ok()
+    }
+    /// Shows `look` the bytes of `extent` where they lie in memory, without copying them. `false`: that cannot
+    /// be done, or what was shown were other bytes than the disk's (a page could not be had, the disk became
+    /// shorter); then what was seen means nothing, `look` may not have been called, and reading tells. Best
+    /// with extents that cross no multiple of 1 MiB.
+    ///
+    /// The bytes may change while they are looked at: only compare them, and read what is to be kept.
+    /// Default: `false`.
+    fn in_place(&self, extent: Extent, look: &mut dyn FnMut(&[u8])) -> bool {
+        let _ = (extent, look);
+        false
+    }
+    /// Lets go of what [`Disk::in_place`] took for `extent`: else that is done later, for more of it at a time,
+    /// and costs somebody else the time. Default: nothing.
+    fn leave(&self, extent: Extent) {
+        let _ = extent;
+    }
     /// What stands at `offset` (below the size), if the disk can tell cheaply. Default: data to the end.
     fn stretch(&self, offset: u64) -> Stretch {
         let _ = offset;

@@ -1,9 +1,27 @@
 //! A node with running DRBD resources: asking it, and, separately, acting on it.
 
-use super::replica::Unseen;
+use super::disk::DiskMut;
+use super::replica::{Replica, Unseen};
+use crate::model::drbd::Role;
+use crate::model::evidence::MetadataPlace;
 use crate::model::id::NodeName;
-use crate::model::node::{DeviceUser, NodeAct, NodeReport};
+use crate::model::node::{DeviceUser, NodeAct, NodeReport, Toward};
 use crate::model::seen::End;
+use crate::proof::{Preserved, Standstill};
+use std::sync::Arc;
+
+/// Where a volume of a running resource is on its node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backing {
+    /// Path of the backing device.
+    pub data: String,
+    /// Path of the metadata device, if it is another one.
+    pub metadata: Option<String>,
+    /// Where on it the metadata stands, if that is known.
+    pub place: Option<MetadataPlace>,
+    /// The node's role for the resource now.
+    pub role: Role,
+}
 
 /// Asking a node.
 pub trait Node: Send + Sync {
@@ -23,10 +41,26 @@ pub trait Node: Send + Sync {
     /// # Errors
     /// [`Unseen`].
     fn users(&self, minor: u32) -> Result<Vec<DeviceUser>, Unseen>;
+    /// Opens the backing device of a volume for reading, beside DRBD.
+    ///
+    /// # Errors
+    /// [`Unseen`].
+    fn replica(&self, backing: &Backing) -> Result<Box<dyn Replica>, Unseen>;
 }
 
-/// Acting on a node. What may be asked when is the engine's to prove.
+/// Acting on a node.
 pub trait Operated: Node {
-    /// Does it, waits until the kernel shows it, and says how it ended.
+    /// Does something that discards nothing, waits until the kernel shows it, and says how it ended. An act that
+    /// discards ([`NodeAct::discards`]) is not done.
     fn act(&self, act: &NodeAct) -> End;
+    /// Connects and takes over the peer's data. Asks for the proofs that nobody writes here, and that what is given up
+    /// was kept.
+    fn discard(&self, toward: &Toward, still: &Standstill, kept: &[Preserved]) -> End;
+    /// Declares a volume out of date, with the same proofs.
+    fn invalidate(&self, volume: u32, minor: u32, still: &Standstill, kept: &[Preserved]) -> End;
+    /// `/dev/drbdN` of a Primary, for writing. Only on this machine.
+    ///
+    /// # Errors
+    /// [`Unseen`].
+    fn device(&self, minor: u32) -> Result<Arc<dyn DiskMut>, Unseen>;
 }

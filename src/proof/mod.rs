@@ -2,6 +2,8 @@
 
 pub mod preserved;
 pub mod quiesced;
+pub mod standstill;
 
 pub use preserved::{NotPreserved, OperatorSaidNoSalvage, Preserved, ReadPart, ReadPiece, Wanted};
 pub use quiesced::{Hold, NotQuiet, Quiesced};
+pub use standstill::{NotStill, Standstill};

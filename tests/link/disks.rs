@@ -20,6 +20,8 @@ pub(crate) struct Fake {
     pub(crate) holes: ExtentSet,
     /// Reading nothing but bytes of a hole, more than a block of them, fails the test.
     pub(crate) strict: bool,
+    /// It is not in memory: it is read with many requests in flight.
+    pub(crate) cold: bool,
 }
 
 impl Fake {
@@ -67,6 +69,10 @@ impl Disk for Fake {
         );
         buffer.copy_from_slice(&self.bytes[offset as usize..extent.end() as usize]);
         Ok(())
+    }
+
+    fn at_hand(&self, _: Extent) -> bool {
+        !self.cold
     }
 
     fn stretch(&self, offset: u64) -> Stretch {

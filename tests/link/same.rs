@@ -39,7 +39,14 @@ fn ranges(most: usize, len: u64) -> impl Strategy<Value = ExtentSet> {
 
 /// Two disks with any tail, changes, bad ranges, holes and lost tails, and a question about them.
 pub(crate) fn worlds() -> impl Strategy<Value = (Fake, Fake, Question)> {
-    let side = || (ranges(3, 20_000), ranges(6, 100_000), prop::option::weighted(0.15, 0..MOST));
+    let side = || {
+        (
+            ranges(3, 20_000),
+            ranges(6, 100_000),
+            prop::option::weighted(0.15, 0..MOST),
+            prop::bool::weighted(0.25),
+        )
+    };
     let scope = prop_oneof![Just(ExtentSet::whole(MOST)), ranges(10, 90_000), ranges(40, 5000)];
     let changes = prop_oneof![
         3 => ranges(6, 9000),
@@ -51,18 +58,19 @@ pub(crate) fn worlds() -> impl Strategy<Value = (Fake, Fake, Question)> {
     (sizes, changes, scope, side(), side(), any::<u8>(), any::<bool>()).prop_map(
         |((size, part), changes, scope, a, b, fill, swap)| {
             let base: Vec<u8> = (0..size).map(|at| (at / 512) as u8 ^ fill).collect();
-            let make = |bytes: Vec<u8>, (bad, holes, lost): (ExtentSet, ExtentSet, Option<u64>)| {
-                let mut fake = Fake::new(bytes);
-                let there = lost.unwrap_or(size).min(size);
-                // A hole reads as zeros, and cannot be where the file has ended.
-                fake.holes = holes.clip(there).subtract(&bad);
-                fake.bad = bad;
-                for hole in fake.holes.iter() {
-                    fake.bytes[hole.start as usize..hole.end() as usize].fill(0);
-                }
-                fake.bytes.truncate(there as usize);
-                fake
-            };
+            let make =
+                |bytes: Vec<u8>, (bad, holes, lost, cold): (ExtentSet, ExtentSet, Option<u64>, bool)| {
+                    let mut fake = Fake { cold, ..Fake::new(bytes) };
+                    let there = lost.unwrap_or(size).min(size);
+                    // A hole reads as zeros, and cannot be where the file has ended.
+                    fake.holes = holes.clip(there).subtract(&bad);
+                    fake.bad = bad;
+                    for hole in fake.holes.iter() {
+                        fake.bytes[hole.start as usize..hole.end() as usize].fill(0);
+                    }
+                    fake.bytes.truncate(there as usize);
+                    fake
+                };
             let mut changed = base.clone();
             for run in changes.clip(size).iter() {
                 for byte in &mut changed[run.start as usize..run.end() as usize] {

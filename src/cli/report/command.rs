@@ -8,6 +8,7 @@ use super::{
 use crate::cli::Cli;
 use crate::cli::exit::{DIVERGED, EVIDENCE, FINE, Failure};
 use crate::cli::incident::when;
+use crate::cli::live::{self, Target, TargetArgs};
 use crate::cli::pair::{Found, PairArgs, open};
 use crate::cli::plan::judge;
 use crate::cli::screen::Screen;
@@ -31,7 +32,7 @@ use std::path::{Path, PathBuf};
 pub struct ReportArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub pair: PairArgs,
+    pub target: TargetArgs,
 
     /// Compare the whole volume instead of what the bitmaps mark
     #[arg(long)]
@@ -43,14 +44,18 @@ pub struct ReportArgs {
 }
 
 pub(crate) fn run(cli: &Cli, args: &ReportArgs, screen: &mut Screen) -> Result<u8, Failure> {
-    let settings = args.pair.options.settings()?;
-    let opened = open(&args.pair, Mode::ReadOnly)?;
+    let pair = match args.target.target()? {
+        Target::Pair(pair) => pair,
+        Target::Resource(resource) => live::only_volume(&resource, &args.target.options)?,
+    };
+    let settings = pair.options.settings()?;
+    let opened = open(&pair, Mode::ReadOnly)?;
     if let Some(path) = &args.html {
-        refuse_a_side(path, &args.pair)?;
+        refuse_a_side(path, &pair)?;
     }
     let sight = opened.look(&settings)?;
-    let found = opened.diff(&sight, args.full, &args.pair.options, &cli.state_dir)?;
-    let data = gather(&args.pair, &settings, &sight, &found);
+    let found = opened.diff(&sight, args.full, &pair.options, &cli.state_dir)?;
+    let data = gather(&pair, &settings, &sight, &found);
     if let Some(path) = &args.html {
         write_page(path, &render_html(&data))?;
         if !cli.json {

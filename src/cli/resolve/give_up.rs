@@ -5,8 +5,10 @@ use super::ending::forget_comparisons;
 use crate::cli::Cli;
 use crate::cli::exit::{FINE, Failure, HELD};
 use crate::cli::incident::{Desk, give_up_command, has_changed_something, is_open, state_words};
+use crate::cli::live;
 use crate::cli::plan::state_dir_words;
 use crate::cli::screen::Screen;
+use crate::engine::live::rejoin::carried_word;
 use crate::engine::plans;
 use crate::engine::salvage::dir_of;
 use crate::judge::incident::IncidentState;
@@ -37,10 +39,17 @@ pub(super) fn give_up(
     };
     let id = incident.id.clone();
     let changed = has_changed_something(&incident);
+    let live = live::load(desk, &incident).ok().flatten();
     if changed && !args.yes {
-        let text = format!(
-            "incident {id} has begun to change a side: given up now, that side stays Inconsistent and may be half overwritten"
-        );
+        let text = if live.is_some() {
+            format!(
+                "incident {id} has told DRBD to overwrite a node: given up now, DRBD goes on by itself if it can, and nothing is verified"
+            )
+        } else {
+            format!(
+                "incident {id} has begun to change a side: given up now, that side stays Inconsistent and may be half overwritten"
+            )
+        };
         let next = format!("{} --yes{}", give_up_command(&id), state_dir_words(cli));
         return Err(Failure::new(HELD, anyhow::Error::msg(text)).hint(next));
     }
@@ -51,13 +60,27 @@ pub(super) fn give_up(
     }
     let closed = Event::Closed { outcome: Outcome::Abandoned };
     desk.journal.append(Some(id.clone()), closed).map_err(Failure::internal)?;
-    if let Ok(sealed) = plans::load(&*desk.store, incident.plan) {
+    if live.is_none()
+        && let Ok(sealed) = plans::load(&*desk.store, incident.plan)
+    {
         forget_comparisons(&*desk.store, sealed.plan());
     }
+    let begun = incident
+        .history
+        .iter()
+        .any(|record| matches!(&record.event, Event::Intent { word, .. } if word == "reconnect"));
+    let carried = live.as_ref().filter(|_| begun).and_then(|sealed| carried_word(sealed.plan()));
     if cli.json {
         screen.json(&serde_json::json!({
             "schema": "unsplit.resolve", "version": 1, "incident": id, "outcome": Outcome::Abandoned, "changed": changed,
         }))?;
+    } else if let (true, Some(sealed)) = (changed, &live) {
+        let resource = &sealed.plan().resource;
+        screen.line(format!(
+            "Incident {id} is given up. DRBD was told to overwrite {}; `unsplit status {resource}` shows how far that came.",
+            sealed.plan().names[sealed.plan().victim()]
+        ))?;
+        screen.line(format!("What was kept of it stays in {}-v*", desk.store.locate(&dir_of(&id))))?;
     } else if changed {
         screen.line(format!(
             "Incident {id} is given up. Both sides stay as they are; one may be half overwritten."
@@ -65,6 +88,9 @@ pub(super) fn give_up(
         screen.line(format!("What was kept of it stays in {}", desk.store.locate(&dir_of(&id))))?;
     } else {
         screen.line(format!("Incident {id} is given up. It had not changed anything."))?;
+    }
+    if let (false, Some(carried)) = (cli.json, carried) {
+        screen.line(carried.trim())?;
     }
     Ok(FINE)
 }

@@ -10,6 +10,7 @@ pub(super) use resume::take_up;
 use super::Cli;
 use super::exit::{EVIDENCE, FINE, Failure, HELD, INTERNAL, USAGE};
 use super::incident::{Desk, is_open, new_id, open_desk, refuse_while_open};
+use super::live;
 use super::pair::{OpenPair, OpenSide, PairArgs, PairOptions, args_from_sources, open};
 use super::plan::{ChoiceArgs, Drawn, agree, draw_plan, held, no_salvage_words, show, state_dir_words};
 use super::reading::Reading;
@@ -18,11 +19,12 @@ use crate::edge::blockdev::Mode;
 use crate::edge::clock::SystemClock;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::{Theatre, begin};
+use crate::engine::live::plans::is_live;
 use crate::engine::plans::{self, PlanError};
 use crate::engine::salvage::dir_of;
 use crate::judge::audit::SealedPlan;
 use crate::judge::incident::{Incident, IncidentState};
-use crate::model::id::IncidentId;
+use crate::model::id::{IncidentId, NodeName};
 use crate::model::plan::{Plan, Purpose};
 use crate::model::record::{Consent, Outcome};
 use crate::ports::store::Store;
@@ -37,11 +39,11 @@ use std::path::PathBuf;
 /// Run a plan, or draw and run one, or take up an interrupted one.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  unsplit resolve --plan 3f9a2c41d0e7                      run a plan that `unsplit plan` drew\n  unsplit resolve node1.img node2.img --keep a --yes       draw and run\n  unsplit resolve node1.img node2.img --policy FILE        run if the policy decides and says auto = true, else ask\n  unsplit resolve --resume                                 go on after a crash or a repaired cause"
+    after_help = "Examples:\n  unsplit resolve --plan 3f9a2c41d0e7                      run a plan that `unsplit plan` drew\n  unsplit resolve r0 --peer ssh:node2 --keep node1         heal a running resource\n  unsplit resolve node1.img node2.img --keep a --yes       draw and run\n  unsplit resolve node1.img node2.img --policy FILE        run if the policy decides and says auto = true, else ask\n  unsplit resolve --resume                                 go on after a crash or a repaired cause"
 )]
 pub struct ResolveArgs {
-    /// Backing device, snapshot or image of the first node
-    #[arg(value_name = "A", requires = "b", conflicts_with_all = ["plan", "resume"])]
+    /// A running resource; or, with B, backing device, snapshot or image of the first node
+    #[arg(value_name = "RESOURCE|A", conflicts_with_all = ["plan", "resume"])]
     pub a: Option<PathBuf>,
 
     /// The same of the second node
@@ -84,12 +86,21 @@ pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<
     if let Some(asked) = &args.resume {
         return resume_one(cli, args, screen, &mut desk, asked);
     }
+    if let Some(asked) = &args.plan
+        && let Some(live) = live::planned(&desk, asked)?
+    {
+        return live::resolve::run_plan(cli, args, screen, &mut desk, &live);
+    }
     if let Some(asked) = &args.plan {
         let sealed = plans::find(&*desk.store, asked).map_err(not_found)?;
         return run_plan(cli, args, screen, &mut desk, &sealed);
     }
-    let (Some(a), Some(b)) = (&args.a, &args.b) else {
-        return Err(Failure::usage("say what to resolve: two sides, --plan ID, or --resume"));
+    let Some(a) = &args.a else {
+        return Err(Failure::usage("say what to resolve: a resource, two sides, --plan ID, or --resume"));
+    };
+    let Some(b) = &args.b else {
+        let resource = live::resource(a)?;
+        return live::resolve::run(cli, args, screen, &mut desk, &resource);
     };
     let pair = PairArgs { a: a.clone(), b: b.clone(), options: args.options.clone() };
     let settings = args.options.settings()?;
@@ -169,11 +180,22 @@ fn consent(
     if auto {
         return Ok(Some(Consent::Policy));
     }
+    let victim = &sealed.plan().names[sealed.plan().victim()];
+    let salvages = desk.store.locate("salvage");
+    agreed_at_the_prompt(cli, screen, victim, |screen| show(screen, sealed, &salvages))
+}
+
+/// Shows what is to be done and asks, where somebody can answer.
+pub(super) fn agreed_at_the_prompt(
+    cli: &Cli,
+    screen: &mut Screen,
+    victim: &NodeName,
+    show: impl FnOnce(&mut Screen) -> std::io::Result<()>,
+) -> Result<Option<Consent>, Failure> {
     if cli.json || !std::io::stdin().is_terminal() {
         return Ok(None);
     }
-    show(screen, sealed, &desk.store.locate("salvage"))?;
-    let victim = &sealed.plan().names[sealed.plan().victim()];
+    show(screen)?;
     write!(screen.out(), "\nType the name of the side to overwrite ({victim}) to agree: ")?;
     screen.out().flush()?;
     let mut answer = String::new();
@@ -226,7 +248,8 @@ fn run_plan(
 
 fn undone(desk: &Desk, healed: &IncidentId) -> Result<bool, Failure> {
     for incident in desk.journal.incidents() {
-        if matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone }) {
+        let offline = !is_live(&*desk.store, incident.plan);
+        if offline && matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone }) {
             let plan = plans::load(&*desk.store, incident.plan).map_err(Failure::internal)?;
             if matches!(&plan.plan().purpose, Purpose::Undo { incident } if incident == healed) {
                 return Ok(true);

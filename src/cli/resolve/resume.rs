@@ -5,10 +5,12 @@ use super::{ResolveArgs, must_say_no_salvage, open_as_planned, theatre};
 use crate::cli::Cli;
 use crate::cli::exit::{FINE, Failure, INTERNAL, PARKED};
 use crate::cli::incident::{Desk, close_what_was_undone, is_open, resume_command, state_words};
+use crate::cli::live;
 use crate::cli::reading::Reading;
 use crate::cli::screen::Screen;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::{Ending, resume};
+use crate::engine::live::plans::is_live;
 use crate::engine::plans;
 use crate::judge::audit::SealedPlan;
 use crate::judge::incident::{Incident, IncidentState};
@@ -78,6 +80,9 @@ pub(in crate::cli) fn take_up(
     reading: &Reading,
     no_salvage: bool,
 ) -> Result<u8, Failure> {
+    if let Some(live) = live::load(desk, incident)? {
+        return live::resolve::take_up(cli, screen, desk, incident, &live, reading, no_salvage);
+    }
     let sealed = plans::load(&*desk.store, incident.plan).map_err(Failure::internal)?;
     let healed = match &sealed.plan().purpose {
         Purpose::Heal => None,
@@ -117,7 +122,8 @@ fn refuse_while_undoing(desk: &Desk, healing: &IncidentId) -> Result<(), Failure
             && (is_open(incident)
                 || matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone }))
     };
-    for incident in desk.journal.incidents().iter().filter(may_undo) {
+    let offline = |incident: &&Incident| !is_live(&*desk.store, incident.plan);
+    for incident in desk.journal.incidents().iter().filter(may_undo).filter(offline) {
         let plan = plans::load(&*desk.store, incident.plan).map_err(Failure::internal)?;
         if matches!(&plan.plan().purpose, Purpose::Undo { incident } if incident == healing) {
             let text = format!("incident {healing} is being undone by {}", incident.id);

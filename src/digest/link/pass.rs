@@ -205,8 +205,9 @@ impl<'p> Pass<'p> {
 
     /// What is at hand is copied and hashed in parts that stay in the processor's cache.
     fn requests(&self, piece: Extent) -> impl Iterator<Item = Extent> + use<> {
-        let step = if self.disk.at_hand(piece) { WINDOW } else { piece.len };
-        piece.pieces(step.max(1))
+        // Cut at multiples of the step: only multiples of a leaf leave leaves whole.
+        let step = if self.disk.at_hand(piece) { WINDOW } else { u64::MAX };
+        piece.pieces(step)
     }
 
     fn read_and_hash(&self, piece: Extent, buffer: &mut Aligned, values: &mut Vec<(u64, u128)>) {

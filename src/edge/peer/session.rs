@@ -342,6 +342,12 @@ impl Session {
         self.limits
     }
 
+    /// How the peer is reached.
+    #[must_use]
+    pub fn spec(&self) -> &PeerSpec {
+        &self.spec
+    }
+
     /// Why the session is of no further use, if it is not.
     #[must_use]
     pub fn lost(&self) -> Option<Lost> {

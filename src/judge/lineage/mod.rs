@@ -13,6 +13,7 @@ mod view;
 mod tests;
 
 pub use handshake::Handshake;
+pub(crate) use quirks::BOTH_PRIMARY;
 pub use view::view;
 
 use crate::model::drbd::MetadataFormat;

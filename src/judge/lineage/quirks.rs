@@ -5,6 +5,9 @@ use crate::model::drbd::{DiskState, GenerationUuid, MetadataFormat, Role};
 use crate::model::lineage::{Comparison, Reconnect, Relation};
 use crate::model::policy::AfterSb0pri;
 
+/// How the remark on two Primaries begins.
+pub(crate) const BOTH_PRIMARY: &str = "Both sides are Primary";
+
 /// The quirks that apply, in words. `found` has everything but its quirks.
 pub(super) fn of(q: &Question<'_>, found: &Comparison) -> Vec<String> {
     let mut quirks = Vec::new();
@@ -28,9 +31,9 @@ pub(super) fn of(q: &Question<'_>, found: &Comparison) -> Vec<String> {
         });
     }
     if a.role == Role::Primary && b.role == Role::Primary {
-        quirks.push(
-            "Both sides are Primary: without allow-two-primaries they are not connected at all, diverged or not.".to_owned(),
-        );
+        quirks.push(format!(
+            "{BOTH_PRIMARY}: without allow-two-primaries they are not connected at all, diverged or not."
+        ));
     }
     if !drbd84 && (a.quorate == Some(true)) != (b.quorate == Some(true)) {
         quirks.push(

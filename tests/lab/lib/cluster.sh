@@ -36,18 +36,18 @@ logging {
 CONF
   done
   both cluster-start
-  until_true 180 "both nodes to be online in Pacemaker" both_online
+  until_true 300 "both nodes to be online in Pacemaker" both_online
 }
 both_online() { on 1 "crm_mon -1" < /dev/null 2> /dev/null | grep -q 'Online: \[ node1 node2 \]'; }
 
 # cluster_fencing: each node's BMC as a fence device; node 1 has 15 s of advantage, so that a cut link does not end both.
 cluster_fencing() {
-  local n
+  local n delay=("" pcmk_delay_base=15 "")
   {
     echo "property stonith-timeout=240 stonith-enabled=true stonith-action=off no-quorum-policy=ignore"
     for n in 1 2; do
       echo "primitive fence$n stonith:fence_ipmilan params ip=10.0.2.2 ipport=$((BASE + 4 + n)) username=$BMC_USER" \
-        "password=$BMC_PASSWORD lanplus=1 cipher=3 pcmk_host_list=node$n pcmk_delay_base=$((n == 1 ? 15 : 0)) op start timeout=180 interval=0"
+        "password=$BMC_PASSWORD lanplus=1 cipher=3 pcmk_host_list=node$n ${delay[n]} op start timeout=180 interval=0"
       echo "location not-own$n fence$n -inf: node$n"
     done
     echo commit

@@ -10,8 +10,8 @@ port_taken() { ss -Hltun 2>/dev/null | awk '{print $5}' | grep -qE ":($(seq -s '
 
 # lab_open NODES: a fresh instance. Whatever an earlier run left of it is ended first.
 lab_open() {
-  local base
-  [ -e "$BUILT/stamps/initramfs" ] || die "there is no built lab in $BUILT: run tests/lab/build first"
+  local base step
+  for step in initramfs vmlinux; do [ -e "$BUILT/stamps/$step" ] || die "there is no built lab in $BUILT: run tests/lab/build first"; done
   lab_close
   rm -rf "$I"
   mkdir -p "$I/disks"
@@ -27,6 +27,38 @@ lab_open() {
   printf 'BASE=%q NODES=%q SOCKETS=%q\n' "$BASE" "$NODES" "$SOCKETS" > "$I/env"
   lab_initramfs
   lab_tools
+  accelerator
+}
+
+# Sets $ACCEL. /dev/kvm may be there and refuse, crash or hang (nested, or without the processor's help): it is used only if the
+# lab's kernel came up with it to its first program within 15 s. Asked once for each boot of this machine; UNSPLIT_LAB_ACCEL=tcg|kvm decides.
+accelerator() {
+  local boot tester found=tcg console=$I/kvm.log
+  boot=$(cat /proc/sys/kernel/random/boot_id)
+  if [ -n "${UNSPLIT_LAB_ACCEL:-}" ]; then
+    ACCEL=$UNSPLIT_LAB_ACCEL
+  elif [ ! -w /dev/kvm ]; then
+    ACCEL=tcg
+  elif [ "$(head -1 "$LAB/accelerator" 2> /dev/null)" = "$boot" ]; then
+    ACCEL=$(tail -1 "$LAB/accelerator")
+  else
+    # The shell between keeps a crash of QEMU from being reported as one of ours.
+    # shellcheck disable=SC2016
+    timeout -s KILL 15 sh -c '"$@"; exit 0' - qemu-system-x86_64 -accel kvm -cpu host -m 512 -display none -nodefaults -no-reboot -serial "file:$console" \
+      -kernel "$BUILT/vmlinux" -initrd "$I/initramfs.gz" -append "console=ttyS0 panic=-1" > "$I/kvm-qemu.log" 2>&1 < /dev/null 8>&- &
+    tester=$!
+    while kill -0 "$tester" 2> /dev/null && [ "$found" = tcg ]; do
+      sleep 0.2
+      if grep -q 'Run /init' "$console" 2> /dev/null; then found=kvm; fi
+    done
+    kill "$tester" 2> /dev/null || true
+    wait "$tester" 2> /dev/null || true
+    printf '%s\n%s\n' "$boot" "$found" > "$LAB/accelerator.$$"
+    mv "$LAB/accelerator.$$" "$LAB/accelerator"
+    ACCEL=$found
+    if [ "$found" = kvm ]; then say "KVM works here"; else say "/dev/kvm does not run the lab's kernel here: software emulation"; fi
+  fi
+  printf 'ACCEL=%q\n' "$ACCEL" >> "$I/env"
 }
 
 # The kernel unpacks one archive after the other: the built one, then the lab's own files as they are in this tree.
@@ -115,7 +147,8 @@ node_on() {
 }
 
 node_start() {
-  local n=$1 other name here there arguments=() began=$SECONDS
+  local n=$1 other name here there arguments=(-accel "tcg,thread=multi" -cpu max) began=$SECONDS
+  [ "$ACCEL" != kvm ] || arguments=(-accel kvm -cpu host)
   [ ! -e "$I/closing" ] || die "this lab is being closed"
   node_runs "$n" && return
   default_disks "$n"
@@ -131,12 +164,12 @@ node_start() {
       -device "virtio-net-pci,netdev=link$other,id=card$other,mac=52:54:00:01:0$n:0$other")
   done
   [ ! -f "$I/console$n.log" ] || mv "$I/console$n.log" "$I/console$n.$(date +%s%N).log"
-  # /dev/kvm may be there and not work; plain emulation works everywhere. The root disk keeps its flushes: a power cut (SIGKILL)
-  # then loses what was not flushed to it, as on a real disk. The data disks are raw: what reached them stays.
+  # The root disk keeps its flushes: a power cut (SIGKILL) then loses what was not flushed to it, as on a real disk. The data disks
+  # are raw: what reached them stays.
   # shellcheck disable=SC2094
-  setsid nice -n 10 qemu-system-x86_64 -name "lab-node$n" -accel tcg,thread=multi -cpu max -m "${MEMORY:-1024}" -smp 1 -display none \
+  setsid nice -n 10 qemu-system-x86_64 -name "lab-node$n" -m "${MEMORY:-1024}" -smp 1 -display none \
     -no-reboot -serial "file:$I/console$n.log" -monitor "unix:$SOCKETS/monitor$n,server=on,wait=off" \
-    -kernel "$BUILT/kernel/boot/vmlinuz-$(cat "$BUILT/kernel/version")" -initrd "$I/initramfs.gz" \
+    -kernel "$BUILT/vmlinux" -initrd "$I/initramfs.gz" \
     -append "console=ttyS0 panic=-1 net.ifnames=0 mitigations=off node=$n nodes=$NODES base=$BASE" \
     -drive "file=$I/root$n.qcow2,if=none,id=root,format=qcow2,cache=writeback" -device virtio-blk-pci,drive=root,serial=root \
     -drive "file=$I/tools.tar,if=none,id=tools,format=raw,readonly=on" -device virtio-blk-pci,drive=tools,serial=tools \

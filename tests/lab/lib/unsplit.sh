@@ -9,7 +9,7 @@ export SIDE_B=/dev/disk/by-id/virtio-n2v0
 unsplit_on() {
   local n=$1 wanted=$2 status=0
   shift 2
-  { echo "\$ unsplit $*"; LIMIT=${LIMIT:-200} on "$n" "unsplit $*" < /dev/null 2>&1; } >> "$I/unsplit.log" || status=$?
+  { echo "\$ unsplit $*"; LIMIT=${LIMIT:-400} on "$n" "unsplit $*" < /dev/null 2>&1; } >> "$I/unsplit.log" || status=$?
   [ "$status" = "$wanted" ] || { tail -40 "$I/unsplit.log"; complain "unsplit $* ended with $status instead of $wanted"; return 1; }
 }
 
@@ -27,13 +27,13 @@ bring_back() {
   both "drbdadm up r0"
 }
 
-# salvage_holds STATE-DIR SURVIVOR-IMAGE WHO:BLOCKS...: the newest salvage in that folder of node 1, opened by qemu-img on the
+# salvage_holds STATE-DIR SURVIVOR-IMAGE WHO:BLOCKS...: the newest salvage in that folder of node 1 (or $SALVAGE_ON), opened by qemu-img on the
 # survivor's disk, is the victim's volume as it was.
 salvage_holds() {
   local folder=$I/salvage
   rm -rf "$folder"
   mkdir "$folder"
-  on 1 "cd $1/salvage && tar -cf - \"\$(ls -t | head -1)\"" < /dev/null | tar -x --strip-components=1 -C "$folder"
+  on "${SALVAGE_ON:-1}" "cd $1/salvage && tar -cf - \"\$(ls -t | head -1)\"" < /dev/null | tar -x --strip-components=1 -C "$folder"
   qemu-img rebase -u -F raw -b "$I/disks/$2.img" "$folder/victim-data.qcow2"
   qemu-img convert -U -O raw "$folder/victim-data.qcow2" "$folder/victim.raw"
   shift 2

@@ -12,10 +12,13 @@ scenario() {
   cluster_fencing
   say "fence devices are there; cutting the link"
   link 1 2 off
-  until_true 180 "node 2 to be fenced" node_is_off 2
+  until_true 240 "node 2 to be fenced" node_is_off 2
   node_runs 1
   say "node 2 is off"
-  until_true 60 "Pacemaker's history to hold it" fencing_recorded
+  until_true 60 "Pacemaker's history to hold it" fencing_recorded || { cat "$I/history.log"; die "it does not hold it"; }
   LIMIT=30 on 1 "stonith_admin --history node2 --verbose" < /dev/null
 }
-fencing_recorded() { on 1 "stonith_admin --history node2 --verbose" < /dev/null | grep -qE "turn(ed)? off (node )?node2"; }
+fencing_recorded() {
+  on 1 "stonith_admin --history node2 --verbose" < /dev/null > "$I/history.log" 2>&1
+  grep -qE "turning off of node2 successful" "$I/history.log"
+}

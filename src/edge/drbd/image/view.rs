@@ -51,6 +51,18 @@ impl Disk for DataView {
         self.disk.at_hand(extent)
     }
 
+    fn read_if_at_hand(&self, offset: u64, buffer: &mut [u8]) -> bool {
+        self.check(offset, buffer.len()).is_ok() && self.disk.read_if_at_hand(offset, buffer)
+    }
+
+    fn in_place(&self, extent: Extent, look: &mut dyn FnMut(&[u8])) -> bool {
+        extent.end() <= self.size && self.disk.in_place(extent, look)
+    }
+
+    fn leave(&self, extent: Extent) {
+        self.disk.leave(extent);
+    }
+
     fn stretch(&self, offset: u64) -> Stretch {
         match self.disk.stretch(offset) {
             Stretch::Data(end) => Stretch::Data(end.min(self.size)),

@@ -10,11 +10,17 @@ mod acts;
 mod report;
 mod users;
 
+use super::offline::OfflineReplica;
+use crate::edge::blockdev::{BlockFile, Mode};
 use crate::model::id::NodeName;
-use crate::model::node::{DeviceUser, NodeAct, NodeReport};
+use crate::model::node::{ConnectAs, DeviceUser, NodeAct, NodeReport, Toward};
 use crate::model::seen::End;
-use crate::ports::node::{Node, Operated};
-use crate::ports::replica::Unseen;
+use crate::ports::disk::DiskMut;
+use crate::ports::node::{Backing, Node, Operated};
+use crate::ports::replica::{Replica, Unseen};
+use crate::proof::{Preserved, Standstill};
+use std::path::Path;
+use std::sync::Arc;
 
 /// This machine.
 #[derive(Debug)]
@@ -36,16 +42,51 @@ impl Node for LocalNode {
     }
 
     fn report(&self) -> Result<NodeReport, Unseen> {
-        report::report()
+        Ok(report::report())
     }
 
     fn users(&self, minor: u32) -> Result<Vec<DeviceUser>, Unseen> {
         users::users(minor)
     }
+
+    fn replica(&self, backing: &Backing) -> Result<Box<dyn Replica>, Unseen> {
+        let open = |path: &str, mode| BlockFile::open(Path::new(path), mode).map(Arc::new).map_err(unseen);
+        let data = open(&backing.data, Mode::ReadOnly)?;
+        let metadata = backing.metadata.as_deref().map(|path| open(path, Mode::ReadOnly)).transpose()?;
+        let replica =
+            OfflineReplica::open(self.name.clone(), data, metadata, backing.place, Some(backing.role));
+        Ok(Box::new(replica.map_err(unseen)?))
+    }
 }
 
 impl Operated for LocalNode {
     fn act(&self, act: &NodeAct) -> End {
+        if act.discards() {
+            return End::NotDone("what gives up data asks for proofs".into());
+        }
         acts::act(act)
     }
+
+    fn discard(&self, toward: &Toward, _: &Standstill, _: &[Preserved]) -> End {
+        acts::act(&NodeAct::Connect { toward: toward.clone(), how: ConnectAs::Victim })
+    }
+
+    fn invalidate(&self, volume: u32, minor: u32, still: &Standstill, _: &[Preserved]) -> End {
+        acts::act(&NodeAct::Invalidate { resource: still.toward().resource.clone(), volume, minor })
+    }
+
+    fn device(&self, minor: u32) -> Result<Arc<dyn DiskMut>, Unseen> {
+        let path = format!("/dev/drbd{minor}");
+        let device = BlockFile::open(Path::new(&path), Mode::ReadWrite).map_err(unseen)?;
+        Ok(Arc::new(device))
+    }
+}
+
+/// For the agent: an act whose proofs are with the asking side's engine.
+pub fn act_as_told(act: &NodeAct) -> End {
+    acts::act(act)
+}
+
+fn unseen(error: impl std::error::Error + Send + Sync + 'static) -> Unseen {
+    Unseen(Box::new(error))
 }

@@ -1,0 +1,116 @@
+//! How a run on a running resource ended, on the screen and as an exit code.
+
+use crate::cli::Cli;
+use crate::cli::exit::{EVIDENCE, FINE, Failure, INTERNAL, NOT_FENCED, PARKED};
+use crate::cli::incident::resume_command;
+use crate::cli::plan::state_dir_words;
+use crate::cli::screen::{Screen, Tone};
+use crate::engine::executor::{Ending, Obstacle};
+use crate::engine::live::executor::salvage_of;
+use crate::engine::salvage::dir_of;
+use crate::model::id::IncidentId;
+use crate::model::live_plan::{LivePlan, LiveStep};
+use crate::model::plan::Purpose;
+use crate::model::record::Outcome;
+use crate::ports::store::Store;
+
+/// Tells how it ended.
+///
+/// # Errors
+/// It did not end well: exit codes 4, 5, 6 or 70.
+pub(super) fn conclude(
+    cli: &Cli,
+    screen: &mut Screen,
+    store: &dyn Store,
+    plan: &LivePlan,
+    id: &IncidentId,
+    ending: &Ending,
+) -> Result<u8, Failure> {
+    let (keep, lose) = (&plan.names[plan.survivor], &plan.names[plan.victim()]);
+    let state_dir = state_dir_words(cli);
+    let resource = &plan.resource;
+    match ending {
+        Ending::Finished(outcome) => {
+            let kept: Vec<IncidentId> = plan
+                .volumes
+                .iter()
+                .filter(|volume| plan.salvage && !volume.overwrite.is_empty())
+                .filter_map(|volume| salvage_of(id, volume.volume).ok())
+                .collect();
+            if cli.json {
+                let salvages: Vec<String> = kept.iter().map(|id| store.locate(&dir_of(id))).collect();
+                screen.json(&serde_json::json!({
+                    "schema": "unsplit.resolve", "version": 1, "incident": id, "outcome": outcome,
+                    "survivor": plan.survivor, "salvage": salvages.first(), "salvages": salvages,
+                }))?;
+                return Ok(FINE);
+            }
+            if *outcome == Outcome::Undone {
+                let text = format!(
+                    "Undone: {resource} holds what {lose} held, on both nodes, which are connected and in sync."
+                );
+                let line = screen.paint(Tone::Good, &text);
+                screen.line(line)?;
+            } else {
+                let full = plan.steps.contains(&LiveStep::VerifyContent { full: true });
+                let verified = if full {
+                    "by comparing everything"
+                } else {
+                    "by content wherever they were seen to differ"
+                };
+                let text = format!(
+                    "Healed: {resource} on {lose} now equals {keep}. The nodes are connected and in sync; verified by generation, and {verified}."
+                );
+                let line = screen.paint(Tone::Good, &text);
+                screen.line(line)?;
+            }
+            let whose = if *outcome == Outcome::Undone { "What was there before" } else { "What it held" };
+            for salvage in &kept {
+                screen.line(format!("{whose} is kept in {}", store.locate(&dir_of(salvage))))?;
+                screen.line(format!(
+                    "  unsplit salvage show {salvage}{state_dir}     what is in it, and how to open it"
+                ))?;
+            }
+            if *outcome != Outcome::Undone && !kept.is_empty() {
+                screen.line(format!(
+                    "  unsplit undo {id}{state_dir}     put it back, as long as nobody has written since"
+                ))?;
+            }
+            Ok(FINE)
+        }
+        Ending::Abandoned { obstacle, why } => {
+            let text = format!("incident {id} was given up before any data was changed: {why}");
+            let failure = Failure::new(code(*obstacle), anyhow::Error::msg(text));
+            let left = match plan.purpose {
+                Purpose::Heal => format!("{resource} stays disconnected on {lose}, as in a split brain"),
+                Purpose::Undo { .. } => format!("`unsplit status {resource}` shows how it stands"),
+            };
+            let next = match obstacle {
+                Obstacle::Stale => {
+                    format!("{left}; look again: unsplit diff {resource} --peer {}", plan.peer)
+                }
+                Obstacle::Busy | Obstacle::Link | Obstacle::Salvage | Obstacle::Device | Obstacle::Verify => {
+                    format!("{left}; mend the cause, then run the same command again")
+                }
+            };
+            Err(failure.hint(next))
+        }
+        Ending::Parked { why, .. } => {
+            let text = format!(
+                "incident {id} is parked: {why}. Nothing is lost: what is overwritten is in the salvage"
+            );
+            let waive = if plan.salvage { "" } else { " --no-salvage" };
+            let text = if plan.salvage { text } else { format!("incident {id} is parked: {why}") };
+            Err(Failure::new(PARKED, anyhow::Error::msg(text))
+                .hint(format!("mend the cause, then `{}{waive}{state_dir}`", resume_command(id))))
+        }
+    }
+}
+
+fn code(obstacle: Obstacle) -> u8 {
+    match obstacle {
+        Obstacle::Busy => NOT_FENCED,
+        Obstacle::Stale | Obstacle::Device | Obstacle::Link | Obstacle::Verify => EVIDENCE,
+        Obstacle::Salvage => INTERNAL,
+    }
+}

@@ -1,0 +1,275 @@
+//! `unsplit status` of running resources.
+
+use super::next::Way;
+use super::{Reports, local, nodes, page};
+use crate::cli::Cli;
+use crate::cli::exit::{DIVERGED, EVIDENCE, FINE, Failure};
+use crate::cli::screen::{Screen, shell_word};
+use crate::edge::peer::PeerSpec;
+use crate::judge::live::{Witness, classify, resources};
+use crate::model::drbd_live::words::ConnectionState;
+use crate::model::node::{DrbdSeen, NodeReport};
+use crate::model::standing::{Asked, Class, Standing, Weight};
+use crate::ports::node::Node;
+use serde::Serialize;
+
+/// A document of `unsplit.live-status`.
+#[derive(Serialize)]
+pub(in crate::cli) struct Document<'a> {
+    schema: &'static str,
+    version: u32,
+    node: &'a str,
+    peer: Option<&'a str>,
+    resources: &'a [Standing],
+}
+
+impl<'a> Document<'a> {
+    /// Of these.
+    pub(in crate::cli) fn new(
+        node: &'a str,
+        peer: Option<&'a str>,
+        resources: &'a [Standing],
+    ) -> Document<'a> {
+        Document { schema: "unsplit.live-status", version: 1, node, peer, resources }
+    }
+}
+
+/// What was asked of whom.
+struct Told {
+    local: NodeReport,
+    remote: Remote,
+}
+
+enum Remote {
+    Nobody,
+    Told(Box<NodeReport>),
+    Silent { name: String, failure: Failure },
+}
+
+impl Told {
+    fn witnesses(&self) -> Vec<Witness<'_>> {
+        let mut witnesses = vec![Witness::told(&self.local)];
+        match &self.remote {
+            Remote::Nobody => {}
+            Remote::Told(report) => witnesses.push(Witness::told(report)),
+            Remote::Silent { name, failure } => {
+                let why: Vec<String> = failure.error.chain().map(ToString::to_string).collect();
+                witnesses.push(Witness::silent(name, &why.join(": ")));
+            }
+        }
+        witnesses
+    }
+}
+
+/// Asks this node and, if it is named, the peer. A peer that does not answer leaves this node's view.
+fn ask(peer: Option<&PeerSpec>, silence: u16) -> Result<Told, Failure> {
+    let unanswered = |failure: Failure| -> Result<Told, Failure> {
+        let Some(spec) = peer.filter(|_| failure.code == EVIDENCE) else { return Err(failure) };
+        let name = spec.as_str().strip_prefix("ssh:").unwrap_or("the peer");
+        let name = name.rsplit('@').next().unwrap_or(name).to_owned();
+        let unseen = |why| Failure::evidence(anyhow::anyhow!("{why}"));
+        let local = local()?.report().map_err(|why| unseen(why.0))?;
+        Ok(Told { local, remote: Remote::Silent { name, failure } })
+    };
+    match nodes(peer, silence).and_then(|nodes| nodes.reports()) {
+        Ok(Reports { local, remote: Some(remote) }) => {
+            Ok(Told { local, remote: Remote::Told(Box::new(remote)) })
+        }
+        Ok(Reports { local, remote: None }) => Ok(Told { local, remote: Remote::Nobody }),
+        Err(failure) => unanswered(failure),
+    }
+}
+
+/// The exit code: 1 where data differs or is at risk; 4 where what decides that was not seen; 1 for all else that is not
+/// as it should be.
+#[must_use]
+pub fn exit_code(standings: &[Standing]) -> u8 {
+    let weigh = |standing: &Standing| match standing.worst().weight() {
+        Weight::Bad => 3,
+        _ if !complete(standing) => 2,
+        Weight::Attention | Weight::Unknown => 1,
+        Weight::Good => 0,
+    };
+    match standings.iter().map(weigh).max() {
+        Some(3 | 1) => DIVERGED,
+        Some(2) => EVIDENCE,
+        _ => FINE,
+    }
+}
+
+/// Whether everybody who was to be asked told, and each connection stands or was compared.
+fn complete(standing: &Standing) -> bool {
+    let silent = |asked: &Asked| matches!(asked, Asked::Unreachable(_) | Asked::Unreadable(_));
+    let heard = !standing.nodes.iter().any(|node| silent(&node.told))
+        && !standing.findings.iter().any(|finding| finding.class == Class::Unseen);
+    heard
+        && standing.links.iter().all(|link| {
+            let connected = link.state.iter().any(|(_, state)| *state == Some(ConnectionState::Connected));
+            let asked = link
+                .nodes
+                .iter()
+                .all(|(_, name)| standing.node(name).is_some_and(|node| node.told != Asked::NotAsked));
+            connected || asked
+        })
+}
+
+/// `unsplit status RES`.
+pub(in crate::cli) fn one(
+    cli: &Cli,
+    resource: &str,
+    peer: Option<&PeerSpec>,
+    silence: u16,
+    screen: &mut Screen,
+) -> Result<u8, Failure> {
+    let told = ask(peer, silence)?;
+    let witnesses = told.witnesses();
+    if !resources(&witnesses).iter().any(|name| name == resource) {
+        return Err(unknown(resource, &told));
+    }
+    let standing = classify(resource, &witnesses);
+    let code = exit_code(std::slice::from_ref(&standing));
+    if cli.json {
+        let peer = peer.map(PeerSpec::as_str);
+        screen.json(&Document::new(&told.local.host, peer, &[standing]))?;
+        return Ok(code);
+    }
+    let words = peer_words(&standing, peer, &told.local.host);
+    let way = Way { words: &words, asked: peer.is_some() };
+    page::show(screen, &standing, &way)?;
+    if let Remote::Silent { failure: Failure { hint: Some(hint), .. }, .. } = &told.remote {
+        screen.line(format!("  the peer: {hint}"))?;
+    }
+    not_read(screen, &told)?;
+    Ok(code)
+}
+
+/// ` --peer ssh:NAME`: as given, or the peer that the worst finding is about.
+fn peer_words(standing: &Standing, given: Option<&PeerSpec>, here: &str) -> String {
+    if let Some(peer) = given {
+        return format!(" --peer {}", shell_word(peer.as_str()));
+    }
+    let about = standing.findings.first().into_iter().flat_map(|finding| &finding.nodes);
+    let all = standing.nodes.iter().map(|node| &node.node);
+    let name = about.chain(all).find(|name| name.as_str() != here && !name.contains(' '));
+    name.map(|name| format!(" --peer ssh:{name}")).unwrap_or_else(|| " --peer ssh:HOST".to_owned())
+}
+
+fn unknown(resource: &str, told: &Told) -> Failure {
+    let here = &told.local;
+    let known = resources(&told.witnesses());
+    let list = |known: &[String]| {
+        let mut text = known.iter().take(12).cloned().collect::<Vec<_>>().join(", ");
+        if known.len() > 12 {
+            text.push_str(", ...");
+        }
+        text
+    };
+    let because = match &here.drbd {
+        DrbdSeen::Unreadable(why) => format!("DRBD on {} cannot be read: {why}", here.host),
+        DrbdSeen::NotLoaded if known.is_empty() => {
+            format!("the DRBD module is not loaded on {}, and no resource is configured", here.host)
+        }
+        _ if known.is_empty() => "there are no resources, neither running nor configured".to_owned(),
+        _ => format!("there are: {}", list(&known)),
+    };
+    let failure = anyhow::anyhow!(because).context(format!("no resource `{resource}` is known"));
+    Failure::evidence(failure)
+        .hint("`unsplit status --all` lists them; for images or devices give both sides: unsplit status A B")
+}
+
+/// What could not be read although it would have told more.
+fn not_read(screen: &mut Screen, told: &Told) -> Result<(), Failure> {
+    let remote = match &told.remote {
+        Remote::Told(report) => Some(report.as_ref()),
+        _ => None,
+    };
+    for report in [Some(&told.local), remote].into_iter().flatten() {
+        for (what, why) in [
+            ("the configuration", report.configured.as_ref().err()),
+            ("the kernel's log", report.log.as_ref().err()),
+        ] {
+            if let Some(why) = why {
+                screen.line(format!("\nnot read on {}: {what}: {why}", report.host))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `unsplit status --all`: every resource, one line each, worst first.
+pub(in crate::cli) fn all(
+    cli: &Cli,
+    peer: Option<&PeerSpec>,
+    silence: u16,
+    screen: &mut Screen,
+) -> Result<u8, Failure> {
+    let told = ask(peer, silence)?;
+    if let (DrbdSeen::Unreadable(why), Remote::Nobody) = (&told.local.drbd, &told.remote) {
+        return Err(Failure::evidence(anyhow::anyhow!("{why}")));
+    }
+    let standings = judged(&told.witnesses());
+    let code = exit_code(&standings);
+    if cli.json {
+        screen.json(&Document::new(&told.local.host, peer.map(PeerSpec::as_str), &standings))?;
+        return Ok(code);
+    }
+    if standings.is_empty() {
+        let loaded = match told.local.drbd {
+            DrbdSeen::NotLoaded => "; the DRBD module is not loaded",
+            _ => "",
+        };
+        screen.line(format!("No DRBD resources, neither running nor configured{loaded}."))?;
+    }
+    lines(screen, &standings)?;
+    if let Remote::Silent { failure, .. } = &told.remote {
+        screen.line("")?;
+        screen.line(failure.text())?;
+    }
+    not_read(screen, &told)?;
+    if let Some(worst) = standings.first().filter(|standing| standing.worst().weight() != Weight::Good) {
+        let words = peer.map(|peer| format!(" --peer {}", shell_word(peer.as_str()))).unwrap_or_default();
+        screen.heading("Next")?;
+        screen.line(format!("  unsplit status {}{words}", worst.resource))?;
+        screen.line("      why, what would be lost, what to do")?;
+    }
+    Ok(code)
+}
+
+/// Every resource, worst first.
+#[must_use]
+pub fn judged(witnesses: &[Witness<'_>]) -> Vec<Standing> {
+    let mut standings: Vec<Standing> =
+        resources(witnesses).iter().map(|name| classify(name, witnesses)).collect();
+    standings.sort_by_key(Standing::worst);
+    standings
+}
+
+/// This node's resources, for `unsplit status` without a word. Nothing without DRBD.
+pub(in crate::cli) fn here() -> Result<Option<(String, Vec<Standing>)>, Failure> {
+    let told = ask(None, crate::cli::pair::PEER_TIMEOUT)?;
+    match told.local.drbd {
+        DrbdSeen::Told(_) => {
+            let standings = judged(&told.witnesses());
+            Ok(Some((told.local.host, standings)))
+        }
+        DrbdSeen::NotLoaded | DrbdSeen::Unreadable(_) => Ok(None),
+    }
+}
+
+/// One line each.
+pub(in crate::cli) fn lines(screen: &mut Screen, standings: &[Standing]) -> Result<(), Failure> {
+    let wide = |f: fn(&Standing) -> usize| standings.iter().map(f).max().unwrap_or(0);
+    let word = wide(|standing| standing.worst().word().len());
+    let name = wide(|standing| standing.resource.len().min(40));
+    for standing in standings {
+        let class = standing.worst();
+        let painted = screen.paint(page::tone(class), &format!("{:<word$}", class.word()));
+        let says = standing.findings.first().map_or("", |finding| finding.says.as_str());
+        let more = match standing.findings.len() {
+            0 | 1 => String::new(),
+            more => format!(" (and {} more)", more - 1),
+        };
+        screen.line(format!("{painted}  {:<name$}  {says}{more}", standing.resource))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! `unsplit undo` of a live healing.
+
+use super::resolve::{after, in_theatre, reach_as_planned, take_up};
+use super::target::load;
+use crate::cli::Cli;
+use crate::cli::exit::{DIVERGED, EVIDENCE, Failure, USAGE};
+use crate::cli::incident::{Desk, has_changed_something, is_open, new_id, refuse_while_open, resume_command};
+use crate::cli::resolve::journal_stopped;
+use crate::cli::screen::Screen;
+use crate::cli::undo::UndoArgs;
+use crate::edge::terminal::TerminalProgress;
+use crate::engine::live::draw::content_of;
+use crate::engine::live::executor::{begin, salvage_of};
+use crate::engine::live::plans;
+use crate::engine::live::undo::{noted, untouched, written_since};
+use crate::engine::salvage::{dir_of, load_manifest};
+use crate::judge::incident::{Incident, IncidentState};
+use crate::judge::live_plan::{SealedLivePlan, draw_undo};
+use crate::model::extent::ExtentSet;
+use crate::model::id::IncidentId;
+use crate::model::plan::Purpose;
+use crate::model::record::{Consent, Outcome};
+use crate::model::salvage::PartKind;
+use crate::ports::replica::Unseen;
+
+/// An incident and its live plan.
+pub struct LiveIncident {
+    incident: Incident,
+    sealed: SealedLivePlan,
+}
+
+/// The incident that `undo` means, if it is a live one: the named one, else the last that changed something.
+///
+/// # Errors
+/// Its plan is damaged.
+pub(in crate::cli) fn target(desk: &Desk, asked: Option<&str>) -> Result<Option<LiveIncident>, Failure> {
+    let incidents = desk.journal.incidents();
+    if let Some(asked) = asked {
+        let Some(incident) = incidents.iter().find(|incident| incident.id.as_str() == asked).cloned() else {
+            return Ok(None);
+        };
+        return Ok(load(desk, &incident)?.map(|sealed| LiveIncident { incident, sealed }));
+    }
+    for incident in incidents.iter().rev() {
+        let healed = matches!(incident.state, IncidentState::Closed { outcome: Outcome::Healed });
+        if !has_changed_something(incident) || !(is_open(incident) || healed) {
+            continue;
+        }
+        // The last one decides whether this is about a running resource or about devices.
+        let Some(sealed) = load(desk, incident)? else { return Ok(None) };
+        let over = matches!(sealed.plan().purpose, Purpose::Heal) && undone_by(desk, &incident.id)?.is_some();
+        if !over {
+            return Ok(Some(LiveIncident { incident: incident.clone(), sealed }));
+        }
+    }
+    Ok(None)
+}
+
+fn undone_by(desk: &Desk, healing: &IncidentId) -> Result<Option<IncidentId>, Failure> {
+    for incident in desk.journal.incidents() {
+        if !is_open(incident) && !matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone })
+        {
+            continue;
+        }
+        let plan = load(desk, incident)?;
+        if plan.is_some_and(
+            |plan| matches!(&plan.plan().purpose, Purpose::Undo { incident } if incident == healing),
+        ) {
+            return Ok(Some(incident.id.clone()));
+        }
+    }
+    Ok(None)
+}
+
+fn refused(code: u8, text: String) -> Failure {
+    Failure::new(code, anyhow::Error::msg(text))
+}
+
+pub(in crate::cli) fn run(
+    cli: &Cli,
+    args: &UndoArgs,
+    screen: &mut Screen,
+    desk: &mut Desk,
+    live: &LiveIncident,
+) -> Result<u8, Failure> {
+    let (id, healed) = (&live.incident.id, live.sealed.plan());
+    if matches!(healed.purpose, Purpose::Undo { .. }) {
+        if is_open(&live.incident) {
+            return take_up(cli, screen, desk, &live.incident, &live.sealed, &args.reading, false);
+        }
+        return Err(refused(USAGE, format!("incident {id} is itself an undo")));
+    }
+    if is_open(&live.incident) {
+        let text =
+            format!("incident {id} is not over: DRBD may still be overwriting. It must be healed first");
+        return Err(refused(EVIDENCE, text).hint(resume_command(id)));
+    }
+    if !has_changed_something(&live.incident) {
+        return Err(refused(
+            USAGE,
+            format!("incident {id} did not change anything: there is nothing to undo"),
+        ));
+    }
+    if let Some(by) = undone_by(desk, id)? {
+        return Err(refused(USAGE, format!("incident {id} was undone by {by}, or is being undone")));
+    }
+    if !healed.salvage {
+        return Err(refused(EVIDENCE, format!("incident {id} kept no copy: there is nothing to put back")));
+    }
+    for volume in &healed.volumes {
+        refuse_while_open(volume.sources.as_ref(), &*desk.store, &desk.journal, &[id])?;
+    }
+    let both = reach_as_planned(healed, &args.reading)?;
+    let pair = both.look(&healed.resource)?;
+    nothing_written(desk, live, &pair)?;
+    let sealed = draw(desk, live, &both, &pair, args)?;
+    if args.dry_run {
+        if cli.json {
+            super::plan::document(screen, &sealed, None)?;
+            return Ok(DIVERGED);
+        }
+        screen.line(format!("Undo of incident {id}:"))?;
+        for (at, step) in sealed.plan().steps.iter().enumerate() {
+            screen.line(format!("  {:>2}. {}", at + 1, super::plan::step_words(*step, sealed.plan())))?;
+        }
+        return Ok(DIVERGED);
+    }
+    plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
+    let undo = new_id(sealed.id(), desk.journal.incidents())?;
+    let ending = in_theatre(&both, desk, args.reading.threads(), |journal, theatre| {
+        begin(journal, theatre, &sealed, &undo, Consent::Operator, None)
+            .map_err(|error| journal_stopped(cli, &undo, error))
+    })?;
+    after(cli, screen, desk, &both, &sealed, &undo, &ending)
+}
+
+/// What was written after the healing would be mixed with what is put back: a file system of two halves.
+fn nothing_written(
+    desk: &Desk,
+    live: &LiveIncident,
+    pair: &crate::engine::live::pair::LivePair,
+) -> Result<(), Failure> {
+    let id = &live.incident.id;
+    let then = noted(&*desk.store, id).map_err(|why| refused(EVIDENCE, why))?;
+    let why = match then {
+        None => Some("what the devices showed after the healing was not noted".to_owned()),
+        Some(then) => written_since(&pair.names, &pair.volumes, &then, &untouched(pair)),
+    };
+    let Some(why) = why else { return Ok(()) };
+    let healed = live.sealed.plan();
+    let salvages: Vec<String> = healed
+        .volumes
+        .iter()
+        .filter_map(|volume| salvage_of(id, volume.volume).ok())
+        .map(|salvage| format!("unsplit salvage show {salvage}"))
+        .collect();
+    Err(refused(
+        EVIDENCE,
+        format!(
+            "incident {id} cannot be undone as a whole: {why}. Putting back what was kept would mix it with newer data"
+        ),
+    )
+    .hint(format!("open what was kept beside it, and copy over what is needed: {}", salvages.join("; "))))
+}
+
+/// The plan that puts back all that was kept.
+fn draw(
+    desk: &Desk,
+    live: &LiveIncident,
+    both: &super::volumes::Both,
+    pair: &crate::engine::live::pair::LivePair,
+    args: &UndoArgs,
+) -> Result<SealedLivePlan, Failure> {
+    let (id, healed) = (&live.incident.id, live.sealed.plan());
+    let progress = TerminalProgress::new();
+    let mut kept = Vec::new();
+    for (volume, now) in healed.volumes.iter().zip(&pair.volumes) {
+        let extents: ExtentSet = if volume.overwrite.is_empty() {
+            ExtentSet::empty()
+        } else {
+            let salvage = salvage_of(id, volume.volume).map_err(|why| refused(EVIDENCE, why))?;
+            let manifest = load_manifest(&*desk.store, &dir_of(&salvage)).map_err(Failure::evidence)?;
+            let parts = manifest.parts.iter().filter(|part| part.kind == PartKind::VictimData);
+            parts.flat_map(|part| part.pieces.iter().map(|piece| piece.extent())).collect()
+        };
+        let replica = both.operated()?.a.replica(&now.backing.a);
+        let replica = replica.map_err(|Unseen(why)| Failure::evidence(anyhow::anyhow!("{why}")))?;
+        let content = content_of(&*replica, &extents, args.reading.threads(), &progress);
+        kept.push((extents, content.map_err(Failure::evidence)?));
+    }
+    plans::sealed(draw_undo(healed, id.clone(), kept)).map_err(Failure::internal)
+}

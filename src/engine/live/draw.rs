@@ -1,0 +1,162 @@
+//! From a verdict to a plan for a running resource.
+
+use super::pair::{LivePair, PairedVolume};
+use crate::digest::content::content_digest;
+use crate::engine::inquiry::{InquiryError, Sight, look};
+use crate::judge::live_plan::{reach, steps};
+use crate::model::delta::Delta;
+use crate::model::drbd::{MetadataFormat, Superblock};
+use crate::model::extent::ExtentSet;
+use crate::model::id::Digest;
+use crate::model::live_plan::{Generations, LivePlan, LiveVolume, Reach};
+use crate::model::plan::{Purpose, UnitLoss};
+use crate::model::policy::Settings;
+use crate::model::side::{Pair, Side};
+use crate::model::verdict::Trace;
+use crate::ports::clock::Clock;
+use crate::ports::disk::DiskFault;
+use crate::ports::progress::Progress;
+use crate::ports::replica::Replica;
+use std::time::Duration;
+
+/// How often a look at metadata that changes meanwhile is repeated, and how long is waited between.
+const LOOKS: u32 = 12;
+const BETWEEN: Duration = Duration::from_millis(700);
+
+/// Reads both sides and compares their lineages, beside DRBD: metadata that changes while it is read is read again, and a
+/// superblock may say for some seconds after a demotion that its node is Primary.
+///
+/// # Errors
+/// [`InquiryError`].
+pub fn look_beside(
+    replicas: Pair<&dyn Replica>,
+    secondary: Pair<bool>,
+    settings: &Settings,
+    clock: &dyn Clock,
+    pause: &dyn Fn(Duration),
+) -> Result<Sight, InquiryError> {
+    let mut left = LOOKS;
+    loop {
+        let seen = look(replicas, settings, clock);
+        left -= 1;
+        let again = match &seen {
+            Err(InquiryError::Unseen { .. }) => true,
+            Ok(sight) => Side::BOTH.into_iter().any(|side| {
+                let flag = crate::model::drbd::device_flag::PRIMARY_IND;
+                secondary[side] && sight.evidence[side].superblock.has(flag)
+            }),
+            Err(_) => false,
+        };
+        if !again || left == 0 {
+            return seen;
+        }
+        pause(BETWEEN);
+    }
+}
+
+/// The generation that a superblock says, toward `peer`.
+#[must_use]
+pub fn generations(superblock: &Superblock, peer: &Superblock) -> Generations {
+    let id = (superblock.format == MetadataFormat::V09).then_some(peer.node_id);
+    Generations {
+        current: superblock.current,
+        bitmap: superblock.bitmap_toward(id),
+        history: superblock.history.clone(),
+    }
+}
+
+/// The content digest of a side's data, made where the data is.
+///
+/// # Errors
+/// [`DiskFault`].
+pub fn content_of(
+    replica: &dyn Replica,
+    extents: &ExtentSet,
+    threads: usize,
+    progress: &dyn Progress,
+) -> Result<Digest, DiskFault> {
+    match replica.digest_there(extents, threads) {
+        Some(made) => made,
+        None => content_digest(replica.data(), extents, threads, progress),
+    }
+}
+
+/// What was found out about one volume.
+pub struct Found<'a> {
+    /// Where it is.
+    pub volume: &'a PairedVolume,
+    /// Its metadata.
+    pub sight: &'a Sight,
+    /// What differs.
+    pub delta: &'a Delta,
+    /// What the victim loses, per unit.
+    pub losses: Vec<UnitLoss>,
+    /// Both sides, for reading.
+    pub replicas: Pair<&'a dyn Replica>,
+}
+
+/// What was decided.
+pub struct Decision {
+    /// How side B is reached.
+    pub peer: String,
+    /// Whose data is kept.
+    pub survivor: Side,
+    /// Whether the victim's content is kept first.
+    pub salvage: bool,
+    /// Whether everything is compared in the end.
+    pub full: bool,
+    /// Why.
+    pub trace: Trace,
+}
+
+/// Draws the plan.
+///
+/// # Errors
+/// The victim cannot be read where it would be overwritten.
+pub fn draw(
+    pair: &LivePair,
+    found: Vec<Found<'_>>,
+    decision: Decision,
+    threads: usize,
+    progress: &dyn Progress,
+) -> Result<LivePlan, DiskFault> {
+    let Decision { peer, survivor, salvage, full, trace } = decision;
+    let victim = survivor.other();
+    let mut volumes = Vec::new();
+    for Found { volume, sight, delta, losses, replicas } in found {
+        let superblocks = sight.evidence.as_ref().map(|seen| &seen.superblock);
+        let mut planned = LiveVolume {
+            volume: volume.volume,
+            minors: volume.minors.clone(),
+            sources: sight.evidence.as_ref().map(|seen| seen.source.clone()),
+            size: delta.size,
+            generations: Pair::from_fn(|side| generations(superblocks[side], superblocks[side.other()])),
+            reach: reach(pair.generation, sight.comparison.common_base),
+            victim_marks: sight.evidence[victim].marks.bitmap.clip(delta.size),
+            overwrite: delta.differs.clone(),
+            content: Digest([0; 32]),
+            losses,
+            doubtful: delta.doubtful(victim).bytes(),
+        };
+        planned.content = content_of(replicas[victim], &planned.guarded(), threads, progress)?;
+        volumes.push(planned);
+    }
+    let bytes = volumes.iter().map(|volume| volume.overwrite.bytes()).sum();
+    let invalidate = volumes.iter().any(|volume| volume.reach == Reach::Invalidate);
+    Ok(LivePlan {
+        version: 1,
+        purpose: Purpose::Heal,
+        resource: pair.resource.clone(),
+        names: pair.names.clone(),
+        peer,
+        machines: pair.reports.as_ref().map(|report| report.machine.clone()),
+        generation: pair.generation,
+        toward: pair.toward.clone(),
+        policies: pair.policies.clone(),
+        survivor,
+        volumes,
+        salvage,
+        steps: steps(bytes, invalidate, full),
+        trace,
+    })
+}

@@ -1,0 +1,20 @@
+//! Healing resources that run: DRBD overwrites, unsplit makes sure that it is the right node, that it is kept first, and
+//! that nobody writes there meanwhile.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `standing` | where a connection stands, from what both nodes tell |
+//! | `pair` | the two nodes of a resource, and its volumes |
+//! | `draw` | from a verdict to a plan |
+//! | `plans` | live plans at rest |
+//! | `executor` | runs a sealed live plan |
+//! | `rejoin` | connecting with `--discard-my-data`, and watching the resync |
+//! | `undo` | putting back, through DRBD, what a live healing overwrote |
+
+pub mod draw;
+pub mod executor;
+pub mod pair;
+pub mod plans;
+pub mod rejoin;
+pub mod standing;
+pub mod undo;

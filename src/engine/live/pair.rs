@@ -1,0 +1,303 @@
+//! The two nodes of a resource, and its volumes.
+
+use crate::model::drbd::Role;
+use crate::model::drbd_live::Generation;
+use crate::model::drbd_live::tree::{Device, Live, Resource};
+use crate::model::drbd_live::words::{self, DiskState, MetaIndex};
+use crate::model::evidence::MetadataPlace;
+use crate::model::id::{NodeName, ResourceName};
+use crate::model::node::{AfterSb, DrbdSeen, NodeReport, Toward};
+use crate::model::side::{Pair, Side};
+use crate::ports::node::{Backing, Node};
+use crate::ports::replica::Unseen;
+
+use super::standing::connection;
+
+/// Why two nodes' view of a resource cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PairError {
+    /// A node could not be asked.
+    #[error("{node} cannot be asked")]
+    Unseen {
+        /// Which.
+        node: NodeName,
+        /// Why.
+        #[source]
+        source: Unseen,
+    },
+    /// Its DRBD told nothing.
+    #[error("{node}: {why}")]
+    NoDrbd {
+        /// Which.
+        node: NodeName,
+        /// Why.
+        why: String,
+    },
+    /// The resource does not run there.
+    #[error(
+        "{resource} is not up on {node}. `drbdadm up {resource}` there starts it; resources that are down are healed by their devices: `unsplit ... /dev/A /dev/B --peer ...`"
+    )]
+    NotUp {
+        /// Which.
+        node: NodeName,
+        /// The resource.
+        resource: String,
+    },
+    /// Two generations.
+    #[error(
+        "{a} runs {at_a} and {b} runs {at_b}: they do not speak the same language. Heal them with both resources down"
+    )]
+    Generations {
+        /// Side A.
+        a: NodeName,
+        /// Its DRBD.
+        at_a: Generation,
+        /// Side B.
+        b: NodeName,
+        /// Its DRBD.
+        at_b: Generation,
+    },
+    /// The two are one machine.
+    #[error("{0} and its peer are the same machine: --peer must lead to the other node")]
+    OneMachine(NodeName),
+    /// The nodes do not know each other.
+    #[error(
+        "{node} has no connection to {other} (node id {id}) for {resource}: check that --peer leads to the resource's other node"
+    )]
+    Strangers {
+        /// Which.
+        node: NodeName,
+        /// The other one.
+        other: NodeName,
+        /// The other one's id.
+        id: u32,
+        /// The resource.
+        resource: String,
+    },
+    /// Something that DRBD must tell is missing.
+    #[error("{node}: DRBD does not tell {what} of {resource}")]
+    Untold {
+        /// Which.
+        node: NodeName,
+        /// What.
+        what: String,
+        /// The resource.
+        resource: String,
+    },
+    /// A volume has no disk there.
+    #[error(
+        "volume {volume} of {resource} has no disk on {node} ({disk}): there is nothing to compare there. Attach it first (`drbdadm attach {resource}/{volume}`), or look at why it was detached"
+    )]
+    Diskless {
+        /// Which.
+        node: NodeName,
+        /// The resource.
+        resource: String,
+        /// The volume.
+        volume: u32,
+        /// Its state.
+        disk: DiskState,
+    },
+    /// The volumes differ.
+    #[error(
+        "{resource} has the volumes {a:?} on one node and {b:?} on the other: make the configurations equal first"
+    )]
+    Volumes {
+        /// The resource.
+        resource: String,
+        /// On side A.
+        a: Vec<u32>,
+        /// On side B.
+        b: Vec<u32>,
+    },
+}
+
+/// A volume on both nodes.
+#[derive(Debug, Clone)]
+pub struct PairedVolume {
+    /// Its number.
+    pub volume: u32,
+    /// Its minors.
+    pub minors: Pair<u32>,
+    /// Where it is.
+    pub backing: Pair<Backing>,
+    /// State of its disks.
+    pub disks: Pair<DiskState>,
+}
+
+/// A resource on its two nodes, read now.
+#[derive(Debug, Clone)]
+pub struct LivePair {
+    /// The resource.
+    pub resource: ResourceName,
+    /// What the nodes are called.
+    pub names: Pair<NodeName>,
+    /// What the resource is on each.
+    pub told: Pair<Resource>,
+    /// Everything else that the nodes told.
+    pub reports: Pair<NodeReport>,
+    /// Which DRBD.
+    pub generation: Generation,
+    /// The connection, as each side names it.
+    pub toward: Pair<Toward>,
+    /// Its policies, as each side has them now.
+    pub policies: Pair<Option<AfterSb>>,
+    /// Its volumes, ascending.
+    pub volumes: Vec<PairedVolume>,
+}
+
+/// What one node tells of the resource.
+///
+/// # Errors
+/// [`PairError`].
+pub fn told(
+    node: &dyn Node,
+    resource: &ResourceName,
+) -> Result<(NodeReport, Generation, Resource), PairError> {
+    let report = node.report().map_err(|source| PairError::Unseen { node: node.name().clone(), source })?;
+    let (generation, found) = of_report(node.name(), &report, resource)?;
+    Ok((report, generation, found))
+}
+
+fn of_report(
+    name: &NodeName,
+    report: &NodeReport,
+    resource: &ResourceName,
+) -> Result<(Generation, Resource), PairError> {
+    let no_drbd = |why: String| PairError::NoDrbd { node: name.clone(), why };
+    let live: &Live = match &report.drbd {
+        DrbdSeen::Told(live) => live,
+        DrbdSeen::NotLoaded => return Err(no_drbd("no DRBD module is loaded there".to_owned())),
+        DrbdSeen::Unreadable(why) => return Err(no_drbd(why.to_string())),
+    };
+    let found = live.resource(resource.as_str()).cloned();
+    let found =
+        found.ok_or_else(|| PairError::NotUp { node: name.clone(), resource: resource.to_string() })?;
+    Ok((live.generation, found))
+}
+
+fn role(told: &Resource) -> Role {
+    // Whoever is not known to be Secondary may be writing.
+    if told.info.role == Some(words::Role::Secondary) { Role::Secondary } else { Role::Primary }
+}
+
+fn backing(told: &Resource, device: &Device) -> Option<Backing> {
+    let options = device.disk_options.as_ref()?;
+    let data = options.backing_device.clone().or_else(|| device.info.backing_device.clone())?;
+    let place = match options.meta_index? {
+        MetaIndex::Internal => MetadataPlace::Internal,
+        MetaIndex::FlexibleExternal => MetadataPlace::FlexibleExternal,
+        MetaIndex::Slot(index) => MetadataPlace::IndexedExternal(index),
+        MetaIndex::Other(_) => return None,
+    };
+    let external = place != MetadataPlace::Internal;
+    let metadata = if external { Some(options.meta_device.clone()?) } else { None };
+    Some(Backing { data, metadata, place: Some(place), role: role(told) })
+}
+
+fn policies(told: &Resource, toward: &Toward) -> Option<AfterSb> {
+    let options = connection(told, toward)?.options.as_ref()?;
+    Some(AfterSb { zero: options.after_sb_0pri?, one: options.after_sb_1pri?, two: options.after_sb_2pri? })
+}
+
+/// Asks both nodes and puts together what they tell.
+///
+/// # Errors
+/// [`PairError`].
+pub fn look(nodes: Pair<&dyn Node>, resource: &ResourceName) -> Result<LivePair, PairError> {
+    let (a, b) = std::thread::scope(|scope| {
+        let far = scope.spawn(|| told(nodes.b, resource));
+        (told(nodes.a, resource), far.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let (a, b) = (a?, b?);
+    let names = nodes.map(|node| node.name().clone());
+    let reports = Pair::new(a.0, b.0);
+    if reports.a.machine.is_some() && reports.a.machine == reports.b.machine {
+        return Err(PairError::OneMachine(names.a));
+    }
+    if a.1 != b.1 {
+        let (a_name, b_name) = (names.a, names.b);
+        return Err(PairError::Generations { a: a_name, at_a: a.1, b: b_name, at_b: b.1 });
+    }
+    let (generation, told) = (a.1, Pair::new(a.2, b.2));
+    let toward = towards(&names, &told, generation, resource)?;
+    let volumes = volumes(&names, &told, resource)?;
+    let policies = Pair::from_fn(|side| policies(&told[side], &toward[side]));
+    Ok(LivePair { resource: resource.clone(), names, told, reports, generation, toward, policies, volumes })
+}
+
+fn towards(
+    names: &Pair<NodeName>,
+    told: &Pair<Resource>,
+    generation: Generation,
+    resource: &ResourceName,
+) -> Result<Pair<Toward>, PairError> {
+    if generation == Generation::V84 {
+        return Ok(Pair::from_fn(|_| Toward { resource: resource.clone(), peer: None }));
+    }
+    let id = |side: Side| {
+        let id = told[side].options.as_ref().and_then(|options| options.node_id);
+        id.ok_or_else(|| PairError::Untold {
+            node: names[side].clone(),
+            what: "its node id".to_owned(),
+            resource: resource.to_string(),
+        })
+    };
+    let ids = Pair::new(id(Side::A)?, id(Side::B)?);
+    for side in Side::BOTH {
+        let other = ids[side.other()];
+        if !told[side].connections.iter().any(|known| known.peer_node_id == Some(other)) {
+            return Err(PairError::Strangers {
+                node: names[side].clone(),
+                other: names[side.other()].clone(),
+                id: other,
+                resource: resource.to_string(),
+            });
+        }
+    }
+    Ok(Pair::from_fn(|side| Toward { resource: resource.clone(), peer: Some(ids[side.other()]) }))
+}
+
+fn volumes(
+    names: &Pair<NodeName>,
+    told: &Pair<Resource>,
+    resource: &ResourceName,
+) -> Result<Vec<PairedVolume>, PairError> {
+    let numbers =
+        told.as_ref().map(|told| told.devices.iter().map(|device| device.volume).collect::<Vec<_>>());
+    if numbers.a != numbers.b {
+        return Err(PairError::Volumes { resource: resource.to_string(), a: numbers.a, b: numbers.b });
+    }
+    let mut volumes = Vec::new();
+    for (a, b) in told.a.devices.iter().zip(&told.b.devices) {
+        let devices = Pair::new(a, b);
+        let untold = |side: Side, what: &str| PairError::Untold {
+            node: names[side].clone(),
+            what: format!("{what} of volume {}", a.volume),
+            resource: resource.to_string(),
+        };
+        let each = |side: Side| {
+            let device = devices[side];
+            let disk = device.info.disk.ok_or_else(|| untold(side, "the disk's state"))?;
+            if matches!(disk, DiskState::Diskless | DiskState::Failed | DiskState::Detaching) {
+                return Err(PairError::Diskless {
+                    node: names[side].clone(),
+                    resource: resource.to_string(),
+                    volume: device.volume,
+                    disk,
+                });
+            }
+            let minor = device.minor.ok_or_else(|| untold(side, "the minor number"))?;
+            let backing = backing(&told[side], device).ok_or_else(|| untold(side, "the backing device"))?;
+            Ok((minor, backing, disk))
+        };
+        let (a_side, b_side) = (each(Side::A)?, each(Side::B)?);
+        volumes.push(PairedVolume {
+            volume: a.volume,
+            minors: Pair::new(a_side.0, b_side.0),
+            backing: Pair::new(a_side.1, b_side.1),
+            disks: Pair::new(a_side.2, b_side.2),
+        });
+    }
+    Ok(volumes)
+}

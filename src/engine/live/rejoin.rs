@@ -1,0 +1,364 @@
+//! Connecting with `--discard-my-data`, and watching the resync. DRBD may do something at any moment: each decision is made on
+//! what both nodes tell just then.
+
+use super::executor::{LiveTheatre, Stage};
+use super::pair::{LivePair, look};
+use super::standing::{Standing, standing, state};
+use crate::engine::executor::Obstacle;
+use crate::model::drbd_live::Generation;
+use crate::model::drbd_live::words::ConnectionState;
+use crate::model::live_plan::{LivePlan, Reach};
+use crate::model::node::{ConnectAs, LogLine, NodeAct};
+use crate::model::seen::{End, Stamp, Why};
+use crate::model::side::Side;
+use crate::ports::node::Node;
+use std::time::Duration;
+
+/// How often the two are told to connect. 8.4 forgets the discard flag with each attempt that fails for another reason.
+const ATTEMPTS: u32 = 4;
+/// The kernel's last words that are told when it refuses.
+const LAST_WORDS: usize = 6;
+
+impl Stage<'_, '_> {
+    pub(super) fn invalidate(&mut self) -> End {
+        let (pair, standing) = match self.standing() {
+            Ok(found) => found,
+            Err(end) => return end,
+        };
+        if !matches!(standing, Standing::Apart(_)) {
+            return End::AlreadySo;
+        }
+        let still = match self.still(&pair) {
+            Ok(still) => still,
+            Err(end) => return end,
+        };
+        let Some(kept) = self.kept.clone() else { return self.nothing_kept() };
+        if let Err(end) = self.all_as_drawn(&pair) {
+            return end;
+        }
+        let victim = self.plan.victim();
+        let wanted: Vec<(u32, u32)> = self
+            .plan
+            .volumes
+            .iter()
+            .filter(|volume| volume.reach == Reach::Invalidate)
+            .map(|volume| (volume.volume, volume.minors[victim]))
+            .collect();
+        for (volume, minor) in wanted {
+            self.armed = true;
+            let end = self.victim().invalidate(volume, minor, &still, &kept);
+            if let Err(end) = self.acted(Obstacle::Device, end) {
+                return end;
+            }
+        }
+        End::Done
+    }
+
+    fn nothing_kept(&mut self) -> End {
+        self.stopped(Obstacle::Salvage, "no verified copy of the victim exists")
+    }
+
+    /// Until the two have shaken hands in the plan's direction. A victim that waits in vain does not go on waiting with the word
+    /// to give up its data: whoever connects the survivor later would set it off.
+    pub(super) fn reconnect(&mut self) -> End {
+        let end = self.try_to_reconnect();
+        match end {
+            End::NotDone(why) if self.armed => End::NotDone(Why(format!("{why}{}", self.disarm()))),
+            End::Unknown(why) if self.armed => End::Unknown(Why(format!("{why}{}", self.disarm()))),
+            other => other,
+        }
+    }
+
+    fn disarm(&mut self) -> String {
+        let victim = self.plan.victim();
+        let name = self.plan.names[victim].clone();
+        let nodes = self.theatre.nodes;
+        match look(nodes.map(|node| node as &dyn Node), &self.plan.resource) {
+            Ok(pair)
+                if matches!(
+                    standing(pair.told.as_ref(), &pair.toward, self.plan.survivor),
+                    Standing::Apart(_)
+                ) => {}
+            // DRBD is at work, or nobody knows: then it is not interrupted.
+            _ => return String::new(),
+        }
+        match self.victim().act(&NodeAct::Disconnect(self.plan.toward[victim].clone())) {
+            End::Done | End::AlreadySo if self.plan.generation == Generation::V9 => format!(
+                ". {name} is disconnected again, but its DRBD 9 does not forget --discard-my-data: connected by others before this \
+                 incident is resumed, it would be overwritten as planned"
+            ),
+            End::Done | End::AlreadySo => format!(". {name} is disconnected again"),
+            End::NotDone(why) | End::Unknown(why) => format!(
+                ". {name} could not be disconnected again ({why}): it waits with --discard-my-data, and is overwritten as planned as \
+                 soon as the other node connects"
+            ),
+        }
+    }
+
+    fn try_to_reconnect(&mut self) -> End {
+        let mut last = String::new();
+        for attempt in 0..ATTEMPTS {
+            let (pair, standing) = match self.standing() {
+                Ok(found) => found,
+                Err(end) => return end,
+            };
+            match standing {
+                Standing::Resyncing { .. } | Standing::Joined => {
+                    return if attempt == 0 { End::AlreadySo } else { End::Done };
+                }
+                Standing::Backwards { volume } => return self.stop_backwards(volume),
+                Standing::Apart(_) => {}
+            }
+            let before = log_ends(&pair);
+            match self.connect_both() {
+                Ok(()) => {}
+                Err(end) => return end,
+            }
+            match self.wait_for_handshake() {
+                Ok(Standing::Backwards { volume }) => return self.stop_backwards(volume),
+                Ok(Standing::Apart(states)) => {
+                    last = format!(
+                        "{} is {}, {} is {}",
+                        self.plan.names.a, states.a, self.plan.names.b, states.b
+                    );
+                    if let Ok(pair) = self.look() {
+                        last.push_str(&last_words(&pair, &before));
+                    }
+                }
+                Ok(_) => return End::Done,
+                Err(end) => return end,
+            }
+        }
+        let carried = carried_word(self.plan).unwrap_or_default();
+        let why = format!("the two nodes did not connect in {ATTEMPTS} attempts: {last}.{carried}");
+        self.stopped(Obstacle::Busy, why)
+    }
+
+    /// Survivor apart, victim waiting with the flag, survivor connecting: so the first handshake is already the right one.
+    fn connect_both(&mut self) -> Result<(), End> {
+        let (victim, survivor) = (self.plan.victim(), self.plan.survivor);
+        let apart = self.survivor().act(&NodeAct::Disconnect(self.plan.toward[survivor].clone()));
+        self.acted(Obstacle::Busy, apart)?;
+        let apart = self.victim().act(&NodeAct::Disconnect(self.plan.toward[victim].clone()));
+        self.acted(Obstacle::Busy, apart)?;
+        let pair = self.look()?;
+        let still = self.still(&pair)?;
+        let Some(kept) = self.kept.clone() else { return Err(self.nothing_kept()) };
+        self.all_as_drawn(&pair)?;
+        self.armed = true;
+        let end = self.victim().discard(&self.plan.toward[victim], &still, &kept);
+        self.acted(Obstacle::Busy, end)?;
+        let toward = self.plan.toward[survivor].clone();
+        let end = self.survivor().act(&NodeAct::Connect { toward, how: ConnectAs::Survivor });
+        self.acted(Obstacle::Busy, end)
+    }
+
+    /// Waits while at least one end still tries.
+    fn wait_for_handshake(&mut self) -> Result<Standing, End> {
+        let (patience, pause) = (self.theatre.patience, self.theatre.pause);
+        let mut waited = Duration::ZERO;
+        loop {
+            let (pair, standing) = self.standing()?;
+            let Standing::Apart(_) = &standing else { return Ok(standing) };
+            let alone =
+                |side: Side| state(&pair.told[side], &self.plan.toward[side]) == ConnectionState::StandAlone;
+            if alone(Side::A) || alone(Side::B) || waited >= patience.connect {
+                return Ok(standing);
+            }
+            pause(patience.look);
+            waited += patience.look;
+        }
+    }
+
+    /// DRBD overwrites the node whose data is to be kept: both are told to stop, at once.
+    pub(super) fn stop_backwards(&mut self, volume: u32) -> End {
+        let mut stopped = Vec::new();
+        for side in Side::BOTH {
+            let toward = self.plan.toward[side].clone();
+            let end = self.theatre.nodes[side].act(&NodeAct::Disconnect(toward));
+            stopped.push(match end {
+                End::Done | End::AlreadySo => format!("{} is disconnected", self.plan.names[side]),
+                End::NotDone(why) | End::Unknown(why) => {
+                    format!("{} could NOT be disconnected ({why})", self.plan.names[side])
+                }
+            });
+        }
+        self.stopped(
+            Obstacle::Verify,
+            format!(
+                "DRBD began to overwrite volume {volume} of {}, whose data is to be kept. {}. What was overwritten until then is the other \
+                 node's data; compare them with `unsplit diff`",
+                self.plan.names[self.plan.survivor],
+                stopped.join(", ")
+            ),
+        )
+    }
+
+    /// Watches DRBD overwrite the victim, to the end. A lost replication link is DRBD's to mend; a refusal is not.
+    pub(super) fn resync(&mut self) -> End {
+        let (patience, pause) = (self.theatre.patience, self.theatre.pause);
+        let LiveTheatre { progress, clock, .. } = self.theatre;
+        let (mut begun, mut best, mut stalled, mut unseen) = (None, u64::MAX, Duration::ZERO, None);
+        let mut refusals = 0;
+        let end = loop {
+            let standing = match self.standing() {
+                Ok((_, standing)) => standing,
+                Err(End::NotDone(why))
+                    if unseen_is_bearable(&mut unseen, clock.now(), patience.stall, patience.look) =>
+                {
+                    tracing::debug!(%why, "a node cannot be asked");
+                    pause(patience.look);
+                    continue;
+                }
+                Err(End::NotDone(why)) => {
+                    break End::Unknown(Why(format!(
+                        "{why}. The resync, if it runs, goes on by itself; `unsplit status {}` on either node shows it",
+                        self.plan.resource
+                    )));
+                }
+                Err(other) => break other,
+            };
+            unseen = None;
+            match standing {
+                Standing::Joined => break End::Done,
+                Standing::Backwards { volume } => break self.stop_backwards(volume),
+                Standing::Resyncing { left } => {
+                    if begun.is_none() && left > 0 {
+                        begun = Some(left);
+                        progress.begin("resync", left);
+                        best = left;
+                    }
+                    if left < best {
+                        progress.advance(best - left);
+                        (best, stalled, refusals) = (left, Duration::ZERO, 0);
+                    }
+                }
+                Standing::Apart(states) => {
+                    let refused = [states.a, states.b].contains(&ConnectionState::StandAlone);
+                    if refused {
+                        refusals += 1;
+                        // A handler that forbids the resync (before-resync-target), for one, does so every time.
+                        if refusals > ATTEMPTS {
+                            let why = format!(
+                                "the connection was given up {ATTEMPTS} times before anything was synced: {} is {}, {} is {}. The \
+                                 kernel's log on both nodes says why",
+                                self.plan.names.a, states.a, self.plan.names.b, states.b
+                            );
+                            break self.stopped(Obstacle::Busy, why);
+                        }
+                        match self.reconnect() {
+                            End::Done | End::AlreadySo => continue,
+                            bad => break bad,
+                        }
+                    }
+                }
+            }
+            if stalled >= patience.stall {
+                let minutes = patience.stall.as_secs().div_ceil(60);
+                break End::Unknown(Why(format!(
+                    "no progress for {minutes} minutes: {standing:?}. The resync, if it can, goes on by itself; nothing is lost. \
+                     `unsplit status {}` shows it",
+                    self.plan.resource
+                )));
+            }
+            pause(patience.look);
+            stalled += patience.look;
+        };
+        if begun.is_some() {
+            progress.finish();
+        }
+        end
+    }
+}
+
+/// DRBD 9.3.3 remembers `--discard-my-data` after an attempt that failed, also over StandAlone, until the node is promoted or the
+/// resource taken down (seen in the lab): whoever gives up here must know.
+#[must_use]
+pub fn carried_word(plan: &LivePlan) -> Option<String> {
+    let (resource, victim) = (&plan.resource, &plan.names[plan.victim()]);
+    (plan.generation == Generation::V9).then(|| {
+        format!(
+            " DRBD on {victim} may still remember the word to discard its data: the next connect, by whomever, would then overwrite it. \
+             `drbdadm down {resource}` and `drbdadm up {resource}` there take that back"
+        )
+    })
+}
+
+/// How long a node could not be asked.
+#[derive(Clone, Copy)]
+struct Unasked {
+    since: Stamp,
+    paused: Duration,
+}
+
+/// Whether it may be waited a little longer for a node that cannot be asked. Asking in vain takes time, too: a node without power
+/// costs the link's whole patience at each attempt.
+fn unseen_is_bearable(unasked: &mut Option<Unasked>, now: Stamp, limit: Duration, look: Duration) -> bool {
+    let so_far = unasked.unwrap_or(Unasked { since: now, paused: Duration::ZERO });
+    *unasked = Some(Unasked { paused: so_far.paused + look, ..so_far });
+    let asked = Duration::from_millis(u64::try_from(now.0.saturating_sub(so_far.since.0)).unwrap_or(0));
+    so_far.paused.max(asked) < limit
+}
+
+fn log_ends(pair: &LivePair) -> [u64; 2] {
+    let end = |side: Side| match &pair.reports[side].log {
+        Ok(lines) => lines.last().map_or(0, |line| line.at),
+        Err(_) => 0,
+    };
+    [end(Side::A), end(Side::B)]
+}
+
+/// What the kernels logged since.
+fn last_words(pair: &LivePair, before: &[u64; 2]) -> String {
+    let mut words = String::new();
+    for (side, before) in Side::BOTH.into_iter().zip(before) {
+        let Ok(lines) = &pair.reports[side].log else { continue };
+        let new: Vec<&LogLine> = lines.iter().filter(|line| line.at > *before && tells(&line.text)).collect();
+        let last = &new[new.len().saturating_sub(LAST_WORDS)..];
+        if !last.is_empty() {
+            let said = last.iter().map(|line| line.text.as_str()).collect::<Vec<_>>().join(" / ");
+            words.push_str(&format!("; {}'s kernel: {said}", pair.names[side]));
+        }
+    }
+    words
+}
+
+/// Lines that say why a connection was refused.
+fn tells(text: &str) -> bool {
+    [
+        "incompatible",
+        "Split-Brain",
+        "Unrelated data",
+        "Authentication",
+        "authentication",
+        "refused",
+        "dropping connection",
+        "expected",
+        "helper",
+        "uuid_compare",
+    ]
+    .iter()
+    .any(|word| text.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_that_asking_takes_counts() {
+        let (limit, look) = (Duration::from_secs(300), Duration::from_millis(300));
+        let asks = |each: i64| {
+            let (mut unasked, mut now, mut asks) = (None, Stamp(0), 0);
+            while unseen_is_bearable(&mut unasked, now, limit, look) {
+                now = Stamp(now.0 + each);
+                asks += 1;
+            }
+            asks
+        };
+        assert_eq!(asks(20_000), 15);
+        // A clock that stands still, or goes back, leaves the pauses.
+        assert_eq!(asks(0), 1000);
+        assert_eq!(asks(-1000), 1000);
+    }
+}

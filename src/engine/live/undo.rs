@@ -1,0 +1,382 @@
+//! Putting back, through DRBD, what a live healing overwrote: a new incident in the other direction. One node is Primary and
+//! writes what was kept; DRBD replicates it to the other. What stands there now is kept first.
+
+use super::draw::content_of;
+use super::executor::{Seen, Stage, salvage_of};
+use super::pair::{LivePair, PairedVolume};
+use super::standing::Standing;
+use crate::digest::content::content_digest;
+use crate::engine::executor::Obstacle;
+use crate::engine::inquiry::look;
+use crate::engine::salvage::{self, dir_of};
+use crate::model::drbd_live::words::Role;
+use crate::model::extent::Extent;
+use crate::model::id::IncidentId;
+use crate::model::live_plan::{LiveVolume, Untouched};
+use crate::model::node::NodeAct;
+use crate::model::plan::Purpose;
+use crate::model::policy::Settings;
+use crate::model::salvage::PartKind;
+use crate::model::seen::End;
+use crate::model::side::{Pair, Side};
+use crate::ports::disk::{Disk, DiskFault, DiskMut};
+use crate::ports::replica::Replica;
+use crate::ports::store::Store;
+
+/// Bytes copied at once.
+const CHUNK: u64 = 4 << 20;
+/// What a disk writes as a whole.
+const SECTOR: usize = 512;
+const FOLDER: &str = "live-healed";
+
+/// What the devices of all volumes show now, per side: to be compared later.
+#[must_use]
+pub fn untouched(pair: &LivePair) -> Vec<Pair<Untouched>> {
+    pair.volumes
+        .iter()
+        .map(|volume| {
+            Pair::from_fn(|side: Side| {
+                let device = pair.told[side].devices.iter().find(|device| device.volume == volume.volume);
+                Untouched {
+                    boot: pair.reports[side].boot.clone(),
+                    written: device.and_then(|device| device.statistics.written),
+                    current: device.and_then(|device| device.statistics.current),
+                }
+            })
+        })
+        .collect()
+}
+
+/// Notes what the devices show after a healing.
+///
+/// # Errors
+/// In words.
+pub fn note_healed(store: &dyn Store, incident: &IncidentId, seen: &[Pair<Untouched>]) -> Result<(), String> {
+    let text = serde_json::to_vec(seen).map_err(|error| error.to_string())?;
+    let name = format!("{FOLDER}/{incident}.json");
+    let write = || {
+        store.create_dir(FOLDER)?;
+        store.create(&name)?;
+        store.write_at(&name, 0, &text)?;
+        store.sync(&name)?;
+        store.sync_dir(FOLDER)
+    };
+    write().map_err(|fault| fault.to_string())
+}
+
+/// What was noted after that healing; `None` when nothing was.
+///
+/// # Errors
+/// In words.
+pub fn noted(store: &dyn Store, incident: &IncidentId) -> Result<Option<Vec<Pair<Untouched>>>, String> {
+    const LONGEST: u64 = 1 << 20;
+    let name = format!("{FOLDER}/{incident}.json");
+    let Some(len) = store.len(&name).map_err(|fault| fault.to_string())? else { return Ok(None) };
+    if len > LONGEST {
+        return Err(format!("{} is far too long", store.locate(&name)));
+    }
+    let mut text = vec![0; usize::try_from(len).unwrap_or(0)];
+    store.read_at(&name, 0, &mut text).map_err(|fault| fault.to_string())?;
+    serde_json::from_slice(&text).map(Some).map_err(|error| format!("{}: {error}", store.locate(&name)))
+}
+
+/// Whether nothing was written since; if not, or if it cannot be known, why.
+#[must_use]
+pub fn written_since(
+    names: &Pair<crate::model::id::NodeName>,
+    volumes: &[PairedVolume],
+    then: &[Pair<Untouched>],
+    now: &[Pair<Untouched>],
+) -> Option<String> {
+    if then.len() != now.len() || now.len() != volumes.len() {
+        return Some("the resource has other volumes now".to_owned());
+    }
+    for ((then, now), volume) in then.iter().zip(now).zip(volumes) {
+        for side in Side::BOTH {
+            let (name, number) = (&names[side], volume.volume);
+            let (then, now) = (&then[side], &now[side]);
+            if then.boot.is_none() || then.boot != now.boot {
+                return Some(format!(
+                    "{name} was restarted since, so what was written is not counted any more"
+                ));
+            }
+            match (then.written, now.written) {
+                (Some(then), Some(now)) if then == now => {}
+                (Some(then), Some(now)) if now > then => {
+                    return Some(format!(
+                        "{} KiB were written to volume {number} on {name} since",
+                        (now - then).div_ceil(2)
+                    ));
+                }
+                _ => {
+                    return Some(format!(
+                        "volume {number} was attached anew on {name} since, so what was written is not counted any more"
+                    ));
+                }
+            }
+            match (then.current, now.current) {
+                (Some(then), Some(now)) if then.same(now) => {}
+                _ => return Some(format!("volume {number} has another generation on {name} since")),
+            }
+        }
+    }
+    None
+}
+
+impl Stage<'_, '_> {
+    pub(super) fn promote(&mut self) -> End {
+        let (pair, standing) = match self.standing() {
+            Ok(found) => found,
+            Err(end) => return end,
+        };
+        if standing != Standing::Joined {
+            let resource = &self.plan.resource;
+            let why = format!(
+                "{resource} is not connected and in sync on both nodes: `unsplit status {resource}` shows why. An undo writes to both"
+            );
+            return self.stopped(Obstacle::Stale, why);
+        }
+        // The other node must not be Primary: dual-primary resources would let both write.
+        if pair.told.b.info.role != Some(Role::Secondary) {
+            let why = format!(
+                "{} is Primary on {}: stop what uses it there, and make it Secondary",
+                self.plan.resource, self.plan.names.b
+            );
+            return self.stopped(Obstacle::Busy, why);
+        }
+        if pair.told.a.info.role == Some(Role::Primary) {
+            return match self.used_here() {
+                Ok(users) if users.is_empty() => End::AlreadySo,
+                Ok(users) => {
+                    let why = format!(
+                        "{} is in use here: {}. Stop that first",
+                        self.plan.resource,
+                        users.join("; ")
+                    );
+                    self.stopped(Obstacle::Busy, why)
+                }
+                Err(end) => end,
+            };
+        }
+        let end = self.theatre.nodes.a.act(&NodeAct::Promote { resource: self.plan.resource.clone() });
+        match self.acted(Obstacle::Busy, end) {
+            Ok(()) => End::Done,
+            Err(end) => end,
+        }
+    }
+
+    fn used_here(&mut self) -> Result<Vec<String>, End> {
+        let mut all = Vec::new();
+        for volume in &self.plan.volumes {
+            match self.theatre.nodes.a.users(volume.minors.a) {
+                Ok(users) => all.extend(users.into_iter().map(|user| user.who)),
+                Err(error) => return Err(self.not_done(Obstacle::Busy, &error)),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Both nodes still hold what the healing left, unless this undo itself began to overwrite it.
+    pub(super) fn check_undo(&mut self) -> End {
+        if self.touched {
+            return self.prove_kept().map_or_else(|end| end, |()| End::Done);
+        }
+        let pair = match self.look() {
+            Ok(pair) => pair,
+            Err(end) => return end,
+        };
+        self.sights.clear();
+        for (planned, found) in self.plan.volumes.iter().zip(&pair.volumes) {
+            match self.as_healed(planned, found) {
+                Ok(seen) => self.sights.push(seen),
+                Err(end) => return end,
+            }
+        }
+        End::Done
+    }
+
+    fn as_healed(&mut self, planned: &LiveVolume, found: &PairedVolume) -> Result<Seen, End> {
+        let open = |side: Side| self.theatre.nodes[side].replica(&found.backing[side]);
+        let replicas = match (open(Side::A), open(Side::B)) {
+            (Ok(a), Ok(b)) => Pair::new(a, b),
+            (Err(error), _) | (_, Err(error)) => return Err(self.not_done(Obstacle::Device, &error)),
+        };
+        for side in Side::BOTH {
+            let (threads, progress) = (self.theatre.threads, self.theatre.progress);
+            let now = content_of(&*replicas[side], &planned.overwrite, threads, progress)
+                .map_err(|error| self.not_done(Obstacle::Device, &error))?;
+            if now != planned.content {
+                let why = format!(
+                    "volume {} is not as the healing left it on {}: an undo never overwrites newer data",
+                    planned.volume, self.plan.names[side]
+                );
+                return Err(self.stopped(Obstacle::Stale, why));
+            }
+        }
+        let borrowed = replicas.as_ref().map(|replica| &**replica);
+        let sight = look(borrowed, &Settings::drbd_defaults(), self.theatre.clock)
+            .map_err(|error| self.not_done(Obstacle::Device, &error))?;
+        Ok(Seen { replicas, sight })
+    }
+
+    /// Writes what was kept of the victim through this node's DRBD devices.
+    pub(super) fn write_back(&mut self) -> End {
+        let Purpose::Undo { incident } = self.plan.purpose.clone() else {
+            return self.stopped(Obstacle::Stale, "this plan undoes nothing");
+        };
+        if self.kept.is_none() {
+            return self.stopped(Obstacle::Salvage, "what stands there now was not kept");
+        }
+        let (pair, standing) = match self.standing() {
+            Ok(found) => found,
+            Err(end) => return end,
+        };
+        if !matches!(standing, Standing::Joined | Standing::Resyncing { .. }) {
+            return self.stopped(
+                Obstacle::Link,
+                "the two nodes are not connected: what is written now would reach only one",
+            );
+        }
+        // Whatever promoted the other node, or mounted the device here, while the copy was taken.
+        if pair.told.b.info.role != Some(Role::Secondary) {
+            let why = format!("{} is not Secondary on {} any more", self.plan.resource, self.plan.names.b);
+            return self.stopped(Obstacle::Busy, why);
+        }
+        match self.used_here() {
+            Ok(users) if users.is_empty() => {}
+            Ok(users) => {
+                let why =
+                    format!("{} is in use here: {}. Stop that first", self.plan.resource, users.join("; "));
+                return self.stopped(Obstacle::Busy, why);
+            }
+            Err(end) => return end,
+        }
+        if self.touched {
+            for planned in self.plan.volumes.iter().filter(|volume| !volume.overwrite.is_empty()) {
+                if let Err(end) = self.must_be_ours(planned, &incident) {
+                    return end;
+                }
+            }
+        }
+        for planned in self.plan.volumes.iter().filter(|volume| !volume.overwrite.is_empty()) {
+            if let Err(end) = self.write_volume(planned, &incident) {
+                return end;
+            }
+        }
+        End::Done
+    }
+
+    /// An undo that was cut off left each sector either as it stood before or as it was kept. Anything else was written by
+    /// others since, and is not overwritten.
+    fn must_be_ours(&mut self, planned: &LiveVolume, healing: &IncidentId) -> Result<(), End> {
+        let store = self.theatre.store;
+        let mut readers = Vec::new();
+        for incident in [healing, self.incident] {
+            let kept =
+                salvage_of(incident, planned.volume).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
+            let reader = salvage::reader(store, &dir_of(&kept), PartKind::VictimData);
+            readers.push(reader.map_err(|error| self.not_done(Obstacle::Salvage, &error))?);
+        }
+        let device = self.theatre.nodes.a.device(planned.minors.a);
+        let device = device.map_err(|error| self.not_done(Obstacle::Busy, &error))?;
+        for piece in planned.overwrite.iter().flat_map(|extent| extent.pieces(CHUNK)) {
+            let read = |disk: &dyn Disk| -> Result<Vec<u8>, DiskFault> {
+                let mut bytes = vec![0; usize::try_from(piece.len).unwrap_or(0)];
+                disk.read_at(piece.start, &mut bytes)?;
+                Ok(bytes)
+            };
+            let all = [read(device.as_disk()), read(&readers[0]), read(&readers[1])];
+            let [Ok(now), Ok(wanted), Ok(before)] = all else {
+                let why = all.into_iter().find_map(Result::err);
+                return Err(match why {
+                    Some(error) => self.not_done(Obstacle::Device, &error),
+                    None => self.stopped(Obstacle::Device, "nothing could be read"),
+                });
+            };
+            let sectors = now.chunks(SECTOR).zip(wanted.chunks(SECTOR)).zip(before.chunks(SECTOR));
+            for (at, ((now, wanted), before)) in (piece.start..).step_by(SECTOR).zip(sectors) {
+                if now != wanted && now != before {
+                    let why = format!(
+                        "volume {} was written to at byte {at} since the undo was cut off: newer data is never overwritten. What was kept \
+                         can be opened beside it (`unsplit salvage show`)",
+                        planned.volume
+                    );
+                    return Err(self.stopped(Obstacle::Stale, why));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_volume(&mut self, planned: &LiveVolume, healing: &IncidentId) -> Result<(), End> {
+        let store = self.theatre.store;
+        let kept = salvage_of(healing, planned.volume).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
+        let reader = salvage::reader(store, &dir_of(&kept), PartKind::VictimData)
+            .map_err(|error| self.not_done(Obstacle::Salvage, &error))?;
+        let device = self
+            .theatre
+            .nodes
+            .a
+            .device(planned.minors.a)
+            .map_err(|error| self.not_done(Obstacle::Busy, &error))?;
+        let progress = self.theatre.progress;
+        progress.begin("write back", planned.overwrite.bytes());
+        let copy = || -> Result<(), DiskFault> {
+            for extent in planned.overwrite.iter() {
+                for piece in extent.pieces(CHUNK) {
+                    move_piece(&reader, &*device, piece)?;
+                    progress.advance(piece.len);
+                }
+            }
+            device.flush()
+        };
+        let copied = copy();
+        progress.finish();
+        copied.map_err(|error| self.not_done(Obstacle::Device, &error))
+    }
+
+    /// Both nodes hold what was kept, not merely the same.
+    pub(super) fn verify_restored(
+        &mut self,
+        planned: &LiveVolume,
+        replicas: Pair<&dyn Replica>,
+    ) -> Result<(), End> {
+        let Purpose::Undo { incident } = &self.plan.purpose else { return Ok(()) };
+        if planned.overwrite.is_empty() {
+            return Ok(());
+        }
+        let kept =
+            salvage_of(incident, planned.volume).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
+        let reader = salvage::reader(self.theatre.store, &dir_of(&kept), PartKind::VictimData)
+            .map_err(|error| self.not_done(Obstacle::Salvage, &error))?;
+        let (threads, progress) = (self.theatre.threads, self.theatre.progress);
+        let wanted = content_digest(&reader, &planned.overwrite, threads, progress)
+            .map_err(|error| self.not_done(Obstacle::Salvage, &error))?;
+        for side in Side::BOTH {
+            let now = content_of(replicas[side], &planned.overwrite, threads, progress)
+                .map_err(|error| self.not_done(Obstacle::Device, &error))?;
+            if now != wanted {
+                let why = format!(
+                    "volume {} on {} does not hold what was kept of it",
+                    planned.volume, self.plan.names[side]
+                );
+                return Err(self.stopped(Obstacle::Verify, why));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn step_down(&mut self) -> End {
+        let end = self.theatre.nodes.a.act(&NodeAct::Demote { resource: self.plan.resource.clone() });
+        match self.acted(Obstacle::Busy, end) {
+            Ok(()) => End::Done,
+            Err(end) => end,
+        }
+    }
+}
+
+fn move_piece(from: &dyn Disk, to: &dyn DiskMut, piece: Extent) -> Result<(), DiskFault> {
+    let mut bytes = vec![0; usize::try_from(piece.len).unwrap_or(0)];
+    from.read_at(piece.start, &mut bytes)?;
+    to.write_at(piece.start, &bytes)
+}
