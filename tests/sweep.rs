@@ -5,6 +5,7 @@
 use proptest::prelude::*;
 use rustix::fs::{Advice, fadvise};
 use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -187,6 +188,65 @@ fn a_file_that_is_cut_while_it_is_compared_in_place_is_unreadable_not_zero() {
         });
     }
     eprintln!("{cut_short} of 60 were cut in time");
+}
+
+/// A file system in a file, mounted.
+struct Mounted<'p>(&'p Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0).status();
+    }
+}
+
+/// The kernel ends a process that meets a read error in a mapping, unless somebody handles that: here it is a result.
+#[test]
+fn a_disk_that_fails_under_the_mapping_is_unreadable() {
+    const LOST: Extent = Extent { start: 7 * MIB, len: 8 * 4096 };
+    let dir = TempDir::new().unwrap();
+    let [image, place, twin] = ["disk.img", "mounted", "b.img"].map(|name| dir.path().join(name));
+    let backing = File::create(&image).unwrap();
+    backing.set_len(64 * MIB).unwrap();
+    std::fs::create_dir(&place).unwrap();
+    let does = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
+    if !does(Command::new("mkfs.ext4").args(["-q", "-b", "4096"]).arg(&image))
+        || !does(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&place))
+    {
+        eprintln!("skipped: no file system can be made and mounted (not root?)");
+        return;
+    }
+    let mounted = Mounted(&place);
+    let path = place.join("a.img");
+    let bytes = noise(8 * MIB, 9);
+    std::fs::write(&twin, &bytes).unwrap();
+    // Piece by piece, so that single pages can be put out of the page cache.
+    let mut file = File::create(&path).unwrap();
+    bytes.chunks(4096).for_each(|page| file.write_all(page).unwrap());
+    file.sync_all().unwrap();
+    fadvise(&file, LOST.start, std::num::NonZero::new(LOST.len), Advice::DontNeed).unwrap();
+    drop(file);
+    backing.set_len(MIB).unwrap();
+    fadvise(&backing, 0, None, Advice::DontNeed).unwrap();
+
+    let (a, b) = (open(&path), open(&twin));
+    if a.read_at(LOST.start, &mut vec![0; LOST.len as usize]).is_ok()
+        || !a.at_hand(Extent { start: 6 * MIB, len: MIB })
+    {
+        eprintln!("skipped: the read error could not be had");
+        return;
+    }
+    let part = &bytes[7 * MIB as usize..];
+    assert!(!a.in_place(Extent { start: 7 * MIB, len: MIB }, &mut |seen| assert!(seen != part)));
+    // The first portions are looked at in place.
+    let options = CompareOptions { threads: 1, ..CompareOptions::default() };
+    let found = compare(&a, &b, &ExtentSet::whole(8 * MIB), &options, &Silent).unwrap();
+    assert!(found.differs.is_empty());
+    let lost: ExtentSet = found.unreadable.iter().map(|gap| gap.extent).collect();
+    assert!(lost.covers(&LOST), "{:?}", found.unreadable);
+    // The kernel may have taken other pages away meanwhile.
+    assert!(lost.bytes() < MIB && found.unreadable.iter().all(|gap| gap.side == Side::A));
+    drop(a);
+    drop(mounted);
 }
 
 #[test]

@@ -156,7 +156,7 @@ fn run(
 
     progress.begin("compare", total);
     let floor = Floor::new(blocks(scope, size), PORTION, threads);
-    let trial = Trial::default();
+    let trial = Trial::new(threads);
     let bench = Bench { disks, floor: &floor, trial: &trial, chunk, content, progress };
     std::thread::scope(|scope| {
         for _ in 1..threads {

@@ -1,14 +1,20 @@
 //! Which of two manners of comparing what is at hand is faster here and now, found out by trying both.
 
 use super::batch::lock;
+use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// What of each manner is remembered: the least of the last few, as a thread that had to
-/// wait for a processor says nothing.
-const REMEMBERED: usize = 3;
-/// Each so many portions, both manners are tried once more.
-const AGAIN: u64 = 128;
+/// Trials of each manner in one go, at least: in one go, because threads that map at the same time hinder each other, and
+/// those that copy do not.
+const TRIALS: u64 = 6;
+/// The same at most.
+const MOST_TRIALS: u64 = 32;
+/// Every so many portions, both manners are tried.
+const AGAIN: u64 = 256;
+/// A trial in place lets go of what it looked at right after, which interrupts the other processors; otherwise that is done
+/// for many portions at once. So looking in place costs a trial up to this part of copying more than it will cost later.
+const UNDUE: u64 = 8;
 
 /// How a portion that is at hand is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,49 +26,56 @@ pub(super) enum Manner {
 }
 
 /// What is known so far; all threads try together.
-#[derive(Default)]
-pub(super) struct Trial(Mutex<State>);
+pub(super) struct Trial {
+    each: u64,
+    state: Mutex<State>,
+}
 
 #[derive(Default)]
 struct State {
     begun: u64,
-    /// Picoseconds a byte, of either manner.
-    costs: [Costs; 2],
+    /// Picoseconds a byte, of either manner; the last [`Trial::each`].
+    costs: [VecDeque<u64>; 2],
 }
 
-#[derive(Default)]
-struct Costs {
-    last: [u64; REMEMBERED],
-    told: usize,
-}
-
-impl Costs {
-    /// Nothing until one was told, so that a manner that was not tried yet wins.
-    fn least(&self) -> u64 {
-        self.last[..self.told.min(REMEMBERED)].iter().copied().min().unwrap_or(0)
-    }
+/// The median, as a thread that had to wait for a processor says nothing. Nothing of nothing, so that what was not
+/// tried yet wins.
+fn typical(costs: &VecDeque<u64>) -> u64 {
+    let mut sorted: Vec<u64> = costs.iter().copied().collect();
+    sorted.sort_unstable();
+    sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(0)
 }
 
 impl Trial {
+    /// For so many threads.
+    pub(super) fn new(threads: usize) -> Trial {
+        Trial { each: (2 * threads as u64).clamp(TRIALS, MOST_TRIALS), state: Mutex::default() }
+    }
+
     /// How to compare the next portion, and whether that is a trial, of which [`Trial::took`] is to be told: each manner
     /// some times, then the faster one, and both again now and then.
     pub(super) fn next(&self) -> (Manner, bool) {
-        let mut state = lock(&self.0);
-        let turn = state.begun;
+        let mut state = lock(&self.state);
+        let begun = state.begun;
         state.begun += 1;
-        if turn < 2 * REMEMBERED as u64 || turn % AGAIN < 2 {
-            return (if turn.is_multiple_of(2) { Manner::Copy } else { Manner::InPlace }, true);
+        // Whatever comes first is slow: threads, tables and processors are not ready yet.
+        let Some(turn) = begun.checked_sub(self.each) else { return (Manner::InPlace, false) };
+        let turn = turn % AGAIN;
+        if turn < 2 * self.each {
+            return (if turn < self.each { Manner::Copy } else { Manner::InPlace }, true);
         }
-        let [copy, in_place] = state.costs.each_ref().map(Costs::least);
-        (if in_place < copy { Manner::InPlace } else { Manner::Copy }, false)
+        let [copy, in_place] = state.costs.each_ref().map(typical);
+        (if in_place < copy + copy / UNDUE { Manner::InPlace } else { Manner::Copy }, false)
     }
 
     /// What a trial with so many bytes took.
     pub(super) fn took(&self, manner: Manner, bytes: u64, time: Duration) {
         let cost = time.as_nanos().saturating_mul(1000) / u128::from(bytes.max(1));
-        let costs = &mut lock(&self.0).costs[manner as usize];
-        costs.last[costs.told % REMEMBERED] = u64::try_from(cost).unwrap_or(u64::MAX);
-        costs.told += 1;
+        let costs = &mut lock(&self.state).costs[manner as usize];
+        if costs.len() as u64 >= self.each {
+            costs.pop_front();
+        }
+        costs.push_back(u64::try_from(cost).unwrap_or(u64::MAX));
     }
 }
 
@@ -92,33 +105,41 @@ mod tests {
 
     #[test]
     fn the_faster_manner_gets_nearly_all() {
-        let (copy, in_place) = run(&Trial::default(), 1000, |_| (100, 80));
-        assert!(copy < 25 && in_place > 975, "{copy} {in_place}");
-        let (copy, in_place) = run(&Trial::default(), 1000, |_| (80, 100));
-        assert!(in_place < 25 && copy > 975, "{copy} {in_place}");
+        let (copy, in_place) = run(&Trial::new(2), 1000, |_| (100, 80));
+        assert!(copy < 40 && in_place > 960, "{copy} {in_place}");
+        let (copy, in_place) = run(&Trial::new(2), 1000, |_| (80, 100));
+        assert!(in_place < 40 && copy > 960, "{copy} {in_place}");
+    }
+
+    #[test]
+    fn a_trial_in_place_may_cost_a_little_more() {
+        let (copy, _) = run(&Trial::new(2), 1000, |_| (100, 105));
+        assert!(copy < 40, "{copy}");
+        let (_, in_place) = run(&Trial::new(2), 1000, |_| (100, 115));
+        assert!(in_place < 40, "{in_place}");
     }
 
     #[test]
     fn a_thread_that_had_to_wait_decides_nothing() {
         let disturbed = |turn: usize| if turn.is_multiple_of(3) { (5000, 7000) } else { (100, 80) };
-        let (copy, _) = run(&Trial::default(), 1000, disturbed);
+        let (copy, _) = run(&Trial::new(2), 1000, disturbed);
         assert!(copy < 40, "{copy}");
     }
 
     #[test]
     fn when_the_other_becomes_faster_it_is_found() {
-        let trial = Trial::default();
+        let trial = Trial::new(2);
         run(&trial, 500, |_| (100, 80));
-        let (copy, _) = run(&trial, 2000, |_| (100, 300));
-        assert!(copy > 1500, "{copy}");
+        let (copy, _) = run(&trial, 3000, |_| (100, 300));
+        assert!(copy > 2000, "{copy}");
         let (_, in_place) = run(&trial, 1000, |_| (100, 80));
         assert!(in_place > 600, "{in_place}");
     }
 
     #[test]
     fn portions_count_by_their_bytes() {
-        let trial = Trial::default();
-        for _ in 0..2 * REMEMBERED {
+        let trial = Trial::new(2);
+        for _ in 0..3 * TRIALS {
             let (manner, _) = trial.next();
             let bytes = if manner == Manner::Copy { 2 * MIB } else { MIB };
             trial.took(manner, bytes, Duration::from_micros(if manner == Manner::Copy { 150 } else { 100 }));

@@ -9,7 +9,8 @@ use crate::model::node::Toward;
 #[error("{0}")]
 pub struct NotStill(pub String);
 
-/// The node is Secondary, so nobody can write there, and the connection is StandAlone, so the peer cannot, either. A moment's
+/// The node is Secondary, so nobody can write there, and the connection is StandAlone, so the peer cannot, either; nor does a
+/// third node that is Primary. A moment's
 /// truth: it is proven again before each act that gives up data.
 ///
 /// ```compile_fail,E0451
@@ -47,6 +48,17 @@ impl Standstill {
         }
         let connection = told.connections.iter().find(|known| known.peer_node_id == toward.peer);
         // 8.4 shows no connection at all while StandAlone.
+        let third = told.connections.iter().find(|known| {
+            known.peer_node_id != toward.peer
+                && known.info.state == Some(ConnectionState::Connected)
+                && known.info.peer_role != Some(Role::Secondary)
+        });
+        if let Some(third) = third {
+            let who = third.name.clone().unwrap_or_else(|| "a third node".to_owned());
+            return Err(NotStill(format!(
+                "{name} is connected to {who}, which is not Secondary: what is written there arrives here"
+            )));
+        }
         match connection.map_or(Some(ConnectionState::StandAlone), |connection| connection.info.state) {
             Some(ConnectionState::StandAlone) => Ok(Standstill { toward }),
             Some(state) => Err(NotStill(format!("{name} is {state} there, not StandAlone"))),
@@ -86,6 +98,15 @@ mod tests {
         }
         for state in ConnectionState::ALL.iter().filter(|state| **state != ConnectionState::StandAlone) {
             assert!(prove(&told(Role::Secondary, *state)).is_err(), "{state}");
+        }
+        let mut with_third = told(Role::Secondary, ConnectionState::StandAlone);
+        let mut third = Connection { peer_node_id: Some(2), ..Connection::default() };
+        third.info.state = Some(ConnectionState::Connected);
+        for (role, still) in [(Some(Role::Secondary), true), (Some(Role::Primary), false), (None, false)] {
+            third.info.peer_role = role;
+            with_third.connections.push(third.clone());
+            assert_eq!(prove(&with_third).is_ok(), still, "{role:?}");
+            with_third.connections.pop();
         }
         let nothing = Resource { name: "r0".to_owned(), ..Resource::default() };
         assert!(prove(&nothing).is_err());

@@ -13,7 +13,7 @@ use unsplit::edge::state_dir::StateDir;
 use unsplit::engine::journal::Journal;
 use unsplit::engine::salvage::{reader, verify};
 use unsplit::model::drbd::{MetadataFormat, Role};
-use unsplit::model::extent::ExtentSet;
+use unsplit::model::extent::{Extent, ExtentSet};
 use unsplit::model::handled::Outcome;
 use unsplit::model::salvage::PartKind;
 use unsplit::ports::disk::Disk;
@@ -112,6 +112,33 @@ fn own_changes_are_kept_before_drbd_goes_on() {
                 ended.said
             );
         }
+    }
+}
+
+/// The last 40 KiB of the victim's disk, as the handler found them: DRBD 8.4.11 and 9.3.3, `connect --discard-my-data` by hand. The
+/// node had written blocks 140-189 and 7000-7063, the peer 100-149 and 6000-6063; both kernels said that 872 KiB were
+/// out of sync, and named the union when they began.
+#[test]
+fn at_that_moment_the_disk_holds_the_nodes_own_bits_alone() {
+    const DISK: u64 = 32 << 20;
+    for (name, tail) in [
+        ("8.4.11", &include_bytes!("../data/handlers/drbd84-before-resync-target.tail")[..]),
+        ("9.3.3", &include_bytes!("../data/handlers/drbd9-before-resync-target.tail")[..]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk");
+        let file = fs::File::create(&path).unwrap();
+        file.set_len(DISK).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, tail, DISK - tail.len() as u64).unwrap();
+        let disk = Arc::new(BlockFile::open(&path, Mode::ReadOnly).unwrap());
+        let replica = ImageReplica::open(disk, None, None).unwrap();
+        let marked = replica.marked_toward(Some(0), Role::Secondary).unwrap().unwrap();
+        let own: ExtentSet =
+            [(140 * 4096, 50 * 4096), (7000 * 4096, 64 * 4096)].into_iter().map(Extent::from).collect();
+        assert_eq!(marked, own, "{name}");
+        // No bitmap for a peer that is none; 8.4 knows one peer only.
+        let other = replica.marked_toward(Some(7), Role::Secondary).unwrap();
+        assert_eq!(other.is_some(), name == "8.4.11", "{name}");
     }
 }
 

@@ -4,12 +4,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 #![allow(missing_docs, unreachable_pub)]
 
+mod audit;
+mod cluster;
 mod command;
+mod healing;
 mod moments;
 mod scale;
 
 #[path = "../scene/mod.rs"]
 mod scene;
+#[path = "../world/mod.rs"]
+mod world;
 
 use std::path::{Path, PathBuf};
 use unsplit::format::drbdadm;

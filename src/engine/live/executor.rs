@@ -12,9 +12,11 @@ use crate::engine::inquiry::{self, InquiryError, Sight};
 use crate::engine::journal::{Cursor, Journal, JournalError, Ready, Recorded, Stopped};
 use crate::engine::salvage::{self, Label, PartSource, dir_of};
 use crate::judge::live_plan::{SealedLivePlan, would_heal};
+use crate::model::drbd::Superblock;
 use crate::model::drbd_live::words::{DiskState, Role};
 use crate::model::extent::ExtentSet;
-use crate::model::id::{IncidentId, PlanId};
+use crate::model::id::{Digest, IncidentId, PlanId};
+use crate::model::lineage::Relation;
 use crate::model::live_plan::{LivePlan, LiveStep, LiveVolume, Reach};
 use crate::model::node::NodeAct;
 use crate::model::plan::Purpose;
@@ -135,7 +137,9 @@ fn run(
         incident,
         touched,
         waived,
+        armed: false,
         sights: Vec::new(),
+        marks: Vec::new(),
         kept: None,
         obstacle: None,
     };
@@ -163,6 +167,16 @@ pub(super) struct Seen {
     pub(super) sight: Sight,
 }
 
+/// What shows, without reading its data again, that nobody wrote to the victim's volume meanwhile: the kernel counts writes
+/// since the device was attached, and whoever attaches it anew and writes leaves traces in the metadata.
+#[derive(PartialEq, Eq)]
+struct Mark {
+    boot: Option<String>,
+    written: Option<u64>,
+    superblock: Superblock,
+    area: Digest,
+}
+
 /// One run.
 pub(super) struct Stage<'r, 'w> {
     pub(super) theatre: LiveTheatre<'w>,
@@ -171,8 +185,12 @@ pub(super) struct Stage<'r, 'w> {
     pub(super) incident: &'r IncidentId,
     /// An overwriting step was declared, now or in an earlier run.
     pub(super) touched: bool,
+    /// The victim was told, in this run, to give up its data.
+    pub(super) armed: bool,
     waived: Option<OperatorSaidNoSalvage>,
     pub(super) sights: Vec<Seen>,
+    /// Of each volume whose content was last found as the plan has it: what the victim showed then.
+    marks: Vec<(u32, Mark)>,
     pub(super) kept: Option<Vec<Preserved>>,
     obstacle: Option<Obstacle>,
 }
@@ -292,13 +310,14 @@ impl<'w> Stage<'_, 'w> {
     }
 
     fn isolate(&mut self) -> End {
-        let (pair, standing) = match self.standing() {
+        let (_, standing) = match self.standing() {
             Ok(found) => found,
             Err(end) => return end,
         };
         match standing {
             Standing::Apart(_) => {}
             Standing::Resyncing { .. } | Standing::Joined if self.touched => return End::AlreadySo,
+            Standing::Backwards { volume } if self.touched => return self.stop_backwards(volume),
             _ => {
                 return self.stopped(
                     Obstacle::Stale,
@@ -309,7 +328,6 @@ impl<'w> Stage<'_, 'w> {
                 );
             }
         }
-        let _ = pair;
         let toward = self.plan.toward[self.plan.victim()].clone();
         let end = self.victim().act(&NodeAct::Disconnect(toward));
         match self.acted(Obstacle::Busy, end) {
@@ -399,24 +417,59 @@ impl<'w> Stage<'_, 'w> {
             return end;
         }
         self.sights.clear();
+        self.marks.clear();
+        match self.all_as_drawn(&pair) {
+            Ok(()) => End::Done,
+            Err(end) => end,
+        }
+    }
+
+    /// Whether the victim may have been overwritten already, now or in an earlier run.
+    fn begun(&self) -> bool {
+        self.touched || self.armed
+    }
+
+    /// What the plan rests on is still so. Looked at again before each act that gives up data: a cluster manager may have
+    /// promoted the victim, and a guest may have written there, while it was kept or while a connection was refused. Where the
+    /// kernel and the metadata show that nothing was written since the last look, the data is not read again.
+    pub(super) fn all_as_drawn(&mut self, pair: &LivePair) -> Result<(), End> {
+        let victim = self.plan.victim();
         for (planned, found) in self.plan.volumes.iter().zip(&pair.volumes) {
-            let victim = self.plan.victim();
             // A resync that was cut off leaves the victim Inconsistent: nobody can have written there since, and all that
             // it held is in the salvage.
-            if self.touched && found.disks[victim] == DiskState::Inconsistent {
+            if self.begun() && found.disks[victim] == DiskState::Inconsistent {
                 continue;
             }
             let open = |side: Side| self.theatre.nodes[side].replica(&found.backing[side]);
             let replicas = match (open(Side::A), open(Side::B)) {
                 (Ok(a), Ok(b)) => Pair::new(a, b),
-                (Err(error), _) | (_, Err(error)) => return self.not_done(Obstacle::Device, &error),
+                (Err(error), _) | (_, Err(error)) => return Err(self.not_done(Obstacle::Device, &error)),
             };
-            match self.as_drawn(planned, &pair, replicas) {
-                Ok(seen) => self.sights.push(seen),
-                Err(end) => return end,
+            // Before the data is read: what is written during the reading counts as written after it.
+            let mark = self.mark(planned, pair, &*replicas[victim])?;
+            let last = self.marks.iter().position(|(volume, _)| *volume == planned.volume);
+            if last.is_some_and(|at| self.marks[at].1 == mark && mark.tells()) {
+                continue;
+            }
+            let seen = self.as_drawn(planned, pair, replicas)?;
+            if let Some(at) = last {
+                self.marks.remove(at);
+            }
+            self.marks.push((planned.volume, mark));
+            if self.kept.is_none() {
+                self.sights.push(seen);
             }
         }
-        End::Done
+        Ok(())
+    }
+
+    fn mark(&mut self, planned: &LiveVolume, pair: &LivePair, victim: &dyn Replica) -> Result<Mark, End> {
+        let side = self.plan.victim();
+        let device = pair.told[side].devices.iter().find(|device| device.volume == planned.volume);
+        let area = victim.area_digest().map_err(|error| self.not_done(Obstacle::Device, &error))?;
+        let superblock = victim.superblock().map_err(|error| self.not_done(Obstacle::Device, &error))?;
+        let written = device.and_then(|device| device.statistics.written);
+        Ok(Mark { boot: pair.reports[side].boot.clone(), written, superblock, area })
     }
 
     fn as_drawn(
@@ -432,9 +485,20 @@ impl<'w> Stage<'_, 'w> {
         let sight = look_beside(replicas.as_ref().map(|replica| &**replica), roles, &settings, clock, pause)
             .map_err(|error| self.not_done(inquiry_obstacle(&error), &error))?;
         let superblocks = sight.evidence.as_ref().map(|seen| &seen.superblock);
+        let same = |side: Side| {
+            generations(superblocks[side], superblocks[side.other()]).same(&planned.generations[side])
+        };
+        // A resync that came to its end before the two parted again: the victim holds nothing of its own any more.
+        let survivor_leads = if self.plan.survivor == Side::A { Relation::Ahead } else { Relation::Behind };
+        if self.begun()
+            && !same(victim)
+            && (sight.comparison.relation == Relation::InSync || sight.comparison.relation == survivor_leads)
+        {
+            return Ok(Seen { replicas, sight });
+        }
         for side in Side::BOTH {
-            let now = generations(superblocks[side], superblocks[side.other()]);
-            if !now.same(&planned.generations[side]) {
+            // Once it is begun, a survivor that goes on is no reason to stop half-way: what DRBD would do decides.
+            if !same(side) && !(self.begun() && side == self.plan.survivor) {
                 return Err(self.stopped(
                     Obstacle::Stale,
                     format!(
@@ -722,6 +786,13 @@ impl<'w> Stage<'_, 'w> {
             }
         }
         End::Done
+    }
+}
+
+impl Mark {
+    /// A node that tells nothing proves nothing.
+    fn tells(&self) -> bool {
+        self.boot.is_some() && self.written.is_some()
     }
 }
 

@@ -1,16 +1,17 @@
 //! Connecting with `--discard-my-data`, and watching the resync. DRBD may do something at any moment: each decision is made on
 //! what both nodes tell just then.
 
-use super::executor::Stage;
-use super::pair::LivePair;
-use super::standing::{Standing, state};
+use super::executor::{LiveTheatre, Stage};
+use super::pair::{LivePair, look};
+use super::standing::{Standing, standing, state};
 use crate::engine::executor::Obstacle;
 use crate::model::drbd_live::Generation;
 use crate::model::drbd_live::words::ConnectionState;
 use crate::model::live_plan::{LivePlan, Reach};
 use crate::model::node::{ConnectAs, LogLine, NodeAct};
-use crate::model::seen::{End, Why};
+use crate::model::seen::{End, Stamp, Why};
 use crate::model::side::Side;
+use crate::ports::node::Node;
 use std::time::Duration;
 
 /// How often the two are told to connect. 8.4 forgets the discard flag with each attempt that fails for another reason.
@@ -32,6 +33,9 @@ impl Stage<'_, '_> {
             Err(end) => return end,
         };
         let Some(kept) = self.kept.clone() else { return self.nothing_kept() };
+        if let Err(end) = self.all_as_drawn(&pair) {
+            return end;
+        }
         let victim = self.plan.victim();
         let wanted: Vec<(u32, u32)> = self
             .plan
@@ -41,6 +45,7 @@ impl Stage<'_, '_> {
             .map(|volume| (volume.volume, volume.minors[victim]))
             .collect();
         for (volume, minor) in wanted {
+            self.armed = true;
             let end = self.victim().invalidate(volume, minor, &still, &kept);
             if let Err(end) = self.acted(Obstacle::Device, end) {
                 return end;
@@ -53,8 +58,44 @@ impl Stage<'_, '_> {
         self.stopped(Obstacle::Salvage, "no verified copy of the victim exists")
     }
 
-    /// Until the two have shaken hands in the plan's direction.
+    /// Until the two have shaken hands in the plan's direction. A victim that waits in vain does not go on waiting with the word
+    /// to give up its data: whoever connects the survivor later would set it off.
     pub(super) fn reconnect(&mut self) -> End {
+        let end = self.try_to_reconnect();
+        match end {
+            End::NotDone(why) if self.armed => End::NotDone(Why(format!("{why}{}", self.disarm()))),
+            End::Unknown(why) if self.armed => End::Unknown(Why(format!("{why}{}", self.disarm()))),
+            other => other,
+        }
+    }
+
+    fn disarm(&mut self) -> String {
+        let victim = self.plan.victim();
+        let name = self.plan.names[victim].clone();
+        let nodes = self.theatre.nodes;
+        match look(nodes.map(|node| node as &dyn Node), &self.plan.resource) {
+            Ok(pair)
+                if matches!(
+                    standing(pair.told.as_ref(), &pair.toward, self.plan.survivor),
+                    Standing::Apart(_)
+                ) => {}
+            // DRBD is at work, or nobody knows: then it is not interrupted.
+            _ => return String::new(),
+        }
+        match self.victim().act(&NodeAct::Disconnect(self.plan.toward[victim].clone())) {
+            End::Done | End::AlreadySo if self.plan.generation == Generation::V9 => format!(
+                ". {name} is disconnected again, but its DRBD 9 does not forget --discard-my-data: connected by others before this \
+                 incident is resumed, it would be overwritten as planned"
+            ),
+            End::Done | End::AlreadySo => format!(". {name} is disconnected again"),
+            End::NotDone(why) | End::Unknown(why) => format!(
+                ". {name} could not be disconnected again ({why}): it waits with --discard-my-data, and is overwritten as planned as \
+                 soon as the other node connects"
+            ),
+        }
+    }
+
+    fn try_to_reconnect(&mut self) -> End {
         let mut last = String::new();
         for attempt in 0..ATTEMPTS {
             let (pair, standing) = match self.standing() {
@@ -103,6 +144,8 @@ impl Stage<'_, '_> {
         let pair = self.look()?;
         let still = self.still(&pair)?;
         let Some(kept) = self.kept.clone() else { return Err(self.nothing_kept()) };
+        self.all_as_drawn(&pair)?;
+        self.armed = true;
         let end = self.victim().discard(&self.plan.toward[victim], &still, &kept);
         self.acted(Obstacle::Busy, end)?;
         let toward = self.plan.toward[survivor].clone();
@@ -128,7 +171,7 @@ impl Stage<'_, '_> {
     }
 
     /// DRBD overwrites the node whose data is to be kept: both are told to stop, at once.
-    fn stop_backwards(&mut self, volume: u32) -> End {
+    pub(super) fn stop_backwards(&mut self, volume: u32) -> End {
         let mut stopped = Vec::new();
         for side in Side::BOTH {
             let toward = self.plan.toward[side].clone();
@@ -154,12 +197,15 @@ impl Stage<'_, '_> {
     /// Watches DRBD overwrite the victim, to the end. A lost replication link is DRBD's to mend; a refusal is not.
     pub(super) fn resync(&mut self) -> End {
         let (patience, pause) = (self.theatre.patience, self.theatre.pause);
-        let progress = self.theatre.progress;
+        let LiveTheatre { progress, clock, .. } = self.theatre;
         let (mut begun, mut best, mut stalled, mut unseen) = (None, u64::MAX, Duration::ZERO, None);
+        let mut refusals = 0;
         let end = loop {
             let standing = match self.standing() {
                 Ok((_, standing)) => standing,
-                Err(End::NotDone(why)) if unseen_is_bearable(&mut unseen, patience.stall, patience.look) => {
+                Err(End::NotDone(why))
+                    if unseen_is_bearable(&mut unseen, clock.now(), patience.stall, patience.look) =>
+                {
                     tracing::debug!(%why, "a node cannot be asked");
                     pause(patience.look);
                     continue;
@@ -184,12 +230,22 @@ impl Stage<'_, '_> {
                     }
                     if left < best {
                         progress.advance(best - left);
-                        (best, stalled) = (left, Duration::ZERO);
+                        (best, stalled, refusals) = (left, Duration::ZERO, 0);
                     }
                 }
                 Standing::Apart(states) => {
                     let refused = [states.a, states.b].contains(&ConnectionState::StandAlone);
                     if refused {
+                        refusals += 1;
+                        // A handler that forbids the resync (before-resync-target), for one, does so every time.
+                        if refusals > ATTEMPTS {
+                            let why = format!(
+                                "the connection was given up {ATTEMPTS} times before anything was synced: {} is {}, {} is {}. The \
+                                 kernel's log on both nodes says why",
+                                self.plan.names.a, states.a, self.plan.names.b, states.b
+                            );
+                            break self.stopped(Obstacle::Busy, why);
+                        }
                         match self.reconnect() {
                             End::Done | End::AlreadySo => continue,
                             bad => break bad,
@@ -228,11 +284,20 @@ pub fn carried_word(plan: &LivePlan) -> Option<String> {
     })
 }
 
-/// Whether it may be waited a little longer for a node that cannot be asked.
-fn unseen_is_bearable(waited: &mut Option<Duration>, limit: Duration, look: Duration) -> bool {
-    let so_far = waited.unwrap_or(Duration::ZERO);
-    *waited = Some(so_far + look);
-    so_far < limit
+/// How long a node could not be asked.
+#[derive(Clone, Copy)]
+struct Unasked {
+    since: Stamp,
+    paused: Duration,
+}
+
+/// Whether it may be waited a little longer for a node that cannot be asked. Asking in vain takes time, too: a node without power
+/// costs the link's whole patience at each attempt.
+fn unseen_is_bearable(unasked: &mut Option<Unasked>, now: Stamp, limit: Duration, look: Duration) -> bool {
+    let so_far = unasked.unwrap_or(Unasked { since: now, paused: Duration::ZERO });
+    *unasked = Some(Unasked { paused: so_far.paused + look, ..so_far });
+    let asked = Duration::from_millis(u64::try_from(now.0.saturating_sub(so_far.since.0)).unwrap_or(0));
+    so_far.paused.max(asked) < limit
 }
 
 fn log_ends(pair: &LivePair) -> [u64; 2] {
@@ -274,4 +339,26 @@ fn tells(text: &str) -> bool {
     ]
     .iter()
     .any(|word| text.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_that_asking_takes_counts() {
+        let (limit, look) = (Duration::from_secs(300), Duration::from_millis(300));
+        let asks = |each: i64| {
+            let (mut unasked, mut now, mut asks) = (None, Stamp(0), 0);
+            while unseen_is_bearable(&mut unasked, now, limit, look) {
+                now = Stamp(now.0 + each);
+                asks += 1;
+            }
+            asks
+        };
+        assert_eq!(asks(20_000), 15);
+        // A clock that stands still, or goes back, leaves the pauses.
+        assert_eq!(asks(0), 1000);
+        assert_eq!(asks(-1000), 1000);
+    }
 }

@@ -91,8 +91,11 @@ pub fn standing(told: Pair<&Resource>, toward: &Pair<Toward>, survivor: Side) ->
     if side_done(Side::A) && side_done(Side::B) {
         return Standing::Joined;
     }
-    let left = connection(told[victim], &toward[victim])
-        .map_or(0, |known| known.peer_devices.iter().filter_map(|volume| volume.out_of_sync_bytes()).sum());
+    let left = connection(told[victim], &toward[victim]).map_or(0, |known| {
+        // The other end's numbers may be anything.
+        let left = known.peer_devices.iter().filter_map(|volume| volume.out_of_sync_bytes());
+        left.fold(0, u64::saturating_add)
+    });
     Standing::Resyncing { left }
 }
 
@@ -149,6 +152,10 @@ mod tests {
 
         let joined = side(Connected, Established, (UpToDate, UpToDate), 0);
         assert_eq!(of(&joined, &joined, Side::A), Standing::Joined);
+        let mut absurd = side(Connected, SyncTarget, (Inconsistent, UpToDate), u64::MAX);
+        let twice = absurd.connections[0].peer_devices[0].clone();
+        absurd.connections[0].peer_devices.push(twice);
+        assert_eq!(of(&source, &absurd, Side::A), Standing::Resyncing { left: u64::MAX });
         let leftover = side(Connected, Established, (UpToDate, UpToDate), 8);
         assert_eq!(of(&joined, &leftover, Side::A), Standing::Resyncing { left: 4096 });
         let bare = Resource { connections: Vec::new(), ..joined.clone() };

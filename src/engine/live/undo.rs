@@ -25,6 +25,8 @@ use crate::ports::store::Store;
 
 /// Bytes copied at once.
 const CHUNK: u64 = 4 << 20;
+/// What a disk writes as a whole.
+const SECTOR: usize = 512;
 const FOLDER: &str = "live-healed";
 
 /// What the devices of all volumes show now, per side: to be compared later.
@@ -225,7 +227,7 @@ impl Stage<'_, '_> {
         if self.kept.is_none() {
             return self.stopped(Obstacle::Salvage, "what stands there now was not kept");
         }
-        let (_, standing) = match self.standing() {
+        let (pair, standing) = match self.standing() {
             Ok(found) => found,
             Err(end) => return end,
         };
@@ -235,12 +237,75 @@ impl Stage<'_, '_> {
                 "the two nodes are not connected: what is written now would reach only one",
             );
         }
+        // Whatever promoted the other node, or mounted the device here, while the copy was taken.
+        if pair.told.b.info.role != Some(Role::Secondary) {
+            let why = format!("{} is not Secondary on {} any more", self.plan.resource, self.plan.names.b);
+            return self.stopped(Obstacle::Busy, why);
+        }
+        match self.used_here() {
+            Ok(users) if users.is_empty() => {}
+            Ok(users) => {
+                let why =
+                    format!("{} is in use here: {}. Stop that first", self.plan.resource, users.join("; "));
+                return self.stopped(Obstacle::Busy, why);
+            }
+            Err(end) => return end,
+        }
+        if self.touched {
+            for planned in self.plan.volumes.iter().filter(|volume| !volume.overwrite.is_empty()) {
+                if let Err(end) = self.must_be_ours(planned, &incident) {
+                    return end;
+                }
+            }
+        }
         for planned in self.plan.volumes.iter().filter(|volume| !volume.overwrite.is_empty()) {
             if let Err(end) = self.write_volume(planned, &incident) {
                 return end;
             }
         }
         End::Done
+    }
+
+    /// An undo that was cut off left each sector either as it stood before or as it was kept. Anything else was written by
+    /// others since, and is not overwritten.
+    fn must_be_ours(&mut self, planned: &LiveVolume, healing: &IncidentId) -> Result<(), End> {
+        let store = self.theatre.store;
+        let mut readers = Vec::new();
+        for incident in [healing, self.incident] {
+            let kept =
+                salvage_of(incident, planned.volume).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
+            let reader = salvage::reader(store, &dir_of(&kept), PartKind::VictimData);
+            readers.push(reader.map_err(|error| self.not_done(Obstacle::Salvage, &error))?);
+        }
+        let device = self.theatre.nodes.a.device(planned.minors.a);
+        let device = device.map_err(|error| self.not_done(Obstacle::Busy, &error))?;
+        for piece in planned.overwrite.iter().flat_map(|extent| extent.pieces(CHUNK)) {
+            let read = |disk: &dyn Disk| -> Result<Vec<u8>, DiskFault> {
+                let mut bytes = vec![0; usize::try_from(piece.len).unwrap_or(0)];
+                disk.read_at(piece.start, &mut bytes)?;
+                Ok(bytes)
+            };
+            let all = [read(device.as_disk()), read(&readers[0]), read(&readers[1])];
+            let [Ok(now), Ok(wanted), Ok(before)] = all else {
+                let why = all.into_iter().find_map(Result::err);
+                return Err(match why {
+                    Some(error) => self.not_done(Obstacle::Device, &error),
+                    None => self.stopped(Obstacle::Device, "nothing could be read"),
+                });
+            };
+            let sectors = now.chunks(SECTOR).zip(wanted.chunks(SECTOR)).zip(before.chunks(SECTOR));
+            for (at, ((now, wanted), before)) in (piece.start..).step_by(SECTOR).zip(sectors) {
+                if now != wanted && now != before {
+                    let why = format!(
+                        "volume {} was written to at byte {at} since the undo was cut off: newer data is never overwritten. What was kept \
+                         can be opened beside it (`unsplit salvage show`)",
+                        planned.volume
+                    );
+                    return Err(self.stopped(Obstacle::Stale, why));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn write_volume(&mut self, planned: &LiveVolume, healing: &IncidentId) -> Result<(), End> {

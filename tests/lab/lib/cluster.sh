@@ -36,7 +36,7 @@ logging {
 CONF
   done
   both cluster-start
-  until_true 180 "both nodes to be online in Pacemaker" both_online
+  until_true 300 "both nodes to be online in Pacemaker" both_online
 }
 both_online() { on 1 "crm_mon -1" < /dev/null 2> /dev/null | grep -q 'Online: \[ node1 node2 \]'; }
 

@@ -3,7 +3,10 @@
 # unsplit runs, and insists on what both disks and the salvage hold.
 
 # Blocks that a survivor goes on writing during a healing (busy); written once before, so that they differ from the beginning.
-W=w:5000-5031
+W=w:640-671
+
+# compact: fewer blocks than split brains have otherwise, near each other: what an activity log marks as a whole is compared as a whole.
+compact() { COMMON=base:0-149 A=a:100-129,600-615 B=b:120-139,700-715; }
 
 # begin_part NAME: a fresh resource, and nothing of unsplit's on any node.
 begin_part() {

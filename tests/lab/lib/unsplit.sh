@@ -9,7 +9,7 @@ export SIDE_B=/dev/disk/by-id/virtio-n2v0
 unsplit_on() {
   local n=$1 wanted=$2 status=0
   shift 2
-  { echo "\$ unsplit $*"; LIMIT=${LIMIT:-200} on "$n" "unsplit $*" < /dev/null 2>&1; } >> "$I/unsplit.log" || status=$?
+  { echo "\$ unsplit $*"; LIMIT=${LIMIT:-400} on "$n" "unsplit $*" < /dev/null 2>&1; } >> "$I/unsplit.log" || status=$?
   [ "$status" = "$wanted" ] || { tail -40 "$I/unsplit.log"; complain "unsplit $* ended with $status instead of $wanted"; return 1; }
 }
 

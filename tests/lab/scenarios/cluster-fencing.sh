@@ -12,7 +12,7 @@ scenario() {
   cluster_fencing
   say "fence devices are there; cutting the link"
   link 1 2 off
-  until_true 180 "node 2 to be fenced" node_is_off 2
+  until_true 240 "node 2 to be fenced" node_is_off 2
   node_runs 1
   say "node 2 is off"
   until_true 60 "Pacemaker's history to hold it" fencing_recorded || { cat "$I/history.log"; die "it does not hold it"; }

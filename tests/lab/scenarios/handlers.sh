@@ -89,6 +89,6 @@ scenario() {
   both "drbdadm disconnect r0 || true"
   on 2 "drbdadm primary r0 --force" < /dev/null
   say "node 2 still has its own"
-  holds 2 /dev/drbd0 515 "$COMMON" "$A" c:300-399 e:505-514
+  holds 2 /dev/drbd0 "$COUNT" "$COMMON" "$A" c:300-399 e:505-514
 }
 not_syncing() { ! state 2 | grep -qE 'SyncTarget|Connected'; }

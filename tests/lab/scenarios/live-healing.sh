@@ -8,6 +8,7 @@ PARTS="here-1 there-1 here-2 there-2 written-since"
 
 scenario() {
   local name SECTIONS=""
+  compact
   nodes_on 1 2
   for name in ${UNSPLIT_LAB_PARTS:-$PARTS}; do
     begin_part "$name"
@@ -75,8 +76,8 @@ written_since() {
   heal_live 1 1 0
   on 1 "drbdadm secondary r0" < /dev/null
   on 2 "drbdadm primary r0" < /dev/null
-  writes 2 0 later 300-301
+  writes 2 0 later 200-201
   unsplit_on 1 4 undo
   said "written to volume 0 on node2 since"
-  both_hold "$COMMON" "$A" later:300-301
+  both_hold "$COMMON" "$A" later:200-201
 }

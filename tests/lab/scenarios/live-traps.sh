@@ -9,6 +9,7 @@ PARTS="held-open held-by-mount held-by-lvm policies-differ policy-wins-not waiti
 
 scenario() {
   local name SECTIONS="" VOLUMES
+  compact
   nodes_on 1 2
   for name in ${UNSPLIT_LAB_PARTS:-$PARTS}; do
     VOLUMES=1 SECTIONS=""
@@ -79,7 +80,7 @@ meets_policy_wins_not() {
   for policy in discard-least-changes discard-younger-primary; do
     [ "$policy" = discard-least-changes ] || begin_part "policy-wins-not, $policy"
     diverged Secondary Secondary
-    on 2 "drbdadm primary r0; pattern write /dev/drbd0 b 2000-2399; drbdadm secondary r0" < /dev/null
+    on 2 "drbdadm primary r0; pattern write /dev/drbd0 b 700-899; drbdadm secondary r0" < /dev/null
     for n in 1 2; do drbd_edit "$n" "s/after-sb-0pri disconnect/after-sb-0pri $policy/"; done
     heal_live 1 1 0
     healed

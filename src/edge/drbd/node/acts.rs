@@ -1,6 +1,7 @@
 //! The acts, by DRBD's own tools: look, act, look again. DRBD 9 is told through `drbdsetup`, which needs no configuration
 //! files; 8.4 forgets a connection's addresses and options while it is StandAlone, so there `drbdadm` is asked for the
-//! `drbdsetup` command that its configuration files stand for.
+//! `drbdsetup` command that its configuration files stand for. Such a command may hold the shared secret, which goes to
+//! `drbdsetup` as it does from `drbdadm`, and nowhere else.
 
 use crate::edge::drbd::netlink::reader::{Limits, Reader};
 use crate::edge::process::{Ran, run};
@@ -91,6 +92,48 @@ fn state_of(connection: Option<&Connection>) -> Option<ConnectionState> {
     connection.map_or(Some(ConnectionState::StandAlone), |connection| connection.info.state)
 }
 
+/// The option that holds a secret, and what stands in its place in everything that is told.
+const SECRET: &str = "shared-secret";
+const HUSHED: &str = "(not shown)";
+
+/// A text without the secrets that are among these words, and without any that a tool repeats in its own.
+fn hush(text: &str, argv: &[String]) -> String {
+    let mut secrets = Vec::new();
+    for (at, word) in argv.iter().enumerate() {
+        let Some((_, rest)) = word.split_once(SECRET) else { continue };
+        let value = match rest.strip_prefix('=') {
+            Some(value) => Some(value),
+            None => argv.get(at + 1).map(String::as_str),
+        };
+        secrets.extend(value.map(|value| value.trim_matches(['\'', '"']).to_owned()));
+    }
+    // The longest first: one may be part of another.
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    let mut left = text.to_owned();
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        left = left.replace(secret.as_str(), HUSHED);
+    }
+    // What a tool says of a command line that is not ours: up to the end of the value, however it is quoted.
+    let mut told = String::new();
+    while let Some((before, after)) = left.split_once(SECRET) {
+        told.push_str(before);
+        told.push_str(SECRET);
+        let value = after.trim_start_matches(['=', ' ']);
+        told.push_str(&after[..after.len() - value.len()]);
+        told.push_str(HUSHED);
+        let rest = match value.strip_prefix(HUSHED) {
+            Some(rest) => rest,
+            None => match value.chars().next().filter(|first| ['\'', '"'].contains(first)) {
+                Some(quote) => value[1..].split_once(quote).map_or("", |(_, rest)| rest),
+                None => value.find(char::is_whitespace).map_or("", |end| &value[end..]),
+            },
+        };
+        left = rest.to_owned();
+    }
+    told.push_str(&left);
+    told
+}
+
 impl Hands<'_> {
     fn act(&self, act: &NodeAct) -> End {
         let done = match act {
@@ -129,15 +172,19 @@ impl Hands<'_> {
         }
     }
 
-    /// Runs a tool that must succeed.
+    /// Runs a tool that must succeed. What is told of it names no secret.
     fn tool(&self, argv: &[String]) -> Step<Vec<u8>> {
-        let command = argv.join(" ");
+        let command = hush(&argv.join(" "), argv);
         match self.world.run(argv) {
             Ok(ran) if ran.status.success() => Ok(ran.output),
             Ok(ran) => {
-                let said =
-                    if ran.said.is_empty() { String::new() } else { format!(": {}", ran.said.join(" / ")) };
-                Err(not_done(format!("`{command}` ended with {}{said}", ran.status)))
+                let said = match ran.said.is_empty() {
+                    true => String::new(),
+                    false => format!(": {}", hush(&ran.said.join(" / "), argv)),
+                };
+                let words = format!("`{command}` ended with {}{said}", ran.status);
+                // A tool that a signal ended had no say in what it left behind.
+                Err(if ran.status.code().is_some() { not_done(words) } else { End::Unknown(Why(words)) })
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(not_done(format!("`{command}` cannot be run: is drbd-utils installed? ({error})")))
@@ -169,10 +216,23 @@ impl Hands<'_> {
     fn configured(&self, words_of: &[&str]) -> Step<Vec<String>> {
         let output = self.tool(&words(words_of))?;
         let text = String::from_utf8_lossy(&output);
-        let command = text.lines().map(str::trim).find(|line| line.starts_with("drbdsetup"));
-        let argv = command.and_then(shlex::split).filter(|argv| argv.len() > 1);
-        argv.map(|argv| argv[1..].to_vec())
-            .ok_or_else(|| not_done(format!("`{}` printed no drbdsetup command", words_of.join(" "))))
+        let mut commands = text.lines().map(str::trim).filter(|line| line.starts_with("drbdsetup"));
+        // connect RESOURCE LOCAL REMOTE OPTIONS...: anything else is not what is to be run.
+        let found = match (commands.next().and_then(shlex::split), commands.next()) {
+            (Some(argv), None) => match argv.as_slice() {
+                [_, verb, name, _, _, ..] if verb == "connect" && Some(&name.as_str()) == words_of.last() => {
+                    Some(argv[1..].to_vec())
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        found.ok_or_else(|| {
+            not_done(format!(
+                "`{}` did not print the one `drbdsetup connect` command that is expected of it",
+                words_of.join(" ")
+            ))
+        })
     }
 
     fn disconnect(&self, toward: &Toward) -> Step<End> {
@@ -219,6 +279,9 @@ impl Hands<'_> {
     fn connect(&self, toward: &Toward, how: ConnectAs) -> Step<End> {
         let name = toward.resource.as_str();
         let (generation, found) = self.connection(toward)?;
+        if how == ConnectAs::Victim && self.look(name)?.1.info.role != Some(Role::Secondary) {
+            return Err(not_done(format!("{name} is not Secondary here: its data is not given up")));
+        }
         if state_of(found.as_ref()) == Some(ConnectionState::Connected) {
             return Err(not_done(format!("{name} is connected already")));
         }
@@ -288,7 +351,7 @@ impl Hands<'_> {
         let (_, resource) = self.look(name)?;
         match device(&resource) {
             None => return Err(not_done(format!("volume {volume} of {name} is not minor {minor}"))),
-            Some(device) if device.info.disk == Some(DiskState::Inconsistent) => return Ok(End::AlreadySo),
+            // Also when it is Inconsistent already: that may come of a resync that was cut off, and then only a part is marked.
             Some(_) => {}
         }
         self.tool(&words(&["drbdsetup", "invalidate", &minor.to_string()]))?;
@@ -297,3 +360,6 @@ impl Hands<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

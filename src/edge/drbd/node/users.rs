@@ -72,3 +72,34 @@ fn uppers(live: &Live) -> Vec<Upper> {
 fn is_open(live: &Live, minor: u32) -> bool {
     devices(live).any(|(_, device)| device.minor == Some(minor) && device.info.open == Some(true))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_not_there_is_unseen_not_unused() {
+        let why = users(1_048_575).unwrap_err();
+        assert!(why.0.to_string().contains("/dev/drbd1048575"), "{}", why.0);
+    }
+
+    /// On a node with DRBD: who mounts a device is found among its users.
+    #[test]
+    fn real_devices() {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let blocks = std::fs::read_dir("/sys/block").unwrap();
+        let names = blocks.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let minors: Vec<u32> = names.filter_map(|name| name.strip_prefix("drbd")?.parse().ok()).collect();
+        if minors.is_empty() {
+            eprintln!("skipped: there is no DRBD device here");
+        }
+        for minor in minors {
+            let found = users(minor).unwrap();
+            eprintln!("/dev/drbd{minor}: {found:#?}");
+            let mounted =
+                mounts.lines().any(|line| line.split(' ').nth(2) == Some(&format!("{MAJOR}:{minor}")));
+            let named = found.iter().any(|user| user.who.starts_with("the file system mounted at"));
+            assert!(!mounted || named, "/dev/drbd{minor} is mounted");
+        }
+    }
+}
