@@ -1,5 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2153
 # What: while a running resource is healed, the power of either node or both is cut at each journal record and in a slow resync, the link flaps, ssh dies; it ends healed, nothing outside the plan is lost
+# Kind: long
 # DRBD: 8.4 9
 # Needs: unsplit
 # Limit: 3000

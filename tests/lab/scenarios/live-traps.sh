@@ -1,5 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2153
 # What: each known trap of a manual recovery, with unsplit: it refuses with a reason and changes nothing, or heals the right way round
+# Kind: long
 # DRBD: 8.4 9
 # Needs: unsplit
 # Limit: 3000
