@@ -2,12 +2,14 @@
 
 use crate::cluster::{Apart, Shape};
 use crate::healing::Scene;
+use unsplit::engine::executor::Ending;
 use unsplit::judge::live_plan::seal;
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::extent::{Extent, ExtentSet};
 use unsplit::model::id::{Digest, IncidentId, ResourceName};
 use unsplit::model::live_plan::{LivePlan, LiveStep, Reach};
 use unsplit::model::plan::Purpose;
+use unsplit::model::record::Outcome;
 use unsplit::model::side::Side;
 
 fn plan(generation: Generation, volumes: &[Apart]) -> LivePlan {
@@ -105,22 +107,26 @@ fn without_a_common_base_8_4_invalidates_and_9_does_not() {
     assert!(!plan(Generation::V9, &[Apart::History]).steps.contains(&LiveStep::Invalidate));
 }
 
-/// Two volumes whose winners are opposite: DRBD would overwrite the survivor's second volume, so no plan is drawn.
+/// Two volumes whose winners are opposite: 8.4 would overwrite the survivor's second volume, so no plan is drawn. 9 turns the
+/// resync round, so what the victim alone wrote there is overwritten, and must be kept.
 #[test]
-fn opposite_winners_are_refused() {
-    for generation in [Generation::V84, Generation::V9] {
-        for survivor in Side::BOTH {
-            let shape = Shape {
-                generation,
-                survivor,
-                volumes: vec![Apart::Diverged, Apart::VictimAhead],
-                busy: false,
-                survivor_primary: false,
-                victim_primary: false,
-                seed: 5,
-            };
-            let why = Scene::new(&shape).plan().unwrap_err();
-            assert!(why.contains("instead, whose data is to be kept"), "{why}");
-        }
+fn opposite_winners_are_refused_on_8_4_and_kept_on_9() {
+    for survivor in Side::BOTH {
+        let shape = |generation: Generation| Shape {
+            generation,
+            survivor,
+            volumes: vec![Apart::Diverged, Apart::VictimAhead],
+            busy: false,
+            survivor_primary: false,
+            victim_primary: false,
+            seed: 5,
+        };
+        let why = Scene::new(&shape(Generation::V84)).plan().unwrap_err();
+        assert!(why.contains("instead, whose data is to be kept"), "{why}");
+        let mut scene = Scene::new(&shape(Generation::V9));
+        let sealed = scene.plan().unwrap();
+        assert!(!sealed.plan().volumes[1].overwrite.is_empty());
+        assert_eq!(scene.resolve(sealed.id()), Ok(Ending::Finished(Outcome::Healed)));
+        scene.healed().unwrap();
     }
 }

@@ -371,7 +371,11 @@ impl State {
                 (Some(source), Row::Ahead { full, .. }) => Ok(Some((source, full))),
                 (Some(source), _) => Ok(Some((source, false))),
                 (None, Row::Equal) => Ok(None),
-                (None, Row::Ahead { side, full }) => Ok(Some((side, full))),
+                // 9 turns an ordinary resync round when the newer side gives up its data; 8.4 does not.
+                (None, Row::Ahead { side, full }) => {
+                    let gives_up = nine && self.hosts[side].discard && !self.hosts[side.other()].discard;
+                    Ok(Some((if gives_up { side.other() } else { side }, full)))
+                }
                 (None, Row::Split { base }) => match (self.hosts.a.discard, self.hosts.b.discard) {
                     (true, false) => Ok(Some((Side::B, nine && !base))),
                     (false, true) => Ok(Some((Side::A, nine && !base))),

@@ -34,7 +34,7 @@ use unsplit::ports::node::{Node, Operated};
 use unsplit::ports::progress::Silent;
 use unsplit::ports::replica::Replica;
 
-const SEEDS: u64 = 600;
+const SEEDS: u64 = 150;
 
 pub type Check = Result<(), String>;
 
