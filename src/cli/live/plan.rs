@@ -17,6 +17,7 @@ use crate::judge::units::losses;
 use crate::model::drbd_live::words::ConnectionState;
 use crate::model::id::ResourceName;
 use crate::model::live_plan::{LivePlan, LiveStep, Reach};
+use crate::model::plan::Purpose;
 use crate::model::policy::Settings;
 use crate::model::side::{Pair, Side};
 use crate::model::size::human;
@@ -250,8 +251,11 @@ pub(in crate::cli) fn run(
 /// # Errors
 /// When standard output is closed.
 pub fn document(screen: &mut Screen, sealed: &SealedLivePlan, auto: Option<bool>) -> std::io::Result<()> {
+    let plan = sealed.plan();
+    let verdict = if plan.purpose == Purpose::Heal { "heal" } else { "undo" };
     screen.json(&serde_json::json!({
-        "schema": "unsplit.live-plan", "version": 1, "id": sealed.id().0.to_string(), "auto": auto, "plan": sealed.plan(),
+        "schema": "unsplit.live-plan", "version": 1, "verdict": verdict, "id": sealed.id().0.to_string(), "auto": auto,
+        "trace": plan.trace, "plan": plan,
     }))
 }
 
