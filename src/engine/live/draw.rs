@@ -127,7 +127,7 @@ pub fn draw(
         let superblocks = sight.evidence.as_ref().map(|seen| &seen.superblock);
         let mut planned = LiveVolume {
             volume: volume.volume,
-            minors: volume.minors.clone(),
+            minors: volume.minors,
             sources: sight.evidence.as_ref().map(|seen| seen.source.clone()),
             size: delta.size,
             generations: Pair::from_fn(|side| generations(superblocks[side], superblocks[side.other()])),
@@ -152,7 +152,7 @@ pub fn draw(
         machines: pair.reports.as_ref().map(|report| report.machine.clone()),
         generation: pair.generation,
         toward: pair.toward.clone(),
-        policies: pair.policies.clone(),
+        policies: pair.policies,
         survivor,
         volumes,
         salvage,

@@ -498,7 +498,8 @@ impl<'w> Stage<'_, 'w> {
         }
         for side in Side::BOTH {
             // Once it is begun, a survivor that goes on is no reason to stop half-way: what DRBD would do decides.
-            if !same(side) && !(self.begun() && side == self.plan.survivor) {
+            let excused = self.begun() && side == self.plan.survivor;
+            if !(same(side) || excused) {
                 return Err(self.stopped(
                     Obstacle::Stale,
                     format!(

@@ -349,11 +349,10 @@ impl Hands<'_> {
             found.filter(|device| device.minor == Some(minor))
         };
         let (_, resource) = self.look(name)?;
-        match device(&resource) {
-            None => return Err(not_done(format!("volume {volume} of {name} is not minor {minor}"))),
-            // Also when it is Inconsistent already: that may come of a resync that was cut off, and then only a part is marked.
-            Some(_) => {}
+        if device(&resource).is_none() {
+            return Err(not_done(format!("volume {volume} of {name} is not minor {minor}")));
         }
+        // Also when it is Inconsistent already: that may come of a resync that was cut off, and then only a part is marked.
         self.tool(&words(&["drbdsetup", "invalidate", &minor.to_string()]))?;
         self.shown("Inconsistent", name, |resource| {
             device(resource).is_some_and(|device| device.info.disk == Some(DiskState::Inconsistent))
