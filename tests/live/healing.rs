@@ -302,7 +302,7 @@ pub fn shape(seed: u64) -> Shape {
     };
     let first = apart(true);
     let second = apart(false);
-    let volumes = if seed % 3 == 0 { vec![first, second] } else { vec![first] };
+    let volumes = if seed.is_multiple_of(3) { vec![first, second] } else { vec![first] };
     let mut rng = Rng::new(seed ^ 0x0051);
     Shape {
         generation: if rng.one_in(2) { Generation::V84 } else { Generation::V9 },

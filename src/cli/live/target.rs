@@ -29,7 +29,7 @@ pub struct TargetArgs {
 /// Which of the two.
 pub enum Target {
     /// Two sides.
-    Pair(PairArgs),
+    Pair(Box<PairArgs>),
     /// A resource that runs.
     Resource(ResourceName),
 }
@@ -43,7 +43,7 @@ impl TargetArgs {
         match &self.b {
             Some(b) => {
                 let (a, b) = (self.a.clone(), b.clone());
-                Ok(Target::Pair(PairArgs { a, b, options: self.options.clone() }))
+                Ok(Target::Pair(Box::new(PairArgs { a, b, options: self.options.clone() })))
             }
             None => resource(&self.a).map(Target::Resource),
         }

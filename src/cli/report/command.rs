@@ -46,7 +46,7 @@ pub struct ReportArgs {
 pub(crate) fn run(cli: &Cli, args: &ReportArgs, screen: &mut Screen) -> Result<u8, Failure> {
     let pair = match args.target.target()? {
         Target::Pair(pair) => pair,
-        Target::Resource(resource) => live::only_volume(&resource, &args.target.options)?,
+        Target::Resource(resource) => Box::new(live::only_volume(&resource, &args.target.options)?),
     };
     let settings = pair.options.settings()?;
     let opened = open(&pair, Mode::ReadOnly)?;

@@ -1,5 +1,7 @@
 //! A census over crafted trees, and over a real loop device where the system lets us make one.
 
+#![allow(clippy::print_stderr)]
+
 use super::{Number, Roots, Upper, users};
 use crate::model::node::DeviceUser;
 use std::fs;

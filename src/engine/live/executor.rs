@@ -6,23 +6,19 @@
 use super::draw::{content_of, generations, look_beside};
 use super::pair::{LivePair, PairError, look};
 use super::standing::{Standing, standing};
-use crate::engine::contents::same_within;
 use crate::engine::executor::{Ending, Obstacle, in_words};
-use crate::engine::inquiry::{self, InquiryError, Sight};
+use crate::engine::inquiry::{InquiryError, Sight};
 use crate::engine::journal::{Cursor, Journal, JournalError, Ready, Recorded, Stopped};
-use crate::engine::salvage::{self, Label, PartSource, dir_of};
 use crate::judge::live_plan::{SealedLivePlan, would_heal};
 use crate::model::drbd::Superblock;
 use crate::model::drbd_live::words::{DiskState, Role};
-use crate::model::extent::ExtentSet;
 use crate::model::id::{Digest, IncidentId, PlanId};
 use crate::model::lineage::Relation;
-use crate::model::live_plan::{LivePlan, LiveStep, LiveVolume, Reach};
+use crate::model::live_plan::{LivePlan, LiveStep, LiveVolume};
 use crate::model::node::NodeAct;
 use crate::model::plan::Purpose;
-use crate::model::policy::{SalvageRule, Settings};
+use crate::model::policy::Settings;
 use crate::model::record::{Consent, Event, Outcome};
-use crate::model::salvage::PartKind;
 use crate::model::seen::{End, Why};
 use crate::model::side::{Pair, Side};
 use crate::ports::clock::Clock;
@@ -30,7 +26,7 @@ use crate::ports::node::{Node, Operated};
 use crate::ports::progress::Progress;
 use crate::ports::replica::Replica;
 use crate::ports::store::Store;
-use crate::proof::{OperatorSaidNoSalvage, Preserved, Standstill, Wanted};
+use crate::proof::{OperatorSaidNoSalvage, Preserved, Standstill};
 use std::time::Duration;
 
 /// How long is waited for DRBD.
@@ -187,7 +183,7 @@ pub(super) struct Stage<'r, 'w> {
     pub(super) touched: bool,
     /// The victim was told, in this run, to give up its data.
     pub(super) armed: bool,
-    waived: Option<OperatorSaidNoSalvage>,
+    pub(super) waived: Option<OperatorSaidNoSalvage>,
     pub(super) sights: Vec<Seen>,
     /// Of each volume whose content was last found as the plan has it: what the victim showed then.
     marks: Vec<(u32, Mark)>,
@@ -536,257 +532,6 @@ impl<'w> Stage<'_, 'w> {
             ));
         }
         Ok(Seen { replicas, sight })
-    }
-
-    /// The salvages, where they must exist by now.
-    pub(super) fn prove_kept(&mut self) -> Result<(), End> {
-        if self.kept.is_some() {
-            return Ok(());
-        }
-        if !self.plan.salvage {
-            return self.waive();
-        }
-        let mut kept = Vec::new();
-        for volume in self.plan.volumes.iter().filter(|volume| !volume.overwrite.is_empty()) {
-            let incident = salvage_of(self.incident, volume.volume)
-                .map_err(|why| self.stopped(Obstacle::Salvage, why))?;
-            let parts = vec![(PartKind::VictimData, volume.overwrite.clone())];
-            let wanted = Wanted { incident: incident.clone(), plan: self.id, parts };
-            let proof =
-                salvage::prove_again(self.theatre.store, &dir_of(&incident), &wanted, self.theatre.progress);
-            match proof {
-                Ok((_, proof)) => kept.push(proof),
-                Err(error) => return Err(self.not_done(Obstacle::Salvage, &error)),
-            }
-        }
-        self.kept = Some(kept);
-        Ok(())
-    }
-
-    fn waive(&mut self) -> Result<(), End> {
-        let Some(said) = self.waived else {
-            return Err(self.stopped(
-                Obstacle::Salvage,
-                "the plan takes no salvage, and the command line did not say --no-salvage",
-            ));
-        };
-        match Preserved::waived(SalvageRule::Off, &said, self.incident.clone()) {
-            Ok(waived) => {
-                self.kept = Some(vec![waived]);
-                Ok(())
-            }
-            Err(error) => Err(self.not_done(Obstacle::Salvage, &error)),
-        }
-    }
-
-    fn preserve(&mut self) -> End {
-        if self.kept.is_some() {
-            return End::AlreadySo;
-        }
-        if !self.plan.salvage {
-            return self.waive().map_or_else(|end| end, |()| End::AlreadySo);
-        }
-        let mut kept = Vec::new();
-        for (planned, seen) in self.plan.volumes.iter().zip(std::mem::take(&mut self.sights)) {
-            match self.preserve_one(planned, &seen) {
-                Ok(Some(proof)) => kept.push(proof),
-                Ok(None) => {}
-                Err(end) => return end,
-            }
-        }
-        self.kept = Some(kept);
-        End::Done
-    }
-
-    /// Keeps all that differs now: the survivor may have gone on writing since the plan was drawn.
-    fn preserve_one(&mut self, planned: &LiveVolume, seen: &Seen) -> Result<Option<Preserved>, End> {
-        let LiveTheatre { store, clock, progress, threads, .. } = self.theatre;
-        let replicas = seen.replicas.as_ref().map(|replica| &**replica);
-        // An undo overwrites what the plan says, on both nodes; a healing all that differs.
-        let extents = if self.plan.purpose == Purpose::Heal {
-            let full = planned.reach != Reach::Bitmaps;
-            let delta = inquiry::diff(replicas, &seen.sight, full, threads, progress)
-                .map_err(|error| self.not_done(inquiry_obstacle(&error), &error))?;
-            if let Some(bad) = delta.unreadable.first() {
-                let why = format!(
-                    "volume {} cannot be read on {} at byte {}: {}. What cannot be read cannot be kept",
-                    planned.volume, self.plan.names[bad.side], bad.extent.start, bad.why
-                );
-                return Err(self.stopped(Obstacle::Device, why));
-            }
-            delta.differs.union(&planned.overwrite)
-        } else {
-            planned.overwrite.clone()
-        };
-        if extents.is_empty() {
-            return Ok(None);
-        }
-        let incident =
-            salvage_of(self.incident, planned.volume).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
-        let (from, other) = match self.plan.purpose {
-            Purpose::Heal => (self.plan.victim(), self.plan.survivor),
-            Purpose::Undo { .. } => (self.plan.survivor, self.plan.victim()),
-        };
-        let part = PartSource {
-            kind: PartKind::VictimData,
-            disk: replicas[from].data(),
-            extents: &extents,
-            virtual_size: planned.size,
-            // A path of another machine would lead to something else here, or nowhere.
-            backing: Some(&planned.sources[other]).filter(|at| at.on.is_none()).map(|at| at.data.clone()),
-        };
-        let label = Label {
-            incident: incident.clone(),
-            plan: self.id,
-            resource: self.plan.resource.clone(),
-            victim: from,
-            victim_name: self.plan.names[from].clone(),
-            survivor_name: self.plan.names[other].clone(),
-            taken_at: clock.now(),
-        };
-        let dir = dir_of(&incident);
-        let wanted = Wanted { incident, plan: self.id, parts: vec![(PartKind::VictimData, extents.clone())] };
-        let manifest = format!("{dir}/{}", salvage::MANIFEST);
-        // A run that was cut off may have kept what differed then. Nothing was overwritten since, so where more differs now
-        // it is taken anew.
-        let earlier = store.len(&manifest).map(|len| len.is_some());
-        if matches!(earlier, Ok(true))
-            && salvage::prove_again(store, &dir, &wanted, progress).is_err()
-            && let Err(error) = store.remove(&manifest)
-        {
-            return Err(self.not_done(Obstacle::Salvage, &error));
-        }
-        match salvage::take(store, &dir, &label, &[part], progress) {
-            Ok(kept) => Ok(Some(kept.proof)),
-            Err(error) => Err(self.not_done(Obstacle::Salvage, &error)),
-        }
-    }
-
-    fn verify_relation(&mut self) -> End {
-        let (pair, standing) = match self.standing() {
-            Ok(found) => found,
-            Err(end) => return end,
-        };
-        if standing != Standing::Joined {
-            return self.stopped(Obstacle::Verify, format!("the two are not joined: {standing:?}"));
-        }
-        for planned in &self.plan.volumes {
-            let current = |side: Side| {
-                let device = pair.told[side].devices.iter().find(|device| device.volume == planned.volume);
-                device.and_then(|device| device.statistics.current)
-            };
-            match (current(Side::A), current(Side::B)) {
-                // In the plan's direction the generation is the survivor's, or a later one; never the victim's.
-                (Some(a), Some(b))
-                    if a.same(b)
-                        && a.same(planned.generations[self.plan.victim()].current)
-                        && !a.same(planned.generations[self.plan.survivor].current) =>
-                {
-                    return self.stopped(
-                        Obstacle::Verify,
-                        format!(
-                            "volume {}: both nodes now hold {}'s generation. Somebody let DRBD overwrite {} instead, whose data this plan \
-                             keeps",
-                            planned.volume,
-                            self.plan.names[self.plan.victim()],
-                            self.plan.names[self.plan.survivor]
-                        ),
-                    );
-                }
-                (Some(a), Some(b)) if a.same(b) => {}
-                (a, b) => {
-                    let words = |uuid: Option<_>| {
-                        uuid.map_or("unknown".to_owned(), |uuid: crate::model::drbd::GenerationUuid| {
-                            uuid.to_string()
-                        })
-                    };
-                    return self.stopped(
-                        Obstacle::Verify,
-                        format!(
-                            "volume {}: the generations are {} and {}",
-                            planned.volume,
-                            words(a),
-                            words(b)
-                        ),
-                    );
-                }
-            }
-        }
-        End::Done
-    }
-
-    /// Compares the contents beside DRBD. A survivor that goes on writing shows differences for moments: only what differs at
-    /// every look counts.
-    fn verify_content(&mut self, full: bool) -> End {
-        const LOOKS: u32 = 12;
-        let pair = match self.look() {
-            Ok(pair) => pair,
-            Err(end) => return end,
-        };
-        for (planned, found) in self.plan.volumes.iter().zip(&pair.volumes) {
-            let open = |side: Side| self.theatre.nodes[side].replica(&found.backing[side]);
-            let replicas = match (open(Side::A), open(Side::B)) {
-                (Ok(a), Ok(b)) => Pair::new(a, b),
-                (Err(error), _) | (_, Err(error)) => return self.not_done(Obstacle::Device, &error),
-            };
-            let replicas = replicas.as_ref().map(|replica| &**replica);
-            let mut scope = if full { ExtentSet::whole(planned.size) } else { planned.guarded() };
-            for look in 1..=LOOKS {
-                if scope.is_empty() {
-                    break;
-                }
-                let LiveTheatre { threads, progress, .. } = self.theatre;
-                let compared = match same_within(replicas, planned.size, &scope, threads, progress) {
-                    Ok(compared) => compared,
-                    Err(error) => return self.not_done(inquiry_obstacle(&error), &error),
-                };
-                if let Some(bad) = compared.unreadable.first() {
-                    let name = &self.plan.names[bad.side];
-                    let why = format!(
-                        "volume {} cannot be read on {name} at byte {}: {}",
-                        planned.volume, bad.extent.start, bad.why
-                    );
-                    return self.stopped(Obstacle::Device, why);
-                }
-                scope = compared.differs;
-                if look < LOOKS && !scope.is_empty() {
-                    (self.theatre.pause)(Duration::from_millis(400));
-                }
-            }
-            if let Err(end) = self.verify_restored(planned, replicas) {
-                return end;
-            }
-            if let Some(first) = scope.first() {
-                return self.stopped(
-                    Obstacle::Verify,
-                    format!(
-                        "volume {}: {} bytes still differ between the nodes, the first at byte {}, although DRBD calls them in sync",
-                        planned.volume, scope.bytes(), first.start
-                    ),
-                );
-            }
-        }
-        End::Done
-    }
-
-    fn restore_policies(&mut self) -> End {
-        for side in Side::BOTH {
-            let act = NodeAct::RestorePolicies {
-                toward: self.plan.toward[side].clone(),
-                to: self.plan.policies[side],
-            };
-            let end = self.theatre.nodes[side].act(&act);
-            if let Err(end) = self.acted(Obstacle::Verify, end) {
-                return match end {
-                    End::NotDone(why) => End::NotDone(Why(format!(
-                        "healed, but the after-sb policies of {} on {} stay `disconnect`: {why}. `drbdadm adjust {}` puts the configured ones back",
-                        self.plan.resource, self.plan.names[side], self.plan.resource
-                    ))),
-                    other => other,
-                };
-            }
-        }
-        End::Done
     }
 }
 

@@ -8,6 +8,8 @@
 //! | `draw` | from a verdict to a plan |
 //! | `plans` | live plans at rest |
 //! | `executor` | runs a sealed live plan |
+//! | `preserve` | keeping what will be overwritten |
+//! | `verify` | what is checked in the end |
 //! | `rejoin` | connecting with `--discard-my-data`, and watching the resync |
 //! | `undo` | putting back, through DRBD, what a live healing overwrote |
 
@@ -15,6 +17,8 @@ pub mod draw;
 pub mod executor;
 pub mod pair;
 pub mod plans;
+mod preserve;
 pub mod rejoin;
 pub mod standing;
 pub mod undo;
+mod verify;

@@ -75,6 +75,8 @@ fn is_open(live: &Live, minor: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::print_stderr)]
+
     use super::*;
 
     #[test]

@@ -1,3 +1,5 @@
+//! Every act in every state of both generations, with tools that fail in every way.
+
 use super::*;
 use crate::model::drbd_live::tree::Device;
 use crate::model::id::ResourceName;

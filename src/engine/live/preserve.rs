@@ -1,0 +1,139 @@
+//! Keeping what will be overwritten, and proving again that it was kept.
+
+use super::executor::LiveTheatre;
+use super::executor::{Seen, Stage, inquiry_obstacle, salvage_of};
+use crate::engine::executor::Obstacle;
+use crate::engine::inquiry;
+use crate::engine::salvage::{self, Label, PartSource, dir_of};
+use crate::model::live_plan::{LiveVolume, Reach};
+use crate::model::plan::Purpose;
+use crate::model::policy::SalvageRule;
+use crate::model::salvage::PartKind;
+use crate::model::seen::End;
+use crate::proof::{Preserved, Wanted};
+
+impl Stage<'_, '_> {
+    /// The salvages, where they must exist by now.
+    pub(super) fn prove_kept(&mut self) -> Result<(), End> {
+        if self.kept.is_some() {
+            return Ok(());
+        }
+        if !self.plan.salvage {
+            return self.waive();
+        }
+        let mut kept = Vec::new();
+        for volume in self.plan.volumes.iter().filter(|volume| !volume.overwrite.is_empty()) {
+            let incident = salvage_of(self.incident, volume.volume)
+                .map_err(|why| self.stopped(Obstacle::Salvage, why))?;
+            let parts = vec![(PartKind::VictimData, volume.overwrite.clone())];
+            let wanted = Wanted { incident: incident.clone(), plan: self.id, parts };
+            let proof =
+                salvage::prove_again(self.theatre.store, &dir_of(&incident), &wanted, self.theatre.progress);
+            match proof {
+                Ok((_, proof)) => kept.push(proof),
+                Err(error) => return Err(self.not_done(Obstacle::Salvage, &error)),
+            }
+        }
+        self.kept = Some(kept);
+        Ok(())
+    }
+
+    fn waive(&mut self) -> Result<(), End> {
+        let Some(said) = self.waived else {
+            return Err(self.stopped(
+                Obstacle::Salvage,
+                "the plan takes no salvage, and the command line did not say --no-salvage",
+            ));
+        };
+        match Preserved::waived(SalvageRule::Off, &said, self.incident.clone()) {
+            Ok(waived) => {
+                self.kept = Some(vec![waived]);
+                Ok(())
+            }
+            Err(error) => Err(self.not_done(Obstacle::Salvage, &error)),
+        }
+    }
+
+    pub(super) fn preserve(&mut self) -> End {
+        if self.kept.is_some() {
+            return End::AlreadySo;
+        }
+        if !self.plan.salvage {
+            return self.waive().map_or_else(|end| end, |()| End::AlreadySo);
+        }
+        let mut kept = Vec::new();
+        for (planned, seen) in self.plan.volumes.iter().zip(std::mem::take(&mut self.sights)) {
+            match self.preserve_one(planned, &seen) {
+                Ok(Some(proof)) => kept.push(proof),
+                Ok(None) => {}
+                Err(end) => return end,
+            }
+        }
+        self.kept = Some(kept);
+        End::Done
+    }
+
+    /// Keeps all that differs now: the survivor may have gone on writing since the plan was drawn.
+    fn preserve_one(&mut self, planned: &LiveVolume, seen: &Seen) -> Result<Option<Preserved>, End> {
+        let LiveTheatre { store, clock, progress, threads, .. } = self.theatre;
+        let replicas = seen.replicas.as_ref().map(|replica| &**replica);
+        // An undo overwrites what the plan says, on both nodes; a healing all that differs.
+        let extents = if self.plan.purpose == Purpose::Heal {
+            let full = planned.reach != Reach::Bitmaps;
+            let delta = inquiry::diff(replicas, &seen.sight, full, threads, progress)
+                .map_err(|error| self.not_done(inquiry_obstacle(&error), &error))?;
+            if let Some(bad) = delta.unreadable.first() {
+                let why = format!(
+                    "volume {} cannot be read on {} at byte {}: {}. What cannot be read cannot be kept",
+                    planned.volume, self.plan.names[bad.side], bad.extent.start, bad.why
+                );
+                return Err(self.stopped(Obstacle::Device, why));
+            }
+            delta.differs.union(&planned.overwrite)
+        } else {
+            planned.overwrite.clone()
+        };
+        if extents.is_empty() {
+            return Ok(None);
+        }
+        let incident =
+            salvage_of(self.incident, planned.volume).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
+        let (from, other) = match self.plan.purpose {
+            Purpose::Heal => (self.plan.victim(), self.plan.survivor),
+            Purpose::Undo { .. } => (self.plan.survivor, self.plan.victim()),
+        };
+        let part = PartSource {
+            kind: PartKind::VictimData,
+            disk: replicas[from].data(),
+            extents: &extents,
+            virtual_size: planned.size,
+            // A path of another machine would lead to something else here, or nowhere.
+            backing: Some(&planned.sources[other]).filter(|at| at.on.is_none()).map(|at| at.data.clone()),
+        };
+        let label = Label {
+            incident: incident.clone(),
+            plan: self.id,
+            resource: self.plan.resource.clone(),
+            victim: from,
+            victim_name: self.plan.names[from].clone(),
+            survivor_name: self.plan.names[other].clone(),
+            taken_at: clock.now(),
+        };
+        let dir = dir_of(&incident);
+        let wanted = Wanted { incident, plan: self.id, parts: vec![(PartKind::VictimData, extents.clone())] };
+        let manifest = format!("{dir}/{}", salvage::MANIFEST);
+        // A run that was cut off may have kept what differed then. Nothing was overwritten since, so where more differs now
+        // it is taken anew.
+        let earlier = store.len(&manifest).map(|len| len.is_some());
+        if matches!(earlier, Ok(true))
+            && salvage::prove_again(store, &dir, &wanted, progress).is_err()
+            && let Err(error) = store.remove(&manifest)
+        {
+            return Err(self.not_done(Obstacle::Salvage, &error));
+        }
+        match salvage::take(store, &dir, &label, &[part], progress) {
+            Ok(kept) => Ok(Some(kept.proof)),
+            Err(error) => Err(self.not_done(Obstacle::Salvage, &error)),
+        }
+    }
+}
