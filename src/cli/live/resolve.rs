@@ -15,7 +15,7 @@ use crate::edge::clock::SystemClock;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::Ending;
 use crate::engine::live::executor::{LiveTheatre, Patience, begin, resume};
-use crate::engine::live::undo::{note_healed, untouched};
+use crate::engine::live::undo::{note_healed, noted, since_kept, untouched};
 use crate::judge::incident::{Incident, IncidentState};
 use crate::judge::live_plan::SealedLivePlan;
 use crate::model::id::{IncidentId, ResourceName};
@@ -226,9 +226,13 @@ pub fn after(
 ) -> Result<u8, Failure> {
     match ending {
         Ending::Finished(Outcome::Healed) => {
-            let seen = both.look(&sealed.plan().resource).map(|pair| untouched(&pair));
-            let noted =
-                seen.map_err(|failure| failure.text()).and_then(|seen| note_healed(&*desk.store, id, &seen));
+            let seen = both.look(&sealed.plan().resource).map_err(|failure| failure.text());
+            let at_keeping = noted(&*desk.store, id);
+            let noted = seen.and_then(|pair| {
+                let since = since_kept(at_keeping?, untouched(&pair), sealed.plan().survivor);
+                let since = since.ok_or("what was written when the copy was taken was not noted")?;
+                note_healed(&*desk.store, id, &since)
+            });
             if let Err(why) = noted {
                 tracing::warn!("a later undo cannot know whether something was written since: {why}");
             }

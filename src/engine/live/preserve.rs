@@ -2,6 +2,7 @@
 
 use super::executor::LiveTheatre;
 use super::executor::{Seen, Stage, inquiry_obstacle, salvage_of};
+use super::undo::{note_healed, untouched};
 use crate::engine::executor::Obstacle;
 use crate::engine::inquiry;
 use crate::engine::salvage::{self, Label, PartSource, dir_of};
@@ -69,8 +70,21 @@ impl Stage<'_, '_> {
                 Err(end) => return end,
             }
         }
+        if self.plan.purpose == Purpose::Heal
+            && let Err(end) = self.note_counters()
+        {
+            return end;
+        }
         self.kept = Some(kept);
         End::Done
+    }
+
+    /// Notes what the devices count as written while what differed was kept: what the survivor writes from here on is in no
+    /// salvage, so an undo would mix it with what was kept.
+    fn note_counters(&mut self) -> Result<(), End> {
+        let pair = self.look()?;
+        note_healed(self.theatre.store, self.incident, &untouched(&pair))
+            .map_err(|why| self.stopped(Obstacle::Salvage, why))
     }
 
     /// Keeps all that differs now: the survivor may have gone on writing since the plan was drawn.

@@ -64,6 +64,22 @@ pub fn note_healed(store: &dyn Store, incident: &IncidentId, seen: &[Pair<Untouc
     write().map_err(|fault| fault.to_string())
 }
 
+/// What is noted at the end of a healing: what the devices show now, but of the survivor what it had written when the rest was
+/// kept. `None` when that was not noted.
+#[must_use]
+pub fn since_kept(
+    kept: Option<Vec<Pair<Untouched>>>,
+    mut now: Vec<Pair<Untouched>>,
+    survivor: Side,
+) -> Option<Vec<Pair<Untouched>>> {
+    let kept = kept.filter(|kept| kept.len() == now.len())?;
+    for (now, kept) in now.iter_mut().zip(kept) {
+        now[survivor].written = kept[survivor].written;
+        now[survivor].boot.clone_from(&kept[survivor].boot);
+    }
+    Some(now)
+}
+
 /// What was noted after that healing; `None` when nothing was.
 ///
 /// # Errors
@@ -379,4 +395,53 @@ fn move_piece(from: &dyn Disk, to: &dyn DiskMut, piece: Extent) -> Result<(), Di
     let mut bytes = vec![0; usize::try_from(piece.len).unwrap_or(0)];
     from.read_at(piece.start, &mut bytes)?;
     to.write_at(piece.start, &bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::drbd::GenerationUuid;
+
+    fn shows(written: u64) -> Untouched {
+        Untouched {
+            boot: Some("one".to_owned()),
+            written: Some(written),
+            current: Some(GenerationUuid(0x1234_5678_9ABC_DEF0)),
+        }
+    }
+
+    #[test]
+    fn what_the_survivor_wrote_while_it_was_healed_counts_as_written_since() {
+        let names = ["n1", "n2"].map(|name| crate::model::id::NodeName::new(name).unwrap());
+        let names = Pair::new(names[0].clone(), names[1].clone());
+        let backing = crate::ports::node::Backing {
+            data: "/dev/x".to_owned(),
+            metadata: None,
+            place: None,
+            role: crate::model::drbd::Role::Secondary,
+        };
+        let volumes = [PairedVolume {
+            volume: 0,
+            minors: Pair::new(0, 0),
+            backing: Pair::new(backing.clone(), backing),
+            disks: Pair::new(
+                crate::model::drbd_live::words::DiskState::UpToDate,
+                crate::model::drbd_live::words::DiskState::UpToDate,
+            ),
+        }];
+        let at = |a, b| vec![Pair::new(shows(a), shows(b))];
+        // Kept at (10, 20); the resync wrote 50 to the victim, b. The survivor wrote nothing: undo may go on.
+        let noted = since_kept(Some(at(10, 20)), at(10, 70), Side::A).unwrap();
+        assert_eq!(written_since(&names, &volumes, &noted, &at(10, 70)), None);
+        assert!(written_since(&names, &volumes, &noted, &at(12, 70)).is_some());
+        assert!(written_since(&names, &volumes, &noted, &at(10, 72)).is_some());
+        // It wrote 8 sectors while it was healed.
+        let noted = since_kept(Some(at(10, 20)), at(18, 78), Side::A).unwrap();
+        assert!(written_since(&names, &volumes, &noted, &at(18, 78)).unwrap().contains("4 KiB were written"));
+        let mut rebooted = at(10, 70);
+        rebooted[0].a.boot = Some("two".to_owned());
+        let noted = since_kept(Some(at(10, 20)), at(10, 70), Side::A).unwrap();
+        assert!(written_since(&names, &volumes, &noted, &rebooted).unwrap().contains("restarted"));
+        assert_eq!(since_kept(None, at(10, 70), Side::A), None);
+    }
 }
