@@ -65,7 +65,7 @@ pub struct HandlerArgs {
     #[arg(long, conflicts_with = "best_effort")]
     pub required: bool,
 
-    /// before-resync-target: keep what can be kept, and let the resync begin in any case [default]
+    /// before-resync-target: keep what can be kept, and let the resync begin in any case (the default)
     #[arg(long)]
     pub best_effort: bool,
 
