@@ -78,6 +78,7 @@ written_since() {
   on 2 "drbdadm primary r0" < /dev/null
   writes 2 0 later 200-201
   unsplit_on 1 4 undo
-  said "written to volume 0 on node2 since"
+  # Replication counts it on both nodes; the first one that shows it is named.
+  said "written to volume 0 on node[12] since"
   both_hold "$COMMON" "$A" later:200-201
 }
