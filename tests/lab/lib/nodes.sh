@@ -96,7 +96,9 @@ lab_tools() {
 # ours PIDFILE WORD: the process of that file, if it still is the one that we started (its command line holds WORD).
 ours() {
   local pid
-  [ -s "$1" ] && pid=$(cat "$1") && [ -r "/proc/$pid/cmdline" ] && tr '\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | grep -qF -- "$2"
+  [ -s "$1" ] && pid=$(cat "$1") && [ -r "/proc/$pid/cmdline" ] || return 1
+  # No pipe into `grep -q`: it stops at the first match, and whoever still writes to it then fails the pipe.
+  [[ $(tr '\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null) == *"$2"* ]]
 }
 
 node_runs() { ours "$I/node$1.pid" "$I/"; }
