@@ -38,7 +38,7 @@ CONF
   both cluster-start
   until_true 300 "both nodes to be online in Pacemaker" both_online
 }
-both_online() { on 1 "crm_mon -1" < /dev/null 2> /dev/null | grep -q 'Online: \[ node1 node2 \]'; }
+both_online() { grep -q 'Online: \[ node1 node2 \]' <<< "$(on 1 "crm_mon -1" < /dev/null 2> /dev/null)"; }
 
 # cluster_fencing: each node's BMC as a fence device; node 1 has 15 s of advantage, so that a cut link does not end both.
 cluster_fencing() {

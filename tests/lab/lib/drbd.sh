@@ -75,7 +75,7 @@ state() { on "$1" "drbd-state r0 ${2:-}" < /dev/null; }
 
 # becomes N REGEX SECONDS [PEER]: waits for the node's state line.
 becomes() { until_true "$3" "node $1 to be '$2'${4:+ toward $4}" state_is "$1" "$2" "${4:-}" || { complain "node $1 is: $(state "$1" "${4:-}")"; return 1; }; }
-state_is() { state "$1" "${3:-}" | grep -qE "^$2\$"; }
+state_is() { grep -qE "^$2\$" <<< "$(state "$1" "${3:-}")"; }
 
 # A resource that is new and equal on both sides, without the first sync.
 drbd_fresh() {

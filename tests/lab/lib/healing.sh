@@ -53,8 +53,8 @@ heal_live() {
 }
 
 # said WORDS: the last command's output has these words (a regular expression).
-said() { last_words | grep -qE -- "$1" || { last_words; complain "unsplit did not say: $1"; return 1; }; }
-unsaid() { ! last_words | grep -qE -- "$1" || { last_words; complain "unsplit said: $1"; return 1; }; }
+said() { grep -qE -- "$1" <<< "$(last_words)" || { last_words; complain "unsplit did not say: $1"; return 1; }; }
+unsaid() { ! grep -qE -- "$1" <<< "$(last_words)" || { last_words; complain "unsplit said: $1"; return 1; }; }
 # What the last `unsplit_on` printed.
 last_words() { awk '/^\$ unsplit /{text=""} {text=text $0 "\n"} END {printf "%s", text}' "$I/unsplit.log"; }
 

@@ -259,4 +259,4 @@ PLUG
     until_true 30 "disk $name to appear on node $to ($I/plug.log)" on "$to" "test -e /dev/disk/by-id/virtio-$name"
   fi
 }
-disk_gone() { ! { echo "info block" | monitor "$1" | grep -q "^d_$2"; }; }
+disk_gone() { ! grep -q "^d_$2" <<< "$(echo "info block" | monitor "$1")"; }
