@@ -18,6 +18,8 @@ cut_when() {
 # then in $I/cut.log, its last line "ENDED STATUS").
 cut_at_record() {
   local n=$1 record=$2 command=$3 reader
+  # Not to be taken for this cut's: what an earlier one left.
+  : > "$I/cut.log"
   LIMIT=300 on "$n" "stop-after $record ${JOURNAL:-/var/lib/unsplit/journal} $command" > "$I/cut.log" 2>&1 < /dev/null &
   reader=$!
   until_true 280 "unsplit to come to record $record of its journal, or to its end" grep -qE '^(STOPPED|ENDED [0-9]+)$' "$I/cut.log"
