@@ -29,11 +29,11 @@ follow_up() {
     { echo "\$ unsplit resolve --resume (attempt $try)"; LIMIT=300 on 1 "unsplit resolve --resume" < /dev/null 2>&1; } >> "$I/unsplit.log" || status=$?
     say "resume ended with $status"
     # The cut came before the first record, or after the last.
-    if [ "$status" = 0 ] && last_words | grep -q "nothing to resume" && ! in_sync 20; then heal_live 1 1 0; fi
+    if [ "$status" = 0 ] && grep -q "nothing to resume" <<< "$(last_words)" && ! in_sync 20; then heal_live 1 1 0; fi
     case $status in
       0) break ;;
       6) sleep 5 ;;
-      *) if last_words | grep -qE "unsplit (diff|resolve|plan) r0|no open incident|nothing to resume|same command again"; then heal_live 1 1 0; status=0; break; fi; last_words; die "resume ended with $status" ;;
+      *) if grep -qE "unsplit (diff|resolve|plan) r0|no open incident|nothing to resume|same command again" <<< "$(last_words)"; then heal_live 1 1 0; status=0; break; fi; last_words; die "resume ended with $status" ;;
     esac
   done
   [ "$status" = 0 ] || { last_words; die "it never ended healed"; }
