@@ -83,11 +83,9 @@ impl Stage<'_, '_> {
             _ => return String::new(),
         }
         match self.victim().act(&NodeAct::Disconnect(self.plan.toward[victim].clone())) {
-            End::Done | End::AlreadySo if self.plan.generation == Generation::V9 => format!(
-                ". {name} is disconnected again, but its DRBD 9 does not forget --discard-my-data: connected by others before this \
-                 incident is resumed, it would be overwritten as planned"
-            ),
-            End::Done | End::AlreadySo => format!(". {name} is disconnected again"),
+            End::Done | End::AlreadySo => {
+                format!(". {name} is disconnected again.{}", carried_word(self.plan).unwrap_or_default())
+            }
             End::NotDone(why) | End::Unknown(why) => format!(
                 ". {name} could not be disconnected again ({why}): it waits with --discard-my-data, and is overwritten as planned as \
                  soon as the other node connects"
@@ -129,8 +127,7 @@ impl Stage<'_, '_> {
                 Err(end) => return end,
             }
         }
-        let carried = carried_word(self.plan).unwrap_or_default();
-        let why = format!("the two nodes did not connect in {ATTEMPTS} attempts: {last}.{carried}");
+        let why = format!("the two nodes did not connect in {ATTEMPTS} attempts: {last}");
         self.stopped(Obstacle::Busy, why)
     }
 
