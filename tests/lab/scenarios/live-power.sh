@@ -229,7 +229,7 @@ power_random() {
     [ "$round" = 1 ] || begin_part "random, round $round"
     RANDOM=$seed
     case $((RANDOM % 3)) in 0) who=1 ;; 1) who=2 ;; 2) who=both ;; esac
-    wait_for=$((RANDOM % 9)).$((RANDOM % 1000))
+    wait_for=$((RANDOM % 6)).$(printf %03d $((RANDOM % 1000)))
     say "UNSPLIT_LAB_SEED=$seed: the power of node $who goes $wait_for s into the resync"
     slow_resolve
     sleep "$wait_for"
@@ -256,7 +256,7 @@ power_survivor_connects() {
     for n in 1 2; do kernel_forget "$n"; done
     slow resolve r0 --peer ssh:mgmt2 --keep node1 --yes
     if [ "$when" = handshake ]; then
-      cut_when 2 300 "dmesg | grep -q 'Handshake successful'"
+      cut_when 2 300 "dmesg | grep -qE 'Handshake .*successful'"
     else
       LIMIT=305 on 1 "until dmesg | grep -q 'StandAlone -> Unconnected'; do sleep 0.02; done" < /dev/null
       node_cut 2
