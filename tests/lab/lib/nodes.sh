@@ -187,7 +187,8 @@ node_start() {
 }
 
 node_answers() {
-  node_runs "$1" || die "QEMU of node $1 ended: $(tail -3 "$I/qemu$1.log")"
+  # While it replaces the program that started it, a process has no command line for a moment.
+  node_runs "$1" || { sleep 1; node_runs "$1"; } || die "QEMU of node $1 ended: $(tail -3 "$I/qemu$1.log")"
   grep -q LABREADY "$I/console$1.log" 2>/dev/null || return 1
   # One connection for all commands: a handshake under emulation takes a second.
   timeout 30 ssh -q -f -N -M "${SSH[@]}" -S "$SOCKETS/ssh$1" -p "$((BASE + $1))" root@127.0.0.1 \
