@@ -657,3 +657,41 @@ fn an_undo_taken_up_again_does_not_mix_newer_data() {
     }
     assert!(runs > 10, "{runs}");
 }
+
+/// The victim's agent falls silent at each moment of a healing whose nodes do not find each other: whoever reads why it stopped learns
+/// that the victim still waits with its word given.
+#[test]
+fn a_victim_that_is_left_armed_is_told_of() {
+    let mut armed = 0;
+    for generation in [Generation::V84, Generation::V9] {
+        let shape = Shape {
+            generation,
+            survivor: Side::A,
+            volumes: vec![Apart::Diverged],
+            busy: false,
+            survivor_primary: false,
+            victim_primary: false,
+            seed: 7,
+        };
+        for at in 0..60 {
+            let mut scene = Scene::new(&shape);
+            let sealed = scene.plan().unwrap();
+            {
+                let mut state = scene.cluster.lock();
+                state.link = false;
+                let now = state.tick;
+                state.meddling = vec![(now + at, Meddling::Deaf(Side::B, 100_000))];
+            }
+            let ending = scene.resolve(sealed.id());
+            let state = scene.cluster.lock();
+            let victim = &state.hosts.b;
+            if victim.discard && victim.connection == ConnectionState::Connecting {
+                let told =
+                    matches!(&ending, Ok(Ending::Parked { why, .. }) if why.contains("--discard-my-data"));
+                assert!(told, "{generation}, silent from {at}: {ending:?}");
+                armed += 1;
+            }
+        }
+    }
+    assert!(armed > 3, "{armed}");
+}
