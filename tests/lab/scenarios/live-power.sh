@@ -208,6 +208,11 @@ power_resync_survivor() {
   slow_resolve
   node_cut 1
   wait "$resolver" || true
+  node_on 1
+  say "somebody is too early: the resource is not up yet"
+  types resolve --resume
+  [ "$STATUS" = 6 ] || die "it ended with $STATUS"
+  said "drbdadm up r0"
   follow_up
 }
 power_resync_both() {
