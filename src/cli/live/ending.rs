@@ -86,6 +86,7 @@ pub(super) fn conclude(
                 Purpose::Undo { .. } => format!("`unsplit status {resource}` shows how it stands"),
             };
             let next = match obstacle {
+                Obstacle::Stale if plan.purpose != Purpose::Heal => left,
                 Obstacle::Stale => {
                     format!("{left}; look again: unsplit diff {resource} --peer {}", plan.peer)
                 }

@@ -64,7 +64,7 @@ disk_holds() {
   shift
   on "$n" "blockdev --flushbufs /dev/disk/by-id/virtio-n${n}v0; pattern check /dev/disk/by-id/virtio-n${n}v0 $COUNT $*" < /dev/null
 }
-both_hold() { for n in 1 2; do disk_holds "$n" "$@"; done; }
+both_hold() { for n in 1 2; do disk_holds "$n" "$@" || return 1; done; }
 
 # healthy AT: connected, equal, and unsplit says so.
 healthy() {
