@@ -63,7 +63,8 @@ pub struct LiveVolume {
     pub generations: Pair<Generations>,
     /// What is synced.
     pub reach: Reach,
-    /// What the victim's bitmap marked. It must not have grown when the plan runs.
+    /// What the victim may have written alone: its bitmap, and the hot extents of a Primary. What its bitmap shows when the plan
+    /// runs lies within.
     pub victim_marks: ExtentSet,
     /// What differed.
     pub overwrite: ExtentSet,

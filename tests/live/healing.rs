@@ -544,6 +544,28 @@ fn no_schedule_of_faults_breaks_a_promise() {
     }
 }
 
+/// A Primary's bits reach its disk when it is demoted, which is after the plan was drawn.
+#[test]
+fn what_a_primary_victim_marked_in_memory_only_is_no_reason_to_refuse() {
+    for generation in [Generation::V84, Generation::V9] {
+        let mut scene = Scene::new(&Shape {
+            generation,
+            survivor: Side::A,
+            volumes: vec![Apart::Diverged],
+            busy: false,
+            survivor_primary: true,
+            victim_primary: true,
+            seed: 11,
+        });
+        let store = Arc::clone(&scene.cluster.store);
+        scene.cluster.lock().write(Side::B, 0, 3, &[0x5A; 4096], &store);
+        let sealed = scene.plan().unwrap();
+        let ending = scene.resolve(sealed.id());
+        assert_eq!(ending, Ok(Ending::Finished(Outcome::Healed)), "{}", scene.log());
+        scene.healed().unwrap();
+    }
+}
+
 /// One run of `resolve` that is cut at each of its operations in turn: journal records, plan and salvage writes, acts.
 #[test]
 fn a_cut_at_every_operation_ends_healed() {

@@ -132,7 +132,9 @@ pub fn draw(
             size: delta.size,
             generations: Pair::from_fn(|side| generations(superblocks[side], superblocks[side.other()])),
             reach: reach(pair.generation, sight.comparison.common_base),
-            victim_marks: sight.evidence[victim].marks.bitmap.clip(delta.size),
+            // A Primary's bitmap lies on its disk as it was when the log's extents became hot: what it shows after the
+            // demotion was written before, somewhere in these.
+            victim_marks: sight.evidence[victim].marks.candidates(delta.size),
             overwrite: delta.differs.clone(),
             content: Digest([0; 32]),
             losses,
