@@ -85,8 +85,12 @@ fn for_class(standing: &Standing, finding: &Finding, way: &Way<'_>, both: &str) 
                 "Do not force them together. Find out which node holds the data that counts (mounts, guests, names of resources).",
             ),
             step(
-                on("the other node", &format!("drbdadm down {r}; drbdadm create-md {r}; drbdadm up {r}")),
+                on("the other node", &format!("drbdadm down {r} && drbdadm create-md {r} && drbdadm up {r}")),
                 "DRBD's documented way: forgets that node's generation, so that EVERYTHING on it is overwritten at the next connect. Copy its disk first",
+            ),
+            step(
+                on("the node whose data stays", &format!("drbdadm adjust {r}")),
+                "connects: DRBD then copies the whole volume to the other node",
             ),
         ],
         Class::MarkedButEqual => vec![

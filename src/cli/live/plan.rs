@@ -9,6 +9,7 @@ use crate::cli::plan::{ChoiceArgs, PlanArgs, judge, loss_table, reasons, salvage
 use crate::cli::screen::{Screen, Tone};
 use crate::edge::peer::PeerSpec;
 use crate::edge::terminal::TerminalProgress;
+use crate::engine::inquiry::InquiryError;
 use crate::engine::live::draw::{Decision, Found, draw};
 use crate::engine::live::pair::LivePair;
 use crate::engine::live::plans;
@@ -83,7 +84,8 @@ pub fn draw_plan(
     must_be_apart(&pair)?;
     let mut compared = Vec::new();
     for volume in &pair.volumes {
-        compared.push(compare(&pair, volume, both.peer(), options, &settings, choice.full, None)?);
+        let found = compare(&pair, volume, both.peer(), options, &settings, choice.full, None);
+        compared.push(found.map_err(|failure| as_drbd_documents_it(failure, &pair, keep))?);
     }
     for volume in &compared {
         let sources = volume.sight.evidence.as_ref().map(|seen| &seen.source);
@@ -125,6 +127,22 @@ pub fn draw_plan(
     let sealed = plans::sealed(plan).map_err(Failure::internal)?;
     plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
     Ok(LiveDrawn::Sealed { sealed: Box::new(sealed), auto })
+}
+
+/// Unrelated data is not healed; what a person types who knows which node's data is to stay.
+fn as_drbd_documents_it(failure: Failure, pair: &LivePair, keep: Option<Side>) -> Failure {
+    if !matches!(failure.error.downcast_ref(), Some(InquiryError::Unrelated { .. })) {
+        return failure;
+    }
+    let r = &pair.resource;
+    let (keep, lose) = match keep {
+        Some(side) => (pair.names[side].as_str(), pair.names[side.other()].as_str()),
+        None => ("the node whose data stays", "the other node"),
+    };
+    failure.hint(format!(
+        "if {keep}'s data is to stay and EVERYTHING that {lose} holds may go (nothing is kept of it: copy its disk first): on {lose} \
+         `drbdadm down {r} && drbdadm create-md {r} && drbdadm up {r}`, on {keep} `drbdadm adjust {r}`; DRBD then copies the whole volume"
+    ))
 }
 
 /// Two that are connected are DRBD's to sync.
@@ -287,7 +305,10 @@ pub fn held(
     let headline = screen.paint(Tone::Bad, headline);
     screen.line(headline)?;
     reasons(screen, verdict.trace())?;
-    if !refused {
+    if refused {
+        screen.heading("What it is, and what can be typed")?;
+        screen.line(format!("  unsplit status {resource} --peer {}", both.peer()))?;
+    } else {
         screen.heading("To choose, see in detail what each choice would do")?;
         let state_dir = state_dir_words(cli);
         for side in Side::BOTH {
