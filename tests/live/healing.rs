@@ -566,6 +566,23 @@ fn what_a_primary_victim_marked_in_memory_only_is_no_reason_to_refuse() {
     }
 }
 
+/// A volume that nobody wrote to since has a hot log, too, while its node is Primary.
+#[test]
+fn a_hot_log_is_no_difference_where_the_generations_are_equal() {
+    let mut scene = Scene::new(&Shape {
+        generation: Generation::V9,
+        survivor: Side::A,
+        volumes: vec![Apart::Diverged, Apart::Equal],
+        busy: false,
+        survivor_primary: true,
+        victim_primary: true,
+        seed: 3,
+    });
+    let sealed = scene.plan().unwrap();
+    assert_eq!(scene.resolve(sealed.id()), Ok(Ending::Finished(Outcome::Healed)), "{}", scene.log());
+    scene.healed().unwrap();
+}
+
 /// One run of `resolve` that is cut at each of its operations in turn: journal records, plan and salvage writes, acts.
 #[test]
 fn a_cut_at_every_operation_ends_healed() {

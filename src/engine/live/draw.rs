@@ -3,11 +3,14 @@
 use super::pair::{LivePair, PairedVolume};
 use crate::digest::content::content_digest;
 use crate::engine::inquiry::{InquiryError, Sight, look};
+use crate::judge::lineage::{Handshake, Incomparable, compare_in};
 use crate::judge::live_plan::{reach, steps};
 use crate::model::delta::Delta;
 use crate::model::drbd::{MetadataFormat, Superblock};
+use crate::model::evidence::LogState;
 use crate::model::extent::ExtentSet;
 use crate::model::id::Digest;
+use crate::model::lineage::Relation;
 use crate::model::live_plan::{Generations, LivePlan, LiveVolume, Reach};
 use crate::model::plan::{Purpose, UnitLoss};
 use crate::model::policy::Settings;
@@ -48,10 +51,26 @@ pub fn look_beside(
             Err(_) => false,
         };
         if !again || left == 0 {
-            return seen;
+            return Ok(without_replay(seen?, settings)?);
         }
         pause(BETWEEN);
     }
+}
+
+/// A Primary that is alone begins a generation with its first write. While the generations are still equal none was written, and what
+/// its activity log has hot is of before: no bits that a handshake would bring, because nobody replays the log of a node that runs.
+fn without_replay(mut sight: Sight, settings: &Settings) -> Result<Sight, Incomparable> {
+    let runs = |side: Side| sight.evidence[side].marks.log != LogState::Clean;
+    if sight.comparison.relation != Relation::InSync || !(runs(Side::A) || runs(Side::B)) {
+        return Ok(sight);
+    }
+    for side in Side::BOTH {
+        sight.lineages[side].dirty_bits = sight.evidence[side].marks.bits;
+    }
+    let names = sight.evidence.as_ref().map(|seen| seen.name.as_str());
+    let with = Handshake::newest(sight.lineages.a.format);
+    sight.comparison = compare_in(sight.lineages.as_ref(), names, settings, &with)?;
+    Ok(sight)
 }
 
 /// The generation that a superblock says, toward `peer`.
