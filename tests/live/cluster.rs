@@ -24,7 +24,7 @@ use unsplit::model::drbd_live::words::{ConnectionState, DiskState, MetaIndex, Re
 use unsplit::model::evidence::MetadataPlace;
 use unsplit::model::extent::{Extent, ExtentSet};
 use unsplit::model::id::{IncidentId, NodeName};
-use unsplit::model::node::{AfterSb, ConnectAs, DeviceUser, DrbdSeen, NodeAct, NodeReport, Toward};
+use unsplit::model::node::{AfterSb, ConnectAs, DeviceUser, DrbdSeen, LogLine, NodeAct, NodeReport, Toward};
 use unsplit::model::salvage::PartKind;
 use unsplit::model::seen::{End, Stamp, Why};
 use unsplit::model::side::{Pair, Side};

@@ -583,6 +583,29 @@ fn a_hot_log_is_no_difference_where_the_generations_are_equal() {
     scene.healed().unwrap();
 }
 
+/// 9 remembers the word over StandAlone; with both ends offering their data it connects nobody.
+#[test]
+fn a_survivor_that_still_offers_its_data_is_named_with_what_takes_it_back() {
+    let mut scene = Scene::new(&Shape {
+        generation: Generation::V9,
+        survivor: Side::A,
+        volumes: vec![Apart::Diverged],
+        busy: false,
+        survivor_primary: false,
+        victim_primary: false,
+        seed: 5,
+    });
+    let sealed = scene.plan().unwrap();
+    scene.cluster.lock().hosts.a.discard = true;
+    let Ok(Ending::Parked { why, .. }) = scene.resolve(sealed.id()) else { panic!("{}", scene.log()) };
+    assert!(why.contains("On node1 `drbdadm down r0 && drbdadm up r0` takes it back"), "{why}");
+    // What it says to type.
+    scene.cluster.meddle(Meddling::Reboot(Side::A));
+    scene.cluster.meddle(Meddling::Up(Side::A));
+    assert_eq!(scene.resolve(sealed.id()), Ok(Ending::Finished(Outcome::Healed)), "{}", scene.log());
+    scene.healed().unwrap();
+}
+
 /// One run of `resolve` that is cut at each of its operations in turn: journal records, plan and salvage writes, acts.
 #[test]
 fn a_cut_at_every_operation_ends_healed() {
