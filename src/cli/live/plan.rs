@@ -2,7 +2,7 @@
 
 use super::volumes::{Both, Compared, compare};
 use crate::cli::Cli;
-use crate::cli::exit::{DIVERGED, FINE, Failure, HELD};
+use crate::cli::exit::{DIVERGED, FINE, Failure, HELD, NOT_FENCED};
 use crate::cli::incident::{Desk, open_desk, refuse_while_open};
 use crate::cli::pair::PairOptions;
 use crate::cli::plan::{ChoiceArgs, PlanArgs, judge, loss_table, reasons, salvage_wanted, state_dir_words};
@@ -11,6 +11,7 @@ use crate::edge::peer::PeerSpec;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::inquiry::InquiryError;
 use crate::engine::live::draw::{Decision, Found, draw};
+use crate::engine::live::others::in_the_way;
 use crate::engine::live::pair::LivePair;
 use crate::engine::live::plans;
 use crate::judge::live_plan::{SealedLivePlan, reach, side_named, would_heal};
@@ -98,6 +99,10 @@ pub fn draw_plan(
             return Ok(LiveDrawn::Held { verdict: Box::new(verdict), names: pair.names.clone() });
         }
     };
+    if let Some(why) = in_the_way(&pair, survivor) {
+        let next = why.what_to_type(resource);
+        return Err(Failure::new(NOT_FENCED, why).hint(next));
+    }
     refuse_what_drbd_would_not_do(&pair, &compared, survivor, both.peer())?;
     let salvage = salvage_wanted(&settings, choice)?;
     let progress = TerminalProgress::new();
@@ -389,6 +394,9 @@ pub fn step_words(step: LiveStep, plan: &LivePlan) -> String {
         LiveStep::VerifyContent { full: true } => "compare the contents of the whole volumes".to_owned(),
         LiveStep::VerifyContent { full: false } => "compare the contents wherever they differed".to_owned(),
         LiveStep::RestorePolicies => "put the connection's after-sb policies back".to_owned(),
+        LiveStep::ConnectOthers => {
+            format!("connect {lose} with the other nodes that hold {keep}'s data")
+        }
         LiveStep::Promote => format!("make {resource} Primary on {here}; nobody else may use it"),
         LiveStep::WriteBack { bytes } => {
             format!("write {} of what {lose} held through DRBD, to both nodes", human(bytes))

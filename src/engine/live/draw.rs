@@ -1,5 +1,6 @@
 //! From a verdict to a plan for a running resource.
 
+use super::others::others;
 use super::pair::{LivePair, PairedVolume};
 use crate::digest::content::content_digest;
 use crate::engine::inquiry::{InquiryError, Sight, look};
@@ -177,7 +178,7 @@ pub fn draw(
         survivor,
         volumes,
         salvage,
-        steps: steps(bytes, invalidate, full),
+        steps: steps(bytes, invalidate, full, !others(pair).is_empty()),
         trace,
     })
 }

@@ -15,6 +15,7 @@
 
 pub mod draw;
 pub mod executor;
+pub mod others;
 pub mod pair;
 pub mod plans;
 mod preserve;

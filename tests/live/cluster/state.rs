@@ -394,6 +394,7 @@ impl State {
                 host.connection = ConnectionState::Connecting;
                 End::Done
             }
+            NodeAct::Reconnect(_) => no("there is no third node"),
             NodeAct::RestorePolicies { to, .. } => {
                 let v84 = self.generation == Generation::V84;
                 let host = &mut self.hosts[side];
