@@ -172,7 +172,7 @@ node_start() {
   setsid nice -n 10 qemu-system-x86_64 -name "lab-node$n" -m "${MEMORY:-1024}" -smp 1 -display none \
     -no-reboot -serial "file:$I/console$n.log" -monitor "unix:$SOCKETS/monitor$n,server=on,wait=off" \
     -kernel "$BUILT/vmlinux" -initrd "$I/initramfs.gz" \
-    -append "console=ttyS0 panic=-1 net.ifnames=0 mitigations=off node=$n nodes=$NODES base=$BASE" \
+    -append "console=ttyS0 panic=-1 net.ifnames=0 mitigations=off no_timer_check node=$n nodes=$NODES base=$BASE" \
     -drive "file=$I/root$n.qcow2,if=none,id=root,format=qcow2,cache=writeback" -device virtio-blk-pci,drive=root,serial=root \
     -drive "file=$I/tools.tar,if=none,id=tools,format=raw,readonly=on" -device virtio-blk-pci,drive=tools,serial=tools \
     -device virtio-rng-pci \
