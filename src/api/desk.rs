@@ -3,6 +3,7 @@
 //! Who overwrites must have been told by the asking side's engine, which holds the proofs. The agent adds its own: it
 //! writes nothing but under its own claim, which only `Seat::claimed` gives out.
 
+use super::armed::Armed;
 use crate::digest::content::content_digest;
 use crate::edge::blockdev::{BlockFile, Identity, Mode};
 use crate::edge::drbd::image::{ImageReplica, ObserveError};
@@ -47,10 +48,11 @@ struct Claimed<'s> {
     _held: RwLockReadGuard<'s, Option<Box<dyn Hold>>>,
 }
 
-/// Everything an agent has opened.
+/// Everything an agent has opened. Numbers are given once: what was closed leaves its place empty.
 #[derive(Default)]
 pub struct Desk {
-    seats: Mutex<Vec<Arc<Seat>>>,
+    seats: Mutex<Vec<Option<Arc<Seat>>>>,
+    armed: Armed,
 }
 
 fn refused(why: &str) -> Fault {
@@ -181,7 +183,7 @@ fn plain(reply: Reply) -> Answer {
 }
 
 impl Desk {
-    fn seats(&self) -> MutexGuard<'_, Vec<Arc<Seat>>> {
+    fn seats(&self) -> MutexGuard<'_, Vec<Option<Arc<Seat>>>> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -190,23 +192,38 @@ impl Desk {
     /// # Errors
     /// Nothing has.
     pub fn seat(&self, thing: u32) -> Result<Arc<Seat>, Fault> {
-        let found = usize::try_from(thing).ok().and_then(|at| self.seats().get(at).cloned());
+        let found = usize::try_from(thing).ok().and_then(|at| self.seats().get(at).cloned().flatten());
         found.ok_or_else(|| refused("nothing with that number is open"))
     }
 
     fn sit(&self, seat: Seat) -> Result<u32, Fault> {
         let mut seats = self.seats();
-        if seats.len() >= MOST {
+        if seats.iter().flatten().count() >= MOST {
             return Err(refused("too much is open"));
         }
-        seats.push(Arc::new(seat));
+        seats.push(Some(Arc::new(seat)));
         u32::try_from(seats.len() - 1).map_err(|_| refused("too much is open"))
+    }
+
+    /// Forgets what has this number. A claim on it ends when the last request that uses it does.
+    fn close(&self, thing: u32) -> Answer {
+        let mut seats = self.seats();
+        let seat = usize::try_from(thing).ok().and_then(|at| seats.get_mut(at)).and_then(Option::take);
+        drop(seats);
+        seat.map_or_else(|| Err(refused("nothing with that number is open")), |_| plain(Reply::Done))
+    }
+
+    /// Nobody asks any more, and nothing is under way.
+    pub fn left_alone(&self) {
+        if let Ok(node) = this_node() {
+            self.armed.left_alone(&node);
+        }
     }
 
     /// Ends every claim, once the writes under it are finished.
     pub fn release(&self) {
         let seats = self.seats().clone();
-        for patient in seats.iter().filter_map(|seat| seat.replica.as_ref()) {
+        for patient in seats.iter().flatten().filter_map(|seat| seat.replica.as_ref()) {
             *patient.hold.write().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
@@ -260,9 +277,20 @@ impl Desk {
             | Request::Flush { .. }
             | Request::Settle { .. } => self.act(request, beside),
             Request::Report => plain(Reply::Report(Box::new(this_node()?.report().map_err(unseen)?))),
+            Request::State => {
+                let state = this_node()?.state().map_err(unseen)?;
+                self.armed.told(&state);
+                plain(Reply::State(Box::new(state)))
+            }
+            Request::Log => plain(Reply::Log(this_node()?.log().map_err(unseen)?)),
             Request::Users { minor } => plain(Reply::Users(this_node()?.users(minor).map_err(unseen)?)),
             // The proofs are with the asking side's engine.
-            Request::Act(act) => plain(Reply::Ended(act_as_told(&act))),
+            Request::Act(act) => {
+                let end = act_as_told(&act);
+                self.armed.acted(&act, &end);
+                plain(Reply::Ended(end))
+            }
+            Request::Close { thing } => self.close(thing),
             Request::Answer { .. } | Request::Echo => Err(refused("that needs a channel")),
         }
     }

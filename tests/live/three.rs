@@ -6,7 +6,8 @@ use unsplit::engine::live::pair::{LivePair, look};
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::drbd_live::words::{ConnectionState, Role};
 use unsplit::model::id::{NodeName, ResourceName};
-use unsplit::model::node::{DeviceUser, DrbdSeen, NodeReport};
+use unsplit::model::node::{DeviceUser, DrbdSeen, LogLine, NodeReport, NodeState};
+use unsplit::model::seen::Why;
 use unsplit::model::side::{Pair, Side};
 use unsplit::ports::node::{Backing, Node};
 use unsplit::ports::replica::{Replica, Unseen};
@@ -16,6 +17,12 @@ struct Told(NodeName, NodeReport);
 impl Node for Told {
     fn name(&self) -> &NodeName {
         &self.0
+    }
+    fn state(&self) -> Result<NodeState, Unseen> {
+        Ok(self.1.state.clone())
+    }
+    fn log(&self) -> Result<Result<Vec<LogLine>, Why>, Unseen> {
+        Ok(self.1.log.clone())
     }
     fn report(&self) -> Result<NodeReport, Unseen> {
         Ok(self.1.clone())
@@ -96,5 +103,5 @@ fn a_node_that_is_not_up_to_date_waits() {
     assert!(left_to_do(&pair, Side::A)[0].contains("not in sync with node1 yet"));
     connection(&mut pair, Side::A, "node2").info.state = Some(ConnectionState::Connecting);
     assert!(left_to_do(&pair, Side::A)[0].contains("connected with neither"));
-    assert!(matches!(pair.reports.a.drbd, DrbdSeen::Told(_)));
+    assert!(matches!(pair.states.a.drbd, DrbdSeen::Told(_)));
 }

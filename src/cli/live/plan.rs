@@ -14,6 +14,7 @@ use crate::engine::live::draw::{Decision, Found, draw};
 use crate::engine::live::others::in_the_way;
 use crate::engine::live::pair::LivePair;
 use crate::engine::live::plans;
+use crate::engine::live::policies::to_restore;
 use crate::judge::live_plan::{SealedLivePlan, reach, side_named, would_heal};
 use crate::judge::units::losses;
 use crate::model::drbd_live::words::ConnectionState;
@@ -127,7 +128,9 @@ pub fn draw_plan(
             )));
         }
     }
-    let decision = Decision { peer: both.peer().to_string(), survivor, salvage, full: choice.full, trace };
+    let restore = to_restore(both.nodes()?, &pair);
+    let decision =
+        Decision { peer: both.peer().to_string(), survivor, restore, salvage, full: choice.full, trace };
     let plan = draw(&pair, found, decision, options.threads(), &progress).map_err(Failure::evidence)?;
     let sealed = plans::sealed(plan).map_err(Failure::internal)?;
     plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;

@@ -64,8 +64,15 @@ impl Both {
     /// # Errors
     /// Exit code 4 or 2.
     pub fn look(&self, resource: &ResourceName) -> Result<LivePair, Failure> {
-        let nodes: Pair<&dyn Node> = Pair::new(&self.nodes.local, self.remote()?);
-        look(nodes, resource).map_err(not_a_pair)
+        look(self.nodes()?, resource).map_err(not_a_pair)
+    }
+
+    /// For asking.
+    ///
+    /// # Errors
+    /// Never: the peer was reached.
+    pub fn nodes(&self) -> Result<Pair<&dyn Node>, Failure> {
+        Ok(Pair::new(&self.nodes.local, self.remote()?))
     }
 }
 

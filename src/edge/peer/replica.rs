@@ -1,6 +1,7 @@
 //! A replica on the peer: the engine's ports by request.
 
 use super::disk::{RemoteDisk, wrong};
+use super::idle::Idle;
 use super::session::{Lost, Session};
 use super::told::{Told, Trouble};
 use crate::format::wire::content::pack;
@@ -47,6 +48,8 @@ pub struct RemoteReplica {
     identity: String,
     data: RemoteDisk,
     metadata: RemoteDisk,
+    /// Who takes the session when this is done with it.
+    next: Option<Arc<Idle>>,
 }
 
 impl RemoteReplica {
@@ -66,7 +69,12 @@ impl RemoteReplica {
         let metadata = disk(Which::Metadata, &source.metadata, source.metadata_size);
         source.on = Some(elsewhere);
         let session = Arc::clone(session);
-        Ok(RemoteReplica { session, name, thing, size, source, identity, data, metadata })
+        Ok(RemoteReplica { session, name, thing, size, source, identity, data, metadata, next: None })
+    }
+
+    /// Once this is dropped, its session may serve another.
+    pub(super) fn comes_back_to(&mut self, idle: &Arc<Idle>) {
+        self.next = Some(Arc::clone(idle));
     }
 
     /// What its data device is, whatever its path, among those of its machine.
@@ -91,6 +99,14 @@ impl RemoteReplica {
             Ok((Reply::Fault(fault), _)) => End::NotDone(Why(Trouble::Fault(fault).causes().join(": "))),
             // A lost link says nothing about what the agent still did.
             other => End::Unknown(Why(wrong(other).causes().join(": "))),
+        }
+    }
+}
+
+impl Drop for RemoteReplica {
+    fn drop(&mut self) {
+        if let Some(idle) = &self.next {
+            idle.keep(&self.session);
         }
     }
 }

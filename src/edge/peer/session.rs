@@ -222,7 +222,13 @@ impl Link {
             Ok(Ok(hello)) => {
                 return Ok(Link { line, process: Some(process), hello, next: AtomicU32::new(1) });
             }
-            Ok(Err(NoGreeting::Ended(before))) => ended(spec, &process, &before),
+            Ok(Err(NoGreeting::Ended(before))) => match line.gone() {
+                // It was ended because it said nothing.
+                Some(Gone::TimedOut(seconds)) => {
+                    ConnectError::Silent { peer: spec.to_string(), seconds, said: process.said() }
+                }
+                _ => ended(spec, &process, &before),
+            },
             Ok(Err(NoGreeting::Noise(mut before))) => {
                 // The rest of the line is on its way, or there is none.
                 std::thread::sleep(Duration::from_millis(200));
@@ -363,7 +369,18 @@ impl Session {
         self.bound.store(true, Ordering::SeqCst);
     }
 
-    /// Opens a disk or replica over there. Once a session.
+    /// Closes what is open, so that something else can be opened. Whether that went well: a session whose link is gone, or that
+    /// holds a claim, is of no further use.
+    pub(super) fn close(&self) -> bool {
+        if self.lost().is_some() || self.bound.load(Ordering::SeqCst) {
+            return false;
+        }
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((_, opened)) = opened else { return true };
+        matches!(self.call_once(&Request::Close { thing: opened.thing }), Ok((Reply::Done, _)))
+    }
+
+    /// Opens a disk or replica over there. One at a time.
     ///
     /// # Errors
     /// [`Trouble`].

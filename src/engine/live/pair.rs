@@ -6,7 +6,7 @@ use crate::model::drbd_live::tree::{Device, Live, Resource};
 use crate::model::drbd_live::words::{self, DiskState, MetaIndex};
 use crate::model::evidence::MetadataPlace;
 use crate::model::id::{NodeName, ResourceName};
-use crate::model::node::{AfterSb, DrbdSeen, NodeReport, Toward};
+use crate::model::node::{AfterSb, DrbdSeen, NodeState, Toward};
 use crate::model::side::{Pair, Side};
 use crate::ports::node::{Backing, Node};
 use crate::ports::replica::Unseen;
@@ -134,8 +134,8 @@ pub struct LivePair {
     pub names: Pair<NodeName>,
     /// What the resource is on each.
     pub told: Pair<Resource>,
-    /// Everything else that the nodes told.
-    pub reports: Pair<NodeReport>,
+    /// Everything else that the kernels told.
+    pub states: Pair<NodeState>,
     /// Which DRBD.
     pub generation: Generation,
     /// The connection, as each side names it.
@@ -153,19 +153,19 @@ pub struct LivePair {
 pub fn told(
     node: &dyn Node,
     resource: &ResourceName,
-) -> Result<(NodeReport, Generation, Resource), PairError> {
-    let report = node.report().map_err(|source| PairError::Unseen { node: node.name().clone(), source })?;
-    let (generation, found) = of_report(node.name(), &report, resource)?;
-    Ok((report, generation, found))
+) -> Result<(NodeState, Generation, Resource), PairError> {
+    let state = node.state().map_err(|source| PairError::Unseen { node: node.name().clone(), source })?;
+    let (generation, found) = of_state(node.name(), &state, resource)?;
+    Ok((state, generation, found))
 }
 
-fn of_report(
+fn of_state(
     name: &NodeName,
-    report: &NodeReport,
+    state: &NodeState,
     resource: &ResourceName,
 ) -> Result<(Generation, Resource), PairError> {
     let no_drbd = |why: String| PairError::NoDrbd { node: name.clone(), why };
-    let live: &Live = match &report.drbd {
+    let live: &Live = match &state.drbd {
         DrbdSeen::Told(live) => live,
         DrbdSeen::NotLoaded => return Err(no_drbd("no DRBD module is loaded there".to_owned())),
         DrbdSeen::Unreadable(why) => return Err(no_drbd(why.to_string())),
@@ -211,8 +211,8 @@ pub fn look(nodes: Pair<&dyn Node>, resource: &ResourceName) -> Result<LivePair,
     });
     let (a, b) = (a?, b?);
     let names = nodes.map(|node| node.name().clone());
-    let reports = Pair::new(a.0, b.0);
-    if reports.a.machine.is_some() && reports.a.machine == reports.b.machine {
+    let states = Pair::new(a.0, b.0);
+    if states.a.machine.is_some() && states.a.machine == states.b.machine {
         return Err(PairError::OneMachine(names.a));
     }
     if a.1 != b.1 {
@@ -223,7 +223,7 @@ pub fn look(nodes: Pair<&dyn Node>, resource: &ResourceName) -> Result<LivePair,
     let toward = towards(&names, &told, generation, resource)?;
     let volumes = volumes(&names, &told, resource)?;
     let policies = Pair::from_fn(|side| policies(&told[side], &toward[side]));
-    Ok(LivePair { resource: resource.clone(), names, told, reports, generation, toward, policies, volumes })
+    Ok(LivePair { resource: resource.clone(), names, told, states, generation, toward, policies, volumes })
 }
 
 fn towards(
