@@ -10,6 +10,7 @@ mod command;
 mod healing;
 mod moments;
 mod scale;
+mod three;
 
 #[path = "../scene/mod.rs"]
 mod scene;

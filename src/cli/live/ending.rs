@@ -88,7 +88,11 @@ pub(super) fn conclude(
             let next = match obstacle {
                 Obstacle::Stale if plan.purpose != Purpose::Heal => left,
                 Obstacle::Stale => {
-                    format!("{left}; look again: unsplit diff {resource} --peer {}", plan.peer)
+                    // A plan that is run by its id stays stale: the words that draw a new one.
+                    format!(
+                        "{left}; look again: `unsplit diff {resource} --peer {}`, then `unsplit resolve {resource} --peer {} --keep {keep}{state_dir}`",
+                        plan.peer, plan.peer
+                    )
                 }
                 Obstacle::Busy | Obstacle::Link | Obstacle::Salvage | Obstacle::Device | Obstacle::Verify => {
                     format!("{left}; mend the cause, then run the same command again")

@@ -2,14 +2,16 @@
 
 use super::volumes::{Both, Compared, compare};
 use crate::cli::Cli;
-use crate::cli::exit::{DIVERGED, FINE, Failure, HELD};
+use crate::cli::exit::{DIVERGED, FINE, Failure, HELD, NOT_FENCED};
 use crate::cli::incident::{Desk, open_desk, refuse_while_open};
 use crate::cli::pair::PairOptions;
 use crate::cli::plan::{ChoiceArgs, PlanArgs, judge, loss_table, reasons, salvage_wanted, state_dir_words};
 use crate::cli::screen::{Screen, Tone};
 use crate::edge::peer::PeerSpec;
 use crate::edge::terminal::TerminalProgress;
+use crate::engine::inquiry::InquiryError;
 use crate::engine::live::draw::{Decision, Found, draw};
+use crate::engine::live::others::in_the_way;
 use crate::engine::live::pair::LivePair;
 use crate::engine::live::plans;
 use crate::engine::live::policies::to_restore;
@@ -84,7 +86,8 @@ pub fn draw_plan(
     must_be_apart(&pair)?;
     let mut compared = Vec::new();
     for volume in &pair.volumes {
-        compared.push(compare(&pair, volume, both.peer(), options, &settings, choice.full, None)?);
+        let found = compare(&pair, volume, both.peer(), options, &settings, choice.full, None);
+        compared.push(found.map_err(|failure| as_drbd_documents_it(failure, &pair, keep))?);
     }
     for volume in &compared {
         let sources = volume.sight.evidence.as_ref().map(|seen| &seen.source);
@@ -97,6 +100,10 @@ pub fn draw_plan(
             return Ok(LiveDrawn::Held { verdict: Box::new(verdict), names: pair.names.clone() });
         }
     };
+    if let Some(why) = in_the_way(&pair, survivor) {
+        let next = why.what_to_type(resource);
+        return Err(Failure::new(NOT_FENCED, why).hint(next));
+    }
     refuse_what_drbd_would_not_do(&pair, &compared, survivor, both.peer())?;
     let salvage = salvage_wanted(&settings, choice)?;
     let progress = TerminalProgress::new();
@@ -128,6 +135,22 @@ pub fn draw_plan(
     let sealed = plans::sealed(plan).map_err(Failure::internal)?;
     plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
     Ok(LiveDrawn::Sealed { sealed: Box::new(sealed), auto })
+}
+
+/// Unrelated data is not healed; what a person types who knows which node's data is to stay.
+fn as_drbd_documents_it(failure: Failure, pair: &LivePair, keep: Option<Side>) -> Failure {
+    if !matches!(failure.error.downcast_ref(), Some(InquiryError::Unrelated { .. })) {
+        return failure;
+    }
+    let r = &pair.resource;
+    let (keep, lose) = match keep {
+        Some(side) => (pair.names[side].as_str(), pair.names[side.other()].as_str()),
+        None => ("the node whose data stays", "the other node"),
+    };
+    failure.hint(format!(
+        "if {keep}'s data is to stay and EVERYTHING that {lose} holds may go (nothing is kept of it: copy its disk first): on {lose} \
+         `drbdadm down {r} && drbdadm create-md {r} && drbdadm up {r}`, on {keep} `drbdadm adjust {r}`; DRBD then copies the whole volume"
+    ))
 }
 
 /// Two that are connected are DRBD's to sync.
@@ -290,7 +313,10 @@ pub fn held(
     let headline = screen.paint(Tone::Bad, headline);
     screen.line(headline)?;
     reasons(screen, verdict.trace())?;
-    if !refused {
+    if refused {
+        screen.heading("What it is, and what can be typed")?;
+        screen.line(format!("  unsplit status {resource} --peer {}", both.peer()))?;
+    } else {
         screen.heading("To choose, see in detail what each choice would do")?;
         let state_dir = state_dir_words(cli);
         for side in Side::BOTH {
@@ -371,6 +397,9 @@ pub fn step_words(step: LiveStep, plan: &LivePlan) -> String {
         LiveStep::VerifyContent { full: true } => "compare the contents of the whole volumes".to_owned(),
         LiveStep::VerifyContent { full: false } => "compare the contents wherever they differed".to_owned(),
         LiveStep::RestorePolicies => "put the connection's after-sb policies back".to_owned(),
+        LiveStep::ConnectOthers => {
+            format!("connect {lose} with the other nodes that hold {keep}'s data")
+        }
         LiveStep::Promote => format!("make {resource} Primary on {here}; nobody else may use it"),
         LiveStep::WriteBack { bytes } => {
             format!("write {} of what {lose} held through DRBD, to both nodes", human(bytes))

@@ -15,6 +15,7 @@ use crate::edge::clock::SystemClock;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::Ending;
 use crate::engine::live::executor::{LiveTheatre, Patience, begin, resume};
+use crate::engine::live::others::left_to_do;
 use crate::engine::live::undo::{note_healed, noted, since_kept, untouched};
 use crate::judge::incident::{Incident, IncidentState};
 use crate::judge::live_plan::SealedLivePlan;
@@ -224,9 +225,11 @@ pub fn after(
     id: &IncidentId,
     ending: &Ending,
 ) -> Result<u8, Failure> {
+    let mut left = Vec::new();
     match ending {
         Ending::Finished(Outcome::Healed) => {
             let seen = both.look(&sealed.plan().resource).map_err(|failure| failure.text());
+            left = seen.as_ref().map(|pair| left_to_do(pair, sealed.plan().survivor)).unwrap_or_default();
             let at_keeping = noted(&*desk.store, id);
             let noted = seen.and_then(|pair| {
                 let since = since_kept(at_keeping?, untouched(&pair), sealed.plan().survivor);
@@ -240,5 +243,10 @@ pub fn after(
         Ending::Finished(Outcome::Undone) => close_what_was_undone(desk)?,
         _ => {}
     }
-    conclude(cli, screen, &*desk.store, sealed.plan(), id, ending)
+    let code = conclude(cli, screen, &*desk.store, sealed.plan(), id, ending)?;
+    if !left.is_empty() && !cli.json {
+        screen.heading("The other nodes")?;
+        left.iter().try_for_each(|sentence| screen.line(format!("  {sentence}")))?;
+    }
+    Ok(code)
 }
