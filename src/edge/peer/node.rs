@@ -49,6 +49,7 @@ pub struct RemoteNode {
     session: Arc<Session>,
     name: NodeName,
     peer: String,
+    courtesy: Courtesy,
 }
 
 impl RemoteNode {
@@ -56,7 +57,13 @@ impl RemoteNode {
     #[must_use]
     pub fn new(session: Arc<Session>, name: NodeName) -> RemoteNode {
         let peer = session.elsewhere().peer;
-        RemoteNode { session, name, peer }
+        RemoteNode { session, name, peer, courtesy: Courtesy::default() }
+    }
+
+    /// How its disks are to be read.
+    #[must_use]
+    pub fn with(self, courtesy: Courtesy) -> RemoteNode {
+        RemoteNode { courtesy, ..self }
     }
 
     fn ask(&self, request: &Request) -> Result<Reply, Unseen> {
@@ -99,10 +106,6 @@ impl Node for RemoteNode {
     }
 
     fn replica(&self, backing: &Backing) -> Result<Box<dyn Replica>, Unseen> {
-        // A session of its own: one session opens one thing, which it opens again after its link died.
-        let limits = self.session.limits();
-        let session =
-            Session::connect(self.session.spec(), limits).map_err(|error| Unseen(Box::new(error)))?;
         let address = Address {
             name: self.name.clone(),
             data: backing.data.clone(),
@@ -110,9 +113,9 @@ impl Node for RemoteNode {
             place: backing.place,
             role: Some(backing.role),
             write: false,
-            courtesy: Courtesy::default(),
+            courtesy: self.courtesy,
         };
-        let replica = RemoteReplica::open(&session, address).map_err(Trouble::unseen)?;
+        let replica = RemoteReplica::beside(&self.session, address).map_err(Trouble::unseen)?;
         Ok(Box::new(replica))
     }
 }

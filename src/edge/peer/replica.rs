@@ -47,10 +47,30 @@ pub struct RemoteReplica {
     identity: String,
     data: RemoteDisk,
     metadata: RemoteDisk,
+    /// The session goes on after it.
+    closes: bool,
+}
+
+impl Drop for RemoteReplica {
+    fn drop(&mut self) {
+        if self.closes {
+            self.session.close(self.thing);
+        }
+    }
 }
 
 impl RemoteReplica {
-    /// Opens it. The session is then for this replica alone.
+    /// Opens it beside whatever else the session is used for, and closes it with this value.
+    ///
+    /// # Errors
+    /// [`Trouble`]: the agent says what is wrong with the devices there.
+    pub fn beside(session: &Arc<Session>, address: Address) -> Result<RemoteReplica, Trouble> {
+        let mut replica = RemoteReplica::open(session, address)?;
+        replica.closes = true;
+        Ok(replica)
+    }
+
+    /// Opens it, for as long as the session lasts.
     ///
     /// # Errors
     /// [`Trouble`]: the agent says what is wrong with the devices there.
@@ -66,7 +86,7 @@ impl RemoteReplica {
         let metadata = disk(Which::Metadata, &source.metadata, source.metadata_size);
         source.on = Some(elsewhere);
         let session = Arc::clone(session);
-        Ok(RemoteReplica { session, name, thing, size, source, identity, data, metadata })
+        Ok(RemoteReplica { session, name, thing, size, source, identity, data, metadata, closes: false })
     }
 
     /// What its data device is, whatever its path, among those of its machine.

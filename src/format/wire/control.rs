@@ -67,6 +67,18 @@ pub enum Request {
         /// How to read it.
         courtesy: Courtesy,
     },
+    /// Open something under a number that is free: after a link died, what was open over it. Reply: `Opened`.
+    OpenAs {
+        /// The number.
+        thing: u32,
+        /// `Open` or `OpenDisk`.
+        opening: Box<Request>,
+    },
+    /// Close what was opened; its number is free again. Reply: `Done`.
+    Close {
+        /// Which replica or disk.
+        thing: u32,
+    },
     /// The superblock. Reply: `Superblock`.
     Superblock {
         /// Of which replica.
