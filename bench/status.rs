@@ -14,7 +14,7 @@ use unsplit::format::wire::control::{Reply, document_bytes, parse_document};
 use unsplit::judge::live::Witness;
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::drbd_live::tree::{Live, Take};
-use unsplit::model::node::{DrbdSeen, LogLine, NodeReport};
+use unsplit::model::node::{DrbdSeen, LogLine, NodeReport, NodeState};
 use unsplit::model::seen::Stamp;
 
 const RESOURCES: usize = 100;
@@ -51,11 +51,13 @@ fn node(host: &str) -> NodeReport {
         ),
     });
     NodeReport {
-        host: host.to_owned(),
-        machine: None,
-        boot: None,
-        taken_at: Stamp(0),
-        drbd: DrbdSeen::Told(live),
+        state: NodeState {
+            host: host.to_owned(),
+            machine: None,
+            boot: None,
+            taken_at: Stamp(0),
+            drbd: DrbdSeen::Told(live),
+        },
         configured: Ok(Vec::new()),
         log: Ok(log.collect()),
     }

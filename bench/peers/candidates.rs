@@ -1,11 +1,12 @@
 //! A volume much larger than what changed in it: only what a list or DRBD's bitmaps mark is compared.
 
+use crate::ceilings::Files;
 use crate::cold::evict;
 use crate::data::{BLOCK, Differences, FilePair, Kind, fill, pick};
 use crate::drbd;
 use crate::quantity::MIB;
 use crate::rounds::{Limits, Row, Section, measure};
-use crate::subject::{Expected, compare_has, unsplit};
+use crate::subject::{Expected, ceiling_within, compare_has, unsplit};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -113,9 +114,21 @@ pub(crate) fn measure_candidates(
         let name = format!("unsplit diff, DRBD's bitmaps, {shape}");
         rows.push(unsplit(&name, marked.words("diff"), total, &marked.expected, "/delta/differs"));
     }
+    // What reading the same runs costs, and nothing else: the ratio of ratios tells what is unsplit's own.
+    let ceilings = |files: Files| -> anyhow::Result<Vec<Row<'_>>> {
+        let each = |marked: &'_ Marked| {
+            let sides = [marked.a.as_path(), marked.b.as_path()];
+            let mut row = ceiling_within(files, sides, &marked.list, total, &marked.expected)?;
+            row.name = format!("{}, runs of {}", row.name, human(marked.run));
+            Ok(row)
+        };
+        [&wide, &narrow].into_iter().map(each).collect()
+    };
     let title =
         |state: &str| format!("Candidates: {} marked in volumes of {}, {state}", human(total), human(volume));
-    let mut sections = vec![measure(&title("warm"), &rows, limits, &|| Ok(()))?];
+    let mut warm = rows;
+    warm.extend(ceilings(Files::ListPread)?);
+    let mut sections = vec![measure(&title("warm"), &warm, limits, &|| Ok(()))?];
     if cold {
         let before = || {
             evict(&dense.a, total)?;
@@ -129,6 +142,9 @@ pub(crate) fn measure_candidates(
             }
             Ok(())
         };
+        warm.truncate(warm.len() - 2);
+        let mut rows = warm;
+        rows.extend(ceilings(Files::ListDirect)?);
         let mut section = measure(&title("cold"), &rows, limits, &before)?;
         section.notes.push(
             "Before each run all files were put out of the page cache (posix_fadvise; on tmpfs that does nothing). Whether \

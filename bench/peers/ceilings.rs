@@ -1,4 +1,4 @@
-//! What the machine itself can do, each measured in a process of its own, like a tool: `__ceiling NAME [A B]`.
+//! What the machine itself can do, each measured in a process of its own, like a tool: `__ceiling NAME [A B [LIST]]`.
 
 use crate::data::BLOCK;
 use crate::mapped::map;
@@ -22,6 +22,9 @@ const WORK: u64 = 4 * MIB;
 /// Requests in flight, half of them on each file.
 const DEPTH: usize = 8;
 
+/// Runs in flight where each is a request of its own and the disk decides.
+const DEEP: u64 = 64;
+
 /// Ceilings of two files, with words for the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Files {
@@ -29,6 +32,9 @@ pub(crate) enum Files {
     Pread,
     DirectCompare,
     Direct(u64),
+    /// Only what a list says, each run a request on each side.
+    ListPread,
+    ListDirect,
 }
 
 /// Ceilings of memory and processor.
@@ -49,6 +55,8 @@ impl Files {
             Files::Pread => "pread".to_owned(),
             Files::DirectCompare => "direct-compare".to_owned(),
             Files::Direct(len) => format!("direct-{len}"),
+            Files::ListPread => "list-pread".to_owned(),
+            Files::ListDirect => "list-direct".to_owned(),
         }
     }
 
@@ -57,6 +65,8 @@ impl Files {
             Files::Mapped => "ceiling: both mapped, 2 threads memcmp".to_owned(),
             Files::Pread => "ceiling: pread 256 KiB, 2 threads memcmp".to_owned(),
             Files::DirectCompare => "ceiling: O_DIRECT pread 4 MiB, 4 threads memcmp".to_owned(),
+            Files::ListPread => "ceiling: pread of each run, 2 threads memcmp".to_owned(),
+            Files::ListDirect => format!("ceiling: O_DIRECT pread of each run, {DEEP} threads memcmp"),
             Files::Direct(len) => {
                 format!("ceiling: O_DIRECT read of both, {} MiB, {DEPTH} in flight", len / MIB)
             }
@@ -74,6 +84,7 @@ pub(crate) fn serve(words: &[String]) -> anyhow::Result<String> {
     match words {
         [name] => kernel(name),
         [name, a, b] => Ok(files(name, a, b)?.to_string()),
+        [name, a, b, list] => Ok(listed(name, a, b, list)?.to_string()),
         _ => bail!("which ceiling?"),
     }
 }
@@ -182,6 +193,31 @@ fn files(name: &str, a: &str, b: &str) -> anyhow::Result<u64> {
             })
         }
     }
+}
+
+/// Each line of the list, `START LENGTH`, on both sides.
+fn listed(name: &str, a: &str, b: &str, list: &str) -> anyhow::Result<u64> {
+    let direct = name == "list-direct";
+    let ((a, _), (b, _)) = (open(a, direct)?, open(b, direct)?);
+    let text = std::fs::read_to_string(list)?;
+    let run = |line: &str| -> anyhow::Result<(u64, usize)> {
+        let (start, len) = line.split_once(' ').context("not a list")?;
+        Ok((start.parse()?, len.parse()?))
+    };
+    let runs = text.lines().map(run).collect::<anyhow::Result<Vec<_>>>()?;
+    let longest = runs.iter().map(|(_, len)| *len).max().unwrap_or(0);
+    let next = AtomicU64::new(0);
+    in_threads(if direct { DEEP } else { 2 }, || {
+        let (mut one, mut other) = (Aligned::new(longest), Aligned::new(longest));
+        let mut found = 0;
+        while let Some((start, len)) = runs.get(usize::try_from(next.fetch_add(1, Ordering::Relaxed))?) {
+            let (one, other) = (&mut one.as_mut_slice()[..*len], &mut other.as_mut_slice()[..*len]);
+            a.read_exact_at(one, *start)?;
+            b.read_exact_at(other, *start)?;
+            found += differing(one, other);
+        }
+        Ok(found)
+    })
 }
 
 fn read_and_compare(a: &File, b: &File, next: &AtomicU64, size: u64, request: u64) -> anyhow::Result<u64> {

@@ -302,6 +302,19 @@ pub(crate) fn ceiling<'a>(
     })
 }
 
+/// A ceiling that reads only what a list says.
+pub(crate) fn ceiling_within<'a>(
+    files: Files,
+    sides: [&Path; 2],
+    list: &Path,
+    volume: u64,
+    expected: &'a Expected,
+) -> anyhow::Result<Row<'a>> {
+    let mut row = ceiling(files, sides[0], sides[1], volume, expected)?;
+    row.job.commands.iter_mut().for_each(|command| command.push(list.display().to_string()));
+    Ok(row)
+}
+
 /// `unsplit` with words, as a row; its answer is one JSON document with what differs at `pointer`.
 pub(crate) fn unsplit<'a>(
     name: &str,

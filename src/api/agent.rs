@@ -52,7 +52,7 @@ pub fn serve(mut input: impl Read, output: impl Write + Send) -> Result<(), Agen
     let (queue, work) = sync_channel::<(u32, Vec<u8>)>(QUEUE);
     let work = Mutex::new(work);
     let desk = Desk::default();
-    std::thread::scope(|scope| {
+    let served = std::thread::scope(|scope| {
         scope.spawn(|| line.write_all(output));
         let _ = line.send_plain(hello_bytes(&ourselves(None)));
         let hello = match read_greeting(&line, &mut input) {
@@ -102,7 +102,10 @@ pub fn serve(mut input: impl Read, output: impl Write + Send) -> Result<(), Agen
             None | Some(Gone::Closed) => Ok(()),
             Some(gone) => Err(AgentError::Stream(gone.to_string())),
         }
-    })
+    });
+    // Only now: an act may have been under way until here.
+    desk.left_alone();
+    served
 }
 
 fn no_greeting(why: NoGreeting) -> Result<(), AgentError> {

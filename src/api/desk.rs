@@ -3,6 +3,7 @@
 //! Who overwrites must have been told by the asking side's engine, which holds the proofs. The agent adds its own: it
 //! writes nothing but under its own claim, which only `Seat::claimed` gives out.
 
+use super::armed::Armed;
 use crate::digest::content::content_digest;
 use crate::edge::blockdev::{BlockFile, Identity, Mode};
 use crate::edge::drbd::image::{ImageReplica, ObserveError};
@@ -48,10 +49,18 @@ struct Claimed<'s> {
     _held: RwLockReadGuard<'s, Option<Box<dyn Hold>>>,
 }
 
+/// What is open, by number. A number is given once, unless the asking side asks for it by itself.
+#[derive(Default)]
+struct Seats {
+    open: BTreeMap<u32, Arc<Seat>>,
+    next: u32,
+}
+
 /// Everything an agent has opened.
 #[derive(Default)]
 pub struct Desk {
-    seats: Mutex<BTreeMap<u32, Arc<Seat>>>,
+    seats: Mutex<Seats>,
+    armed: Armed,
 }
 
 fn refused(why: &str) -> Fault {
@@ -182,7 +191,7 @@ fn plain(reply: Reply) -> Answer {
 }
 
 impl Desk {
-    fn seats(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<Seat>>> {
+    fn seats(&self) -> MutexGuard<'_, Seats> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -191,37 +200,41 @@ impl Desk {
     /// # Errors
     /// Nothing has.
     pub fn seat(&self, thing: u32) -> Result<Arc<Seat>, Fault> {
-        self.seats().get(&thing).cloned().ok_or_else(|| refused("nothing with that number is open"))
+        self.seats().open.get(&thing).cloned().ok_or_else(|| refused("nothing with that number is open"))
     }
 
     /// Under the number that is asked for, or the next one.
     fn sit(&self, seat: Seat, asked: Option<u32>) -> Result<u32, Fault> {
         let mut seats = self.seats();
-        if seats.len() >= MOST {
+        if seats.open.len() >= MOST {
             return Err(refused("too much is open"));
         }
-        let next = seats.last_key_value().map_or(Some(0), |(last, _)| last.checked_add(1));
-        let thing = asked.or(next).ok_or_else(|| refused("too much was opened"))?;
-        if seats.contains_key(&thing) {
+        let thing = asked.unwrap_or(seats.next);
+        if seats.open.contains_key(&thing) {
             return Err(refused("something with that number is open already"));
         }
-        seats.insert(thing, Arc::new(seat));
+        seats.next = thing.max(seats.next).checked_add(1).ok_or_else(|| refused("too much was opened"))?;
+        seats.open.insert(thing, Arc::new(seat));
         Ok(thing)
     }
 
+    /// Forgets what has this number. A claim on it ends when the last request that uses it does.
     fn close(&self, thing: u32) -> Answer {
-        let seat = self.seats().remove(&thing).ok_or_else(|| refused("nothing with that number is open"))?;
-        if let Some(patient) = &seat.replica {
-            // Waits for writes under way: they stand under the claim.
-            *patient.hold.write().unwrap_or_else(PoisonError::into_inner) = None;
+        let seat = self.seats().open.remove(&thing);
+        seat.map_or_else(|| Err(refused("nothing with that number is open")), |_| plain(Reply::Done))
+    }
+
+    /// Nobody asks any more, and nothing is under way.
+    pub fn left_alone(&self) {
+        if let Ok(node) = this_node() {
+            self.armed.left_alone(&node);
         }
-        plain(Reply::Done)
     }
 
     /// Ends every claim, once the writes under it are finished.
     pub fn release(&self) {
-        let seats = self.seats().clone();
-        for patient in seats.values().filter_map(|seat| seat.replica.as_ref()) {
+        let seats: Vec<Arc<Seat>> = self.seats().open.values().cloned().collect();
+        for patient in seats.iter().filter_map(|seat| seat.replica.as_ref()) {
             *patient.hold.write().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
@@ -236,7 +249,6 @@ impl Desk {
         match request {
             Request::Open { .. } | Request::OpenDisk { .. } => self.open_any(request, None),
             Request::OpenAs { thing, opening } => self.open_any(*opening, Some(thing)),
-            Request::Close { thing } => self.close(thing),
             Request::Read { thing, which, at, len, squeeze } => {
                 if len > LONGEST_READ {
                     return Err(refused("more bytes are asked for than one reply holds"));
@@ -276,9 +288,20 @@ impl Desk {
             | Request::Flush { .. }
             | Request::Settle { .. } => self.act(request, beside),
             Request::Report => plain(Reply::Report(Box::new(this_node()?.report().map_err(unseen)?))),
+            Request::State => {
+                let state = this_node()?.state().map_err(unseen)?;
+                self.armed.told(&state);
+                plain(Reply::State(Box::new(state)))
+            }
+            Request::Log => plain(Reply::Log(this_node()?.log().map_err(unseen)?)),
             Request::Users { minor } => plain(Reply::Users(this_node()?.users(minor).map_err(unseen)?)),
             // The proofs are with the asking side's engine.
-            Request::Act(act) => plain(Reply::Ended(act_as_told(&act))),
+            Request::Act(act) => {
+                let end = act_as_told(&act);
+                self.armed.acted(&act, &end);
+                plain(Reply::Ended(end))
+            }
+            Request::Close { thing } => self.close(thing),
             Request::Answer { .. } | Request::Echo => Err(refused("that needs a channel")),
         }
     }

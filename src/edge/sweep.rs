@@ -18,7 +18,7 @@ use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// A range that is partly in the page cache is decided by parts of this many bytes: what is at least half
 /// there is read through it.
@@ -33,7 +33,12 @@ pub(super) struct Direct {
     refused: AtomicBool,
     /// The file system does not know reads that give only what is cached.
     must_ask: AtomicBool,
+    /// For so many further reads it is asked what is cached before one is tried.
+    cold: AtomicU32,
 }
+
+/// How long a file is expected to stay cold once something was found that is not cached.
+const COLD_FOR: u32 = 64;
 
 impl Direct {
     /// The descriptor for direct I/O, opened at first use; nothing where that cannot be.
@@ -63,15 +68,32 @@ impl BlockFile {
         }
     }
 
-    /// Copies from the page cache what is in it, in one call: asking first would be another one.
+    /// Copies from the page cache what is in it, in one call: asking first would be another one. But a try that finds
+    /// nothing makes the kernel read the page into the cache in the background, alone and before anybody waits for it
+    /// (seen on 6.18: every block of a cold file was read so, two at a time): so where one failed, asking comes first.
     pub(super) fn read_cached(&self, offset: u64, buffer: &mut [u8]) -> bool {
         let direct = self.direct();
+        let extent = Extent { start: offset, len: buffer.len() as u64 };
+        let cold = direct.cold.load(Ordering::Relaxed);
+        if cold > 0 {
+            if !self.is_at_hand(extent) {
+                direct.cold.store(COLD_FOR, Ordering::Relaxed);
+                return false;
+            }
+            // Another thread may have counted meanwhile: then one more asks, or one fewer.
+            direct.cold.store(cold - 1, Ordering::Relaxed);
+            return self.read_now(offset, buffer).is_ok();
+        }
         if !direct.must_ask.load(Ordering::Relaxed) {
             let part = &mut [IoSliceMut::new(buffer)];
             match rustix::io::preadv2(self.file(), part, offset, ReadWriteFlags::NOWAIT) {
                 Ok(count) if count == buffer.len() => return true,
-                // Some of it is there, or nothing; or the file ends.
-                Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    direct.cold.store(COLD_FOR, Ordering::Relaxed);
+                    return false;
+                }
+                // Some of it is there; or the file ends.
+                Ok(_) | Err(Errno::INTR) => {}
                 // A file system without it.
                 Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => {
                     direct.must_ask.store(true, Ordering::Relaxed);
@@ -79,7 +101,6 @@ impl BlockFile {
                 Err(_) => return false,
             }
         }
-        let extent = Extent { start: offset, len: buffer.len() as u64 };
         self.is_at_hand(extent) && self.read_now(offset, buffer).is_ok()
     }
 
@@ -147,5 +168,44 @@ impl BlockFile {
             return Ok(());
         }
         self.read_now(offset + done as u64, &mut buffer[done..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::print_stderr)]
+
+    use super::*;
+    use crate::digest::aligned::Aligned;
+    use crate::edge::blockdev::Mode;
+    use crate::ports::disk::Disk;
+
+    const STRIDE: u64 = 1 << 20;
+    const BLOCKS: u64 = 64;
+
+    /// Trying what is not cached must not cache it: neither reading it one by one nor displacing what guests have there.
+    #[test]
+    fn looking_for_what_is_not_cached_leaves_it_so() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for at in 0..BLOCKS {
+            file.as_file().write_all_at(&[1; 4096], at * STRIDE).unwrap();
+        }
+        file.as_file().sync_all().unwrap();
+        rustix::fs::fadvise(file.as_file(), 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        let disk = BlockFile::open(file.path(), Mode::ReadOnly).unwrap();
+        let cached =
+            || (0..BLOCKS).filter(|at| disk.is_at_hand(Extent { start: at * STRIDE, len: 4096 })).count();
+        let before = cached();
+        if before > 0 {
+            eprintln!("skipped: {before} blocks stay in the page cache here");
+            return;
+        }
+        let mut block = Aligned::new(4096);
+        for at in 0..BLOCKS {
+            assert!(!disk.read_if_at_hand(at * STRIDE, block.as_mut_slice()), "block {at}");
+        }
+        // What the kernel was made to read arrives a little later.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert!(cached() <= 2, "{} of {BLOCKS} blocks were read into the page cache", cached());
     }
 }

@@ -64,9 +64,9 @@ pub struct LogLine {
     pub text: String,
 }
 
-/// A node, read now.
+/// What a node's kernel tells, read now: cheap enough to be asked again and again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeReport {
+pub struct NodeState {
     /// What the node calls itself (`uname -n`).
     pub host: String,
     /// Its machine id, where it could be read.
@@ -77,6 +77,13 @@ pub struct NodeReport {
     pub taken_at: Stamp,
     /// What its DRBD tells.
     pub drbd: DrbdSeen,
+}
+
+/// Everything about a node, read now. The configuration takes seconds on a slow machine: it is `drbdadm` that reads it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// What its kernel tells.
+    pub state: NodeState,
     /// Its configured resources; `Err` says why they are not known.
     pub configured: Result<Vec<Configured>, Why>,
     /// What its kernel logged about DRBD lately, oldest first; `Err` says why that is not known.

@@ -5,8 +5,8 @@ use super::replica::{Replica, Unseen};
 use crate::model::drbd::Role;
 use crate::model::evidence::MetadataPlace;
 use crate::model::id::NodeName;
-use crate::model::node::{DeviceUser, NodeAct, NodeReport, Toward};
-use crate::model::seen::End;
+use crate::model::node::{DeviceUser, LogLine, NodeAct, NodeReport, NodeState, Toward};
+use crate::model::seen::{End, Why};
 use crate::proof::{Preserved, Standstill};
 use std::sync::Arc;
 
@@ -31,7 +31,17 @@ pub trait Node: Send + Sync {
     fn peer(&self) -> Option<&str> {
         None
     }
-    /// Everything its DRBD tells now.
+    /// What its kernel tells now, and nothing that takes longer.
+    ///
+    /// # Errors
+    /// [`Unseen`]: the node could not be asked.
+    fn state(&self) -> Result<NodeState, Unseen>;
+    /// What its kernel logged about DRBD lately, oldest first; the inner `Err` says why that is not known.
+    ///
+    /// # Errors
+    /// [`Unseen`]: the node could not be asked.
+    fn log(&self) -> Result<Result<Vec<LogLine>, Why>, Unseen>;
+    /// Everything: its state, its configuration, its log.
     ///
     /// # Errors
     /// [`Unseen`]: the node could not be asked. What of its answer could not be read says so itself.

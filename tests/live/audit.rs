@@ -1,6 +1,6 @@
 //! The audit of live plans: a sound plan passes, and each thing that can be wrong with one is found, by its rule.
 
-use crate::cluster::{Apart, Shape};
+use crate::cluster::{Apart, CONFIGURED, Shape};
 use crate::healing::Scene;
 use unsplit::engine::executor::Ending;
 use unsplit::judge::live_plan::seal;
@@ -8,6 +8,7 @@ use unsplit::model::drbd_live::Generation;
 use unsplit::model::extent::{Extent, ExtentSet};
 use unsplit::model::id::{Digest, IncidentId, ResourceName};
 use unsplit::model::live_plan::{LivePlan, LiveStep, Reach};
+use unsplit::model::node::AfterSb;
 use unsplit::model::plan::Purpose;
 use unsplit::model::record::Outcome;
 use unsplit::model::side::Side;
@@ -87,6 +88,33 @@ fn each_flaw_is_found() {
         let mut spoiled = sound.clone();
         spoil(&mut spoiled);
         assert!(rules(spoiled.clone()).contains(&rule), "flaw {number} ({rule}): {:?}", rules(spoiled));
+    }
+}
+
+/// A healing that was given up leaves `disconnect`. The next one puts back what the files say, not that.
+#[test]
+fn policies_that_an_earlier_healing_left_are_not_taken_for_the_configured_ones() {
+    for generation in [Generation::V84, Generation::V9] {
+        let shape = Shape {
+            generation,
+            volumes: vec![Apart::Diverged],
+            survivor: Side::A,
+            busy: false,
+            survivor_primary: false,
+            victim_primary: false,
+            seed: 3,
+        };
+        let mut scene = Scene::new(&shape);
+        let before = scene.plan().unwrap().plan().policies;
+        // 8.4's StandAlone has no options: the files decide in any case.
+        assert_eq!(before.b, (generation == Generation::V9).then_some(CONFIGURED));
+        for side in Side::BOTH {
+            scene.cluster.lock().hosts[side].policies = AfterSb::DISCONNECT;
+        }
+        let sealed = scene.plan().unwrap();
+        assert_eq!(sealed.plan().policies, before);
+        scene.resolve(sealed.id()).unwrap();
+        scene.healed().unwrap();
     }
 }
 

@@ -19,11 +19,16 @@ use unsplit::model::drbd::{
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::drbd_live::object::{DiskOptions, NetOptions, ResourceOptions};
 use unsplit::model::drbd_live::tree::{Connection, Device, Live, PeerDevice, Resource};
-use unsplit::model::drbd_live::words::{ConnectionState, DiskState, MetaIndex, ReplicationState, Role};
+use unsplit::model::drbd_live::words::{
+    AfterSplitBrain, ConnectionState, DiskState, MetaIndex, ReplicationState, Role,
+};
 use unsplit::model::evidence::MetadataPlace;
 use unsplit::model::extent::{Extent, ExtentSet};
 use unsplit::model::id::{IncidentId, NodeName};
-use unsplit::model::node::{AfterSb, ConnectAs, DeviceUser, DrbdSeen, NodeAct, NodeReport, Toward};
+use unsplit::model::node::{
+    AfterSb, Configured, ConfiguredOption, ConnectAs, DeviceUser, DrbdSeen, LogLine, NodeAct, NodeReport,
+    NodeState, Toward,
+};
 use unsplit::model::salvage::PartKind;
 use unsplit::model::seen::{End, Stamp, Why};
 use unsplit::model::side::{Pair, Side};
@@ -43,6 +48,13 @@ pub use many::Nodes;
 pub use node::FakeNode;
 
 pub const BLOCK: u64 = 4096;
+
+/// What the configuration files say: policies that are not what a healing sets.
+pub const CONFIGURED: AfterSb = AfterSb {
+    zero: AfterSplitBrain::DiscardZeroChanges,
+    one: AfterSplitBrain::Consensus,
+    two: AfterSplitBrain::Disconnect,
+};
 
 /// One volume on one node.
 pub struct Volume {
@@ -355,8 +367,8 @@ impl Cluster {
             held: false,
             connection: ConnectionState::StandAlone,
             discard: false,
-            policies: AfterSb::DISCONNECT,
-            configured: AfterSb::DISCONNECT,
+            policies: CONFIGURED,
+            configured: CONFIGURED,
             volumes: (0..shape.volumes.len()).map(|n| Volume::blank(format, side, n, &faults)).collect(),
             deaf_until: 0,
         };

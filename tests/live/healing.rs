@@ -16,6 +16,7 @@ use unsplit::engine::live::draw::{Decision, Found, content_of, draw, look_beside
 use unsplit::engine::live::executor::{LiveTheatre, Patience, begin, resume, salvage_of};
 use unsplit::engine::live::pair::look;
 use unsplit::engine::live::plans;
+use unsplit::engine::live::policies::to_restore;
 use unsplit::engine::salvage::{dir_of, load_manifest, reader};
 use unsplit::judge::incident::{Incident, IncidentState};
 use unsplit::judge::live_plan::{SealedLivePlan, draw_undo, reach, would_heal};
@@ -122,7 +123,9 @@ impl Scene {
             evidence: String::new(),
             conclusion: "kept".to_owned(),
         });
-        let decision = Decision { peer: "ssh:node2".to_owned(), survivor, salvage: true, full: false, trace };
+        let restore = to_restore(nodes, &pair);
+        let peer = "ssh:node2".to_owned();
+        let decision = Decision { peer, survivor, restore, salvage: true, full: false, trace };
         let plan = draw(&pair, found, decision, 1, &Silent).map_err(|error| in_words(&error))?;
         let sealed = plans::sealed(plan).map_err(|error| in_words(&error))?;
         plans::keep(&*self.cluster.store, &sealed).map_err(|error| in_words(&error))?;

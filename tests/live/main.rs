@@ -24,7 +24,7 @@ use unsplit::format::drbdnl::frame::{Control, frames};
 use unsplit::format::drbdnl::report;
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::drbd_live::tree::{Live, Take};
-use unsplit::model::node::{Configured, DrbdSeen, LogLine, NodeReport};
+use unsplit::model::node::{Configured, DrbdSeen, LogLine, NodeReport, NodeState};
 use unsplit::model::seen::{Stamp, Why};
 
 pub fn data() -> PathBuf {
@@ -57,11 +57,13 @@ pub fn node(generation: Generation, folder: &Path, host: &str) -> NodeReport {
     assert!(!live.resources.is_empty(), "{}", folder.display());
     let log = std::fs::read_to_string(folder.join("dmesg.txt")).map(|text| lines(&text));
     NodeReport {
-        host: host.to_owned(),
-        machine: None,
-        boot: None,
-        taken_at: Stamp(0),
-        drbd: DrbdSeen::Told(live),
+        state: NodeState {
+            host: host.to_owned(),
+            machine: None,
+            boot: None,
+            taken_at: Stamp(0),
+            drbd: DrbdSeen::Told(live),
+        },
         configured: configured(folder, host),
         log: log.map_err(|error| Why(error.to_string())),
     }

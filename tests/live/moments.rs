@@ -105,7 +105,7 @@ fn one_side_alone_does_not_overstate() {
             {
                 wrong.push(format!(
                     "{version} {name}: {} alone says {alone:?}, it is {expected:?}",
-                    report.host
+                    report.state.host
                 ));
             }
         }

@@ -12,7 +12,7 @@ use unsplit::model::evidence::MetadataPlace;
 use unsplit::model::id::{NodeName, ResourceName};
 use unsplit::model::lineage::Lineage;
 use unsplit::model::live_plan::Reach;
-use unsplit::model::node::{DrbdSeen, NodeReport};
+use unsplit::model::node::{DrbdSeen, NodeState};
 use unsplit::model::seen::Why;
 use unsplit::model::side::{Pair, Side};
 use unsplit::ports::node::Node;
@@ -30,41 +30,41 @@ fn nodes(generation: Generation) -> Pair<FakeNode> {
     Pair::from_fn(|side| FakeNode { cluster: Arc::clone(&cluster), side })
 }
 
-fn reports(generation: Generation) -> Pair<NodeReport> {
-    nodes(generation).map(|node| node.report().unwrap())
+fn states(generation: Generation) -> Pair<NodeState> {
+    nodes(generation).map(|node| node.state().unwrap())
 }
 
 fn r0() -> ResourceName {
     ResourceName::new("r0").unwrap()
 }
 
-fn together(reports: Pair<NodeReport>) -> Result<LivePair, PairError> {
+fn together(states: Pair<NodeState>) -> Result<LivePair, PairError> {
     let names = Pair::new(NodeName::new("node1").unwrap(), NodeName::new("node2").unwrap());
-    put_together(names, reports, &r0())
+    put_together(names, states, &r0())
 }
 
-fn live(report: &mut NodeReport) -> &mut Live {
-    match &mut report.drbd {
+fn live(state: &mut NodeState) -> &mut Live {
+    match &mut state.drbd {
         DrbdSeen::Told(live) => live,
         _ => panic!("not told"),
     }
 }
 
 /// With one node's words changed.
-fn with(generation: Generation, side: Side, change: impl Fn(&mut NodeReport)) -> Result<LivePair, PairError> {
-    let mut told = reports(generation);
+fn with(generation: Generation, side: Side, change: impl Fn(&mut NodeState)) -> Result<LivePair, PairError> {
+    let mut told = states(generation);
     change(&mut told[side]);
     together(told)
 }
 
 fn with_resource(side: Side, change: impl Fn(&mut Resource)) -> Result<LivePair, PairError> {
-    with(Generation::V9, side, |report| change(&mut live(report).resources[0]))
+    with(Generation::V9, side, |state| change(&mut live(state).resources[0]))
 }
 
 #[test]
 fn two_nodes_of_one_resource() {
     for generation in [Generation::V84, Generation::V9] {
-        let pair = together(reports(generation)).unwrap();
+        let pair = together(states(generation)).unwrap();
         assert_eq!((pair.generation, pair.volumes.len()), (generation, 2));
         assert_eq!(pair.volumes[0].backing.a.role, Role::Primary);
         assert_eq!(pair.volumes[0].backing.b.role, Role::Secondary);
@@ -87,7 +87,7 @@ fn a_node_that_does_not_answer() {
 fn a_node_whose_drbd_tells_nothing() {
     for seen in [DrbdSeen::NotLoaded, DrbdSeen::Unreadable(Why("netlink is silent".to_owned()))] {
         for side in Side::BOTH {
-            let error = with(Generation::V9, side, |report| report.drbd = seen.clone()).unwrap_err();
+            let error = with(Generation::V9, side, |state| state.drbd = seen.clone()).unwrap_err();
             assert!(matches!(&error, PairError::NoDrbd { .. }), "{error:?}");
             let name = if side == Side::A { "node1" } else { "node2" };
             assert!(error.to_string().starts_with(name), "{error}");
@@ -98,7 +98,7 @@ fn a_node_whose_drbd_tells_nothing() {
 #[test]
 fn a_resource_that_is_not_up_on_one_of_them() {
     for side in Side::BOTH {
-        let error = with(Generation::V84, side, |report| live(report).resources.clear()).unwrap_err();
+        let error = with(Generation::V84, side, |state| live(state).resources.clear()).unwrap_err();
         let name = if side == Side::A { "node1" } else { "node2" };
         assert!(matches!(&error, PairError::NotUp { node, .. } if node.as_str() == name), "{error:?}");
         assert!(error.to_string().contains("drbdadm up r0"), "{error}");
@@ -107,8 +107,7 @@ fn a_resource_that_is_not_up_on_one_of_them() {
 
 #[test]
 fn two_generations_of_drbd() {
-    let error =
-        with(Generation::V9, Side::B, |report| live(report).generation = Generation::V84).unwrap_err();
+    let error = with(Generation::V9, Side::B, |state| live(state).generation = Generation::V84).unwrap_err();
     assert!(
         matches!(error, PairError::Generations { at_a: Generation::V9, at_b: Generation::V84, .. }),
         "{error:?}"
@@ -118,10 +117,10 @@ fn two_generations_of_drbd() {
 #[test]
 fn one_machine_twice() {
     let error =
-        with(Generation::V9, Side::B, |report| report.machine = Some("machine-a".to_owned())).unwrap_err();
+        with(Generation::V9, Side::B, |state| state.machine = Some("machine-a".to_owned())).unwrap_err();
     assert!(matches!(error, PairError::OneMachine(_)), "{error:?}");
     // Nobody knows their ids: then they are not taken for one.
-    let mut told = reports(Generation::V9);
+    let mut told = states(Generation::V9);
     (told.a.machine, told.b.machine) = (None, None);
     assert!(together(told).is_ok());
 }

@@ -13,7 +13,9 @@ fn many(host: &str, count: usize) -> NodeReport {
     let healthy = data().join("live/9/in-sync");
     let mut report = node(Generation::V9, &split.join(host), host);
     let other = node(Generation::V9, &healthy.join(host), host);
-    let (DrbdSeen::Told(live), DrbdSeen::Told(other)) = (&mut report.drbd, other.drbd) else { panic!() };
+    let (DrbdSeen::Told(live), DrbdSeen::Told(other)) = (&mut report.state.drbd, other.state.drbd) else {
+        panic!()
+    };
     let one = live.resources[0].clone();
     live.resources = (0..count)
         .map(|at| {

@@ -112,7 +112,7 @@ fn the_agent_refuses_whoever_is_no_unsplit() {
     assert_eq!(end, Ok(()));
     assert_eq!(out[..8], *b"\0UNSPLIT");
     assert_eq!(serve(b"GET / HTTP/1.1\r\n\r\n").0, Err(AgentError::NotUnsplit("GET / HTTP/1.1".to_owned())));
-    assert_eq!(serve(&hello_with(|bytes| bytes[8] = 2)).0, Err(AgentError::Version(2)));
+    assert_eq!(serve(&hello_with(|bytes| bytes[8] = 99)).0, Err(AgentError::Version(99)));
     assert!(matches!(serve(&hello_with(|bytes| bytes[30] ^= 4)).0, Err(AgentError::Stream(_))));
     assert!(matches!(serve(&[hello_with(|_| {}), vec![1; 40]].concat()).0, Err(AgentError::Stream(_))));
     assert_eq!(serve(&hello_with(|_| {})).0, Ok(()));

@@ -5,7 +5,7 @@ use crate::cli::exit::{EVIDENCE, Failure, USAGE};
 use crate::cli::pair::PairOptions;
 use crate::cli::peer::MEND;
 use crate::edge::peer::{PeerSpec, Session};
-use crate::engine::live::pair::{LivePair, PairError, ask, look, put_together};
+use crate::engine::live::pair::{LivePair, PairError, look, put_together};
 use crate::model::id::{NodeName, ResourceName};
 use crate::model::node::NodeReport;
 use crate::model::side::Pair;
@@ -82,7 +82,9 @@ impl Both {
         &*self.pause
     }
 
-    fn asked(&self) -> Pair<&dyn Node> {
+    /// For asking.
+    #[must_use]
+    pub fn asked(&self) -> Pair<&dyn Node> {
         self.nodes.as_ref().map(|node| &**node as &dyn Node)
     }
 
@@ -94,12 +96,21 @@ impl Both {
         look(self.asked(), resource).map_err(not_a_pair)
     }
 
-    /// Everything that both tell now, asked once.
+    /// Everything that both tell now, asked once, at the same time.
     ///
     /// # Errors
     /// Exit code 4.
     pub fn reports(&self) -> Result<Pair<NodeReport>, Failure> {
-        ask(self.asked()).map_err(|error| not_a_pair(error).hint(MEND))
+        let nodes = self.asked();
+        let told = |node: &dyn Node| {
+            let unseen = |source| PairError::Unseen { node: node.name().clone(), source };
+            node.report().map_err(|source| not_a_pair(unseen(source)).hint(MEND))
+        };
+        let (a, b) = std::thread::scope(|scope| {
+            let far = scope.spawn(|| told(nodes.b));
+            (told(nodes.a), far.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        Ok(Pair::new(a?, b?))
     }
 
     /// What the reports tell of the resource.
@@ -107,7 +118,8 @@ impl Both {
     /// # Errors
     /// Exit code 4 or 2.
     pub fn paired(&self, reports: &Pair<NodeReport>, resource: &ResourceName) -> Result<LivePair, Failure> {
-        put_together(self.names(), reports.clone(), resource).map_err(not_a_pair)
+        let states = reports.as_ref().map(|report| report.state.clone());
+        put_together(self.names(), states, resource).map_err(not_a_pair)
     }
 
     /// What a lost link left unread is not unreadable: it was not read.

@@ -40,7 +40,7 @@ pub(super) fn choose(
         return names.iter().cloned().map(Chosen::Take).collect();
     }
     let witnesses = [Witness::told(&reports.a), Witness::told(&reports.b)];
-    let hosts = reports.as_ref().map(|report| report.host.as_str());
+    let hosts = reports.as_ref().map(|report| report.state.host.as_str());
     judged(&witnesses)
         .iter()
         .map(|standing| {

@@ -11,11 +11,13 @@ use crate::cli::plan::{ChoiceArgs, judge_running, salvage_wanted};
 use crate::engine::live::draw::{Decision, Found, draw};
 use crate::engine::live::pair::LivePair;
 use crate::engine::live::plans;
+use crate::engine::live::policies::{to_restore, to_restore_as_told};
 use crate::judge::live_plan::{SealedLivePlan, reach, side_named, would_heal};
 use crate::judge::policy::Policy;
 use crate::judge::units::losses;
 use crate::model::drbd_live::words::ConnectionState;
 use crate::model::id::{NodeName, ResourceName};
+use crate::model::node::NodeReport;
 use crate::model::policy::Settings;
 use crate::model::side::{Pair, Side};
 use crate::model::verdict::{Reason, Trace, Verdict};
@@ -74,6 +76,8 @@ pub(super) struct Drawing<'d> {
     pub(super) choice: &'d ChoiceArgs,
     /// The policy file, if one was named.
     pub(super) policy: Option<&'d Policy>,
+    /// What both nodes told of everything, if they were asked.
+    pub(super) reports: Option<&'d Pair<NodeReport>>,
 }
 
 /// A resource that a plan may be drawn for: the two stand apart, and what `--keep` says has a meaning.
@@ -106,7 +110,7 @@ impl Drawing<'_> {
         share: Share,
         progress: &dyn Progress,
     ) -> Result<LiveDrawn, Failure> {
-        let Drawing { both, desk, options, choice, policy } = *self;
+        let Drawing { both, desk, options, choice, policy, reports } = *self;
         let Ready { pair, keep, in_use: asked } = ready;
         let settings = settings(policy, &pair.resource);
         let mut compared = Vec::new();
@@ -136,8 +140,12 @@ impl Drawing<'_> {
         refuse_what_drbd_would_not_do(both, &pair, &compared, survivor)?;
         refuse_what_cannot_be_read(&pair, &compared)?;
         let salvage = salvage_wanted(&settings, choice)?;
-        let decision =
-            Decision { peer: both.peer().to_string(), survivor, salvage, full: choice.full, trace };
+        let restore = match reports {
+            Some(reports) => to_restore_as_told(reports, &pair),
+            None => to_restore(both.asked(), &pair),
+        };
+        let peer = both.peer().to_string();
+        let decision = Decision { peer, survivor, restore, salvage, full: choice.full, trace };
         let found = compared
             .iter()
             .map(|volume| Found {

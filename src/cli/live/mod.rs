@@ -118,14 +118,14 @@ impl Nodes {
 
 /// One running kernel has one DRBD, whatever it is called.
 fn not_ourselves(local: &NodeReport, remote: &NodeReport) -> Result<(), Failure> {
-    let same = match (&local.boot, &remote.boot) {
+    let same = match (&local.state.boot, &remote.state.boot) {
         (Some(here), Some(there)) => here == there,
-        _ => local.host == remote.host && local.machine == remote.machine,
+        _ => local.state.host == remote.state.host && local.state.machine == remote.state.machine,
     };
     if same {
         return Err(Failure::usage(format!(
             "the peer {} is this very machine: --peer must name the resource's other node",
-            remote.host
+            remote.state.host
         )));
     }
     Ok(())

@@ -38,7 +38,8 @@ pub(in crate::cli) fn run(
     let options = &args.options;
     let policy = policy(options)?;
     let both = Both::reach(resource.as_str(), options, "resolve")?;
-    let drawing = Drawing { both: &both, desk, options, choice: &args.choice, policy: policy.as_ref() };
+    let (choice, policy) = (&args.choice, policy.as_ref());
+    let drawing = Drawing { both: &both, desk, options, choice, policy, reports: None };
     let ready = drawing.ready(both.look(resource)?)?;
     if let Some(in_use) = &ready.in_use {
         in_use.show_early(cli.json, screen)?;

@@ -130,10 +130,10 @@ pub(in crate::cli) fn one(
     let code = exit_code(std::slice::from_ref(&standing));
     if cli.json {
         let peer = peer.map(PeerSpec::as_str);
-        screen.json(&Document::new(&told.local.host, peer, &[standing]))?;
+        screen.json(&Document::new(&told.local.state.host, peer, &[standing]))?;
         return Ok(code);
     }
-    let words = peer_words(&standing, peer, &told.local.host);
+    let words = peer_words(&standing, peer, &told.local.state.host);
     let way = Way { words: &words, asked: peer.is_some() };
     page::show(screen, &standing, &way)?;
     if let Remote::Silent { failure: Failure { hint: Some(hint), .. }, .. } = &told.remote {
@@ -164,10 +164,10 @@ fn unknown(resource: &str, told: &Told) -> Failure {
         }
         text
     };
-    let because = match &here.drbd {
-        DrbdSeen::Unreadable(why) => format!("DRBD on {} cannot be read: {why}", here.host),
+    let because = match &here.state.drbd {
+        DrbdSeen::Unreadable(why) => format!("DRBD on {} cannot be read: {why}", here.state.host),
         DrbdSeen::NotLoaded if known.is_empty() => {
-            format!("the DRBD module is not loaded on {}, and no resource is configured", here.host)
+            format!("the DRBD module is not loaded on {}, and no resource is configured", here.state.host)
         }
         _ if known.is_empty() => "there are no resources, neither running nor configured".to_owned(),
         _ => format!("there are: {}", list(&known)),
@@ -189,7 +189,7 @@ fn not_read(screen: &mut Screen, told: &Told) -> Result<(), Failure> {
             ("the kernel's log", report.log.as_ref().err()),
         ] {
             if let Some(why) = why {
-                screen.line(format!("\nnot read on {}: {what}: {why}", report.host))?;
+                screen.line(format!("\nnot read on {}: {what}: {why}", report.state.host))?;
             }
         }
     }
@@ -204,17 +204,17 @@ pub(in crate::cli) fn all(
     screen: &mut Screen,
 ) -> Result<u8, Failure> {
     let told = ask(peer, silence)?;
-    if let (DrbdSeen::Unreadable(why), Remote::Nobody) = (&told.local.drbd, &told.remote) {
+    if let (DrbdSeen::Unreadable(why), Remote::Nobody) = (&told.local.state.drbd, &told.remote) {
         return Err(Failure::evidence(anyhow::anyhow!("{why}")));
     }
     let standings = judged(&told.witnesses());
     let code = exit_code(&standings);
     if cli.json {
-        screen.json(&Document::new(&told.local.host, peer.map(PeerSpec::as_str), &standings))?;
+        screen.json(&Document::new(&told.local.state.host, peer.map(PeerSpec::as_str), &standings))?;
         return Ok(code);
     }
     if standings.is_empty() {
-        let loaded = match told.local.drbd {
+        let loaded = match told.local.state.drbd {
             DrbdSeen::NotLoaded => "; the DRBD module is not loaded",
             _ => "",
         };
@@ -247,10 +247,10 @@ pub fn judged(witnesses: &[Witness<'_>]) -> Vec<Standing> {
 /// This node's resources, for `unsplit status` without a word. Nothing without DRBD.
 pub(in crate::cli) fn here() -> Result<Option<(String, Vec<Standing>)>, Failure> {
     let told = ask(None, crate::cli::pair::PEER_TIMEOUT)?;
-    match told.local.drbd {
+    match told.local.state.drbd {
         DrbdSeen::Told(_) => {
             let standings = judged(&told.witnesses());
-            Ok(Some((told.local.host, standings)))
+            Ok(Some((told.local.state.host, standings)))
         }
         DrbdSeen::NotLoaded | DrbdSeen::Unreadable(_) => Ok(None),
     }

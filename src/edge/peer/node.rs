@@ -5,7 +5,7 @@ use super::session::Session;
 use super::told::Trouble;
 use crate::format::wire::control::{Courtesy, Reply, Request};
 use crate::model::id::NodeName;
-use crate::model::node::{ConnectAs, DeviceUser, DrbdSeen, NodeAct, NodeReport, Toward};
+use crate::model::node::{ConnectAs, DeviceUser, DrbdSeen, LogLine, NodeAct, NodeReport, NodeState, Toward};
 use crate::model::seen::{End, Why};
 use crate::ports::disk::DiskMut;
 use crate::ports::node::{Backing, Node, Operated};
@@ -30,18 +30,28 @@ fn clean(text: &str) -> String {
 
 /// The texts of a report that are only shown. Names and paths stay as they are: they are compared, and sent back.
 fn fit_for_a_screen(mut report: NodeReport) -> NodeReport {
-    report.host = clean(&report.host);
-    if let DrbdSeen::Unreadable(why) = &mut report.drbd {
-        why.0 = clean(&why.0);
-    }
+    report.state = clean_state(report.state);
     if let Err(why) = &mut report.configured {
         why.0 = clean(&why.0);
     }
-    match &mut report.log {
+    report.log = clean_log(report.log);
+    report
+}
+
+fn clean_state(mut state: NodeState) -> NodeState {
+    state.host = clean(&state.host);
+    if let DrbdSeen::Unreadable(why) = &mut state.drbd {
+        why.0 = clean(&why.0);
+    }
+    state
+}
+
+fn clean_log(mut log: Result<Vec<LogLine>, Why>) -> Result<Vec<LogLine>, Why> {
+    match &mut log {
         Ok(lines) => lines.iter_mut().for_each(|line| line.text = clean(&line.text)),
         Err(why) => why.0 = clean(&why.0),
     }
-    report
+    log
 }
 
 /// A node whose agent is talked to.
@@ -82,6 +92,20 @@ impl Node for RemoteNode {
 
     fn peer(&self) -> Option<&str> {
         Some(&self.peer)
+    }
+
+    fn state(&self) -> Result<NodeState, Unseen> {
+        match self.ask(&Request::State)? {
+            Reply::State(state) => Ok(clean_state(*state)),
+            _ => Err(Trouble::Nonsense.unseen()),
+        }
+    }
+
+    fn log(&self) -> Result<Result<Vec<LogLine>, Why>, Unseen> {
+        match self.ask(&Request::Log)? {
+            Reply::Log(log) => Ok(clean_log(log)),
+            _ => Err(Trouble::Nonsense.unseen()),
+        }
     }
 
     fn report(&self) -> Result<NodeReport, Unseen> {
@@ -170,11 +194,13 @@ mod tests {
         assert_eq!(clean(&"x".repeat(LONGEST + 1)), format!("{}...", "x".repeat(LONGEST)));
         assert_eq!(clean(&"x".repeat(LONGEST)), "x".repeat(LONGEST));
         let report = NodeReport {
-            host: evil.to_owned(),
-            machine: None,
-            boot: None,
-            taken_at: Stamp(0),
-            drbd: DrbdSeen::Unreadable(Why(evil.to_owned())),
+            state: NodeState {
+                host: evil.to_owned(),
+                machine: None,
+                boot: None,
+                taken_at: Stamp(0),
+                drbd: DrbdSeen::Unreadable(Why(evil.to_owned())),
+            },
             configured: Err(Why(evil.to_owned())),
             log: Ok(vec![LogLine { at: 0, text: evil.to_owned() }]),
         };

@@ -223,7 +223,13 @@ impl Link {
             Ok(Ok(hello)) => {
                 return Ok(Link { line, process: Some(process), hello, next: AtomicU32::new(1) });
             }
-            Ok(Err(NoGreeting::Ended(before))) => ended(spec, &process, &before),
+            Ok(Err(NoGreeting::Ended(before))) => match line.gone() {
+                // It was ended because it said nothing.
+                Some(Gone::TimedOut(seconds)) => {
+                    ConnectError::Silent { peer: spec.to_string(), seconds, said: process.said() }
+                }
+                _ => ended(spec, &process, &before),
+            },
             Ok(Err(NoGreeting::Noise(mut before))) => {
                 // The rest of the line is on its way, or there is none.
                 std::thread::sleep(Duration::from_millis(200));

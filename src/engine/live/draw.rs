@@ -9,6 +9,7 @@ use crate::model::drbd::{MetadataFormat, Superblock};
 use crate::model::extent::ExtentSet;
 use crate::model::id::Digest;
 use crate::model::live_plan::{Generations, LivePlan, LiveVolume, Reach};
+use crate::model::node::AfterSb;
 use crate::model::plan::{Purpose, UnitLoss};
 use crate::model::policy::Settings;
 use crate::model::side::{Pair, Side};
@@ -101,6 +102,8 @@ pub struct Decision {
     pub peer: String,
     /// Whose data is kept.
     pub survivor: Side,
+    /// The after-sb policies to be put back in the end ([`super::policies::to_restore`]).
+    pub restore: Pair<Option<AfterSb>>,
     /// Whether the victim's content is kept first.
     pub salvage: bool,
     /// Whether everything is compared in the end.
@@ -120,7 +123,7 @@ pub fn draw(
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<LivePlan, DiskFault> {
-    let Decision { peer, survivor, salvage, full, trace } = decision;
+    let Decision { peer, survivor, restore, salvage, full, trace } = decision;
     let victim = survivor.other();
     let mut volumes = Vec::new();
     for Found { volume, sight, delta, losses, replicas } in found {
@@ -149,10 +152,10 @@ pub fn draw(
         resource: pair.resource.clone(),
         names: pair.names.clone(),
         peer,
-        machines: pair.reports.as_ref().map(|report| report.machine.clone()),
+        machines: pair.states.as_ref().map(|state| state.machine.clone()),
         generation: pair.generation,
         toward: pair.toward.clone(),
-        policies: pair.policies,
+        policies: restore,
         survivor,
         volumes,
         salvage,

@@ -255,7 +255,7 @@ impl<'w> Stage<'_, 'w> {
         let nodes = self.theatre.nodes.map(|node| node as &dyn Node);
         match look(nodes, &self.plan.resource) {
             Ok(pair) => {
-                let machines = pair.reports.as_ref().map(|report| report.machine.clone());
+                let machines = pair.states.as_ref().map(|state| state.machine.clone());
                 let volumes: Vec<u32> = pair.volumes.iter().map(|volume| volume.volume).collect();
                 let planned: Vec<u32> = self.plan.volumes.iter().map(|volume| volume.volume).collect();
                 let same = machines == self.plan.machines
@@ -465,7 +465,7 @@ impl<'w> Stage<'_, 'w> {
         let area = victim.area_digest().map_err(|error| self.not_done(Obstacle::Device, &error))?;
         let superblock = victim.superblock().map_err(|error| self.not_done(Obstacle::Device, &error))?;
         let written = device.and_then(|device| device.statistics.written);
-        Ok(Mark { boot: pair.reports[side].boot.clone(), written, superblock, area })
+        Ok(Mark { boot: pair.states[side].boot.clone(), written, superblock, area })
     }
 
     fn as_drawn(

@@ -6,6 +6,7 @@
 //! | `standing` | where a connection stands, from what both nodes tell |
 //! | `pair` | the two nodes of a resource, and its volumes |
 //! | `draw` | from a verdict to a plan |
+//! | `policies` | the after-sb policies that are put back in the end |
 //! | `plans` | live plans at rest |
 //! | `executor` | runs a sealed live plan |
 //! | `preserve` | keeping what will be overwritten |
@@ -17,6 +18,7 @@ pub mod draw;
 pub mod executor;
 pub mod pair;
 pub mod plans;
+pub mod policies;
 mod preserve;
 pub mod rejoin;
 pub mod standing;

@@ -6,7 +6,7 @@ use crate::model::drbd_live::tree::{Device, Live, Resource};
 use crate::model::drbd_live::words::{self, DiskState, MetaIndex};
 use crate::model::evidence::MetadataPlace;
 use crate::model::id::{NodeName, ResourceName};
-use crate::model::node::{AfterSb, DrbdSeen, NodeReport, Toward};
+use crate::model::node::{AfterSb, DrbdSeen, NodeState, Toward};
 use crate::model::side::{Pair, Side};
 use crate::ports::node::{Backing, Node};
 use crate::ports::replica::Unseen;
@@ -134,8 +134,8 @@ pub struct LivePair {
     pub names: Pair<NodeName>,
     /// What the resource is on each.
     pub told: Pair<Resource>,
-    /// Everything else that the nodes told.
-    pub reports: Pair<NodeReport>,
+    /// Everything else that the kernels told.
+    pub states: Pair<NodeState>,
     /// Which DRBD.
     pub generation: Generation,
     /// The connection, as each side names it.
@@ -146,13 +146,13 @@ pub struct LivePair {
     pub volumes: Vec<PairedVolume>,
 }
 
-fn of_report(
+fn of_state(
     name: &NodeName,
-    report: &NodeReport,
+    state: &NodeState,
     resource: &ResourceName,
 ) -> Result<(Generation, Resource), PairError> {
     let no_drbd = |why: String| PairError::NoDrbd { node: name.clone(), why };
-    let live: &Live = match &report.drbd {
+    let live: &Live = match &state.drbd {
         DrbdSeen::Told(live) => live,
         DrbdSeen::NotLoaded => return Err(no_drbd("no DRBD module is loaded there".to_owned())),
         DrbdSeen::Unreadable(why) => return Err(no_drbd(why.to_string())),
@@ -187,13 +187,13 @@ fn policies(told: &Resource, toward: &Toward) -> Option<AfterSb> {
     Some(AfterSb { zero: options.after_sb_0pri?, one: options.after_sb_1pri?, two: options.after_sb_2pri? })
 }
 
-/// Asks both nodes, at the same time.
+/// Asks both nodes for their states, at the same time.
 ///
 /// # Errors
 /// [`PairError::Unseen`].
-pub fn ask(nodes: Pair<&dyn Node>) -> Result<Pair<NodeReport>, PairError> {
+pub fn ask(nodes: Pair<&dyn Node>) -> Result<Pair<NodeState>, PairError> {
     let told = |node: &dyn Node| {
-        node.report().map_err(|source| PairError::Unseen { node: node.name().clone(), source })
+        node.state().map_err(|source| PairError::Unseen { node: node.name().clone(), source })
     };
     let (a, b) = std::thread::scope(|scope| {
         let far = scope.spawn(|| told(nodes.b));
@@ -216,12 +216,12 @@ pub fn look(nodes: Pair<&dyn Node>, resource: &ResourceName) -> Result<LivePair,
 /// [`PairError`], but never that one of them could not be asked.
 pub fn put_together(
     names: Pair<NodeName>,
-    reports: Pair<NodeReport>,
+    states: Pair<NodeState>,
     resource: &ResourceName,
 ) -> Result<LivePair, PairError> {
-    let a = of_report(&names.a, &reports.a, resource)?;
-    let b = of_report(&names.b, &reports.b, resource)?;
-    if reports.a.machine.is_some() && reports.a.machine == reports.b.machine {
+    let a = of_state(&names.a, &states.a, resource)?;
+    let b = of_state(&names.b, &states.b, resource)?;
+    if states.a.machine.is_some() && states.a.machine == states.b.machine {
         return Err(PairError::OneMachine(names.a));
     }
     if a.0 != b.0 {
@@ -232,7 +232,7 @@ pub fn put_together(
     let toward = towards(&names, &told, generation, resource)?;
     let volumes = volumes(&names, &told, resource)?;
     let policies = Pair::from_fn(|side| policies(&told[side], &toward[side]));
-    Ok(LivePair { resource: resource.clone(), names, told, reports, generation, toward, policies, volumes })
+    Ok(LivePair { resource: resource.clone(), names, told, states, generation, toward, policies, volumes })
 }
 
 fn towards(

@@ -2,7 +2,7 @@
 //! what both nodes tell just then.
 
 use super::executor::{LiveTheatre, Stage};
-use super::pair::{LivePair, look};
+use super::pair::look;
 use super::standing::{Standing, standing, state};
 use crate::engine::executor::Obstacle;
 use crate::model::drbd_live::Generation;
@@ -10,7 +10,7 @@ use crate::model::drbd_live::words::ConnectionState;
 use crate::model::live_plan::{LivePlan, Reach};
 use crate::model::node::{ConnectAs, LogLine, NodeAct};
 use crate::model::seen::{End, Stamp, Why};
-use crate::model::side::Side;
+use crate::model::side::{Pair, Side};
 use crate::ports::node::Node;
 use std::time::Duration;
 
@@ -96,8 +96,8 @@ impl Stage<'_, '_> {
     fn try_to_reconnect(&mut self) -> End {
         let mut last = String::new();
         for attempt in 0..ATTEMPTS {
-            let (pair, standing) = match self.standing() {
-                Ok(found) => found,
+            let standing = match self.standing() {
+                Ok((_, standing)) => standing,
                 Err(end) => return end,
             };
             match standing {
@@ -107,7 +107,7 @@ impl Stage<'_, '_> {
                 Standing::Backwards { volume } => return self.stop_backwards(volume),
                 Standing::Apart(_) => {}
             }
-            let before = log_ends(&pair);
+            let before = self.log_ends();
             match self.connect_both() {
                 Ok(()) => {}
                 Err(end) => return end,
@@ -119,9 +119,7 @@ impl Stage<'_, '_> {
                         "{} is {}, {} is {}",
                         self.plan.names.a, states.a, self.plan.names.b, states.b
                     );
-                    if let Ok(pair) = self.look() {
-                        last.push_str(&last_words(&pair, &before));
-                    }
+                    last.push_str(&self.last_words(&before));
                 }
                 Ok(_) => return End::Done,
                 Err(end) => return end,
@@ -129,6 +127,35 @@ impl Stage<'_, '_> {
         }
         let why = format!("the two nodes did not connect in {ATTEMPTS} attempts: {last}");
         self.stopped(Obstacle::Busy, why)
+    }
+
+    /// What both kernels logged lately. A node that cannot be asked has logged nothing that could be told.
+    fn logs(&self) -> Pair<Vec<LogLine>> {
+        let nodes = self.theatre.nodes;
+        let ask = |side: Side| match nodes[side].log() {
+            Ok(Ok(lines)) => lines,
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        };
+        std::thread::scope(|scope| {
+            let b = scope.spawn(|| ask(Side::B));
+            Pair::new(ask(Side::A), b.join().unwrap_or_default())
+        })
+    }
+
+    /// Up to where the kernels have logged.
+    fn log_ends(&self) -> Pair<u64> {
+        self.logs().map(|lines| lines.last().map_or(0, |line| line.at))
+    }
+
+    /// Why the kernels refused the connection since.
+    fn last_words(&self, before: &Pair<u64>) -> String {
+        let (logs, mut words) = (self.logs(), String::new());
+        for side in Side::BOTH {
+            if let Some(said) = refusals(&logs[side], before[side]) {
+                words.push_str(&format!("; {}'s kernel: {said}", self.plan.names[side]));
+            }
+        }
+        words
     }
 
     /// Survivor apart, victim waiting with the flag, survivor connecting: so the first handshake is already the right one.
@@ -297,27 +324,15 @@ fn unseen_is_bearable(unasked: &mut Option<Unasked>, now: Stamp, limit: Duration
     so_far.paused.max(asked) < limit
 }
 
-fn log_ends(pair: &LivePair) -> [u64; 2] {
-    let end = |side: Side| match &pair.reports[side].log {
-        Ok(lines) => lines.last().map_or(0, |line| line.at),
-        Err(_) => 0,
-    };
-    [end(Side::A), end(Side::B)]
-}
-
-/// What the kernels logged since.
-fn last_words(pair: &LivePair, before: &[u64; 2]) -> String {
-    let mut words = String::new();
-    for (side, before) in Side::BOTH.into_iter().zip(before) {
-        let Ok(lines) = &pair.reports[side].log else { continue };
-        let new: Vec<&LogLine> = lines.iter().filter(|line| line.at > *before && tells(&line.text)).collect();
-        let last = &new[new.len().saturating_sub(LAST_WORDS)..];
-        if !last.is_empty() {
-            let said = last.iter().map(|line| line.text.as_str()).collect::<Vec<_>>().join(" / ");
-            words.push_str(&format!("; {}'s kernel: {said}", pair.names[side]));
-        }
-    }
-    words
+/// What the kernel logged after `before`, as far as it says why a connection was refused.
+fn refusals(lines: &[LogLine], before: u64) -> Option<String> {
+    let new: Vec<&str> = lines
+        .iter()
+        .filter(|line| line.at > before && tells(&line.text))
+        .map(|line| line.text.as_str())
+        .collect();
+    let last = &new[new.len().saturating_sub(LAST_WORDS)..];
+    (!last.is_empty()).then(|| last.join(" / "))
 }
 
 /// Lines that say why a connection was refused.

@@ -38,7 +38,7 @@ pub fn untouched(pair: &LivePair) -> Vec<Pair<Untouched>> {
             Pair::from_fn(|side: Side| {
                 let device = pair.told[side].devices.iter().find(|device| device.volume == volume.volume);
                 Untouched {
-                    boot: pair.reports[side].boot.clone(),
+                    boot: pair.states[side].boot.clone(),
                     written: device.and_then(|device| device.statistics.written),
                     current: device.and_then(|device| device.statistics.current),
                 }

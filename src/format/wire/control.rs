@@ -8,9 +8,9 @@ use crate::model::drbd::{Role, Superblock};
 use crate::model::evidence::{Evidence, MetadataPlace, Source};
 use crate::model::extent::ExtentSet;
 use crate::model::id::{Digest, NodeName};
-use crate::model::node::{DeviceUser, NodeAct, NodeReport};
+use crate::model::node::{DeviceUser, LogLine, NodeAct, NodeReport, NodeState};
 use crate::model::plan::MetadataChange;
-use crate::model::seen::{End, Stamp};
+use crate::model::seen::{End, Stamp, Why};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -73,11 +73,6 @@ pub enum Request {
         thing: u32,
         /// `Open` or `OpenDisk`.
         opening: Box<Request>,
-    },
-    /// Close what was opened; its number is free again. Reply: `Done`.
-    Close {
-        /// Which replica or disk.
-        thing: u32,
     },
     /// The superblock. Reply: `Superblock`.
     Superblock {
@@ -211,6 +206,11 @@ pub enum Request {
         /// Whether an earlier attempt may have been cut off.
         again: bool,
     },
+    /// Close a replica or disk that nothing is asked of any more. Reply: `Done`.
+    Close {
+        /// Which.
+        thing: u32,
+    },
     /// Open a channel of this request's number and answer a comparison of a disk on it. Reply, at its end: `Done`.
     Answer {
         /// Of which replica or disk.
@@ -218,7 +218,11 @@ pub enum Request {
         /// Threads to use.
         threads: u16,
     },
-    /// Everything the node's DRBD tells. Reply: `Report`.
+    /// What the node's kernel tells. Reply: `State`.
+    State,
+    /// What the node's kernel logged about DRBD. Reply: `Log`.
+    Log,
+    /// Everything about the node. Reply: `Report`.
     Report,
     /// Who uses `/dev/drbdN`. Reply: `Users`.
     Users {
@@ -290,6 +294,10 @@ pub enum Reply {
         /// How writers are kept out.
         how: String,
     },
+    /// What a node's kernel tells now.
+    State(Box<NodeState>),
+    /// What a node's kernel logged; `Err` says why that is not known.
+    Log(Result<Vec<LogLine>, Why>),
     /// A node, read now.
     Report(Box<NodeReport>),
     /// Who uses a device.

@@ -142,7 +142,7 @@ fn minors(report: &NodeReport) -> BTreeMap<u32, (&str, u32)> {
         }
     }
     // What runs overrides what is written down.
-    if let DrbdSeen::Told(live) = &report.drbd {
+    if let DrbdSeen::Told(live) = &report.state.drbd {
         for resource in &live.resources {
             for device in &resource.devices {
                 minors.extend(device.minor.map(|minor| (minor, (resource.name.as_str(), device.volume))));

@@ -21,12 +21,12 @@ impl<'a> Witness<'a> {
     /// It told.
     #[must_use]
     pub fn told(report: &'a NodeReport) -> Witness<'a> {
-        let asked = match &report.drbd {
+        let asked = match &report.state.drbd {
             DrbdSeen::Told(_) => Asked::Told,
             DrbdSeen::NotLoaded => Asked::NotLoaded,
             DrbdSeen::Unreadable(why) => Asked::Unreadable(why.0.clone()),
         };
-        Witness { name: &report.host, asked, report: Some(report), log: Log::of_node(report) }
+        Witness { name: &report.state.host, asked, report: Some(report), log: Log::of_node(report) }
     }
 
     /// It could not be asked.
@@ -43,7 +43,7 @@ impl<'a> Witness<'a> {
     }
 
     pub(super) fn live(&self) -> Option<&'a Live> {
-        match &self.report?.drbd {
+        match &self.report?.state.drbd {
             DrbdSeen::Told(live) => Some(live),
             _ => None,
         }

@@ -75,13 +75,21 @@ impl Node for ManyNode {
 
     fn report(&self) -> Result<NodeReport, Unseen> {
         *self.nodes.reports.lock().unwrap() += 1;
-        let mut whole: Option<NodeReport> = None;
+        Ok(NodeReport { state: self.state()?, configured: Ok(Vec::new()), log: Ok(Vec::new()) })
+    }
+
+    fn log(&self) -> Result<Result<Vec<LogLine>, Why>, Unseen> {
+        self.at(0).log()
+    }
+
+    fn state(&self) -> Result<NodeState, Unseen> {
+        let mut whole: Option<NodeState> = None;
         for (place, (name, _)) in self.nodes.resources.iter().enumerate() {
             if self.side == Side::B && self.nodes.one_sided.contains(name) {
                 continue;
             }
-            let mut report = self.at(place).report()?;
-            let DrbdSeen::Told(live) = &mut report.drbd else { panic!() };
+            let mut state = self.at(place).state()?;
+            let DrbdSeen::Told(live) = &mut state.drbd else { panic!() };
             for resource in &mut live.resources {
                 resource.name.clone_from(name);
                 for device in &mut resource.devices {
@@ -91,9 +99,9 @@ impl Node for ManyNode {
                 }
             }
             match &mut whole {
-                None => whole = Some(report),
+                None => whole = Some(state),
                 Some(whole) => {
-                    let (DrbdSeen::Told(all), DrbdSeen::Told(more)) = (&mut whole.drbd, report.drbd) else {
+                    let (DrbdSeen::Told(all), DrbdSeen::Told(more)) = (&mut whole.drbd, state.drbd) else {
                         panic!()
                     };
                     all.resources.extend(more.resources);

@@ -62,19 +62,41 @@ impl Node for FakeNode {
         &self.cluster.names[self.side]
     }
 
-    fn report(&self) -> Result<NodeReport, Unseen> {
+    fn state(&self) -> Result<NodeState, Unseen> {
         let state = self.answers()?;
         let host = &state.hosts[self.side];
         let resources = if host.up { vec![state.told(self.side)] } else { Vec::new() };
-        Ok(NodeReport {
+        Ok(NodeState {
             host: self.name().to_string(),
             machine: Some(format!("machine-{}", self.side)),
             boot: Some(format!("boot-{}", host.boot)),
             taken_at: Stamp(0),
             drbd: DrbdSeen::Told(Live { generation: state.generation, resources }),
-            configured: Ok(Vec::new()),
-            log: Ok(Vec::new()),
         })
+    }
+
+    fn log(&self) -> Result<Result<Vec<LogLine>, Why>, Unseen> {
+        drop(self.answers()?);
+        Ok(Ok(Vec::new()))
+    }
+
+    fn report(&self) -> Result<NodeReport, Unseen> {
+        let AfterSb { zero, one, two } = self.answers()?.hosts[self.side].configured;
+        let option = |name: &str, value: AfterSplitBrain| ConfiguredOption {
+            name: name.to_owned(),
+            value: value.to_string(),
+        };
+        let configured = Configured {
+            resource: "r0".to_owned(),
+            volumes: Vec::new(),
+            peers: Vec::new(),
+            net: vec![
+                option("after-sb-0pri", zero),
+                option("after-sb-1pri", one),
+                option("after-sb-2pri", two),
+            ],
+        };
+        Ok(NodeReport { state: self.state()?, configured: Ok(vec![configured]), log: Ok(Vec::new()) })
     }
 
     fn users(&self, _: u32) -> Result<Vec<DeviceUser>, Unseen> {

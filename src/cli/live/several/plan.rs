@@ -46,8 +46,9 @@ pub fn over(
     let options = &args.target.options;
     let policy = policy(options)?;
     let desk = open_desk(&cli.state_dir)?;
-    let drawing = Drawing { both, desk: &desk, options, choice: &args.choice, policy: policy.as_ref() };
     let asked = ask(both, wanted, Task::Heal)?;
+    let (choice, policy, reports) = (&args.choice, policy.as_ref(), Some(&asked.reports));
+    let drawing = Drawing { both, desk: &desk, options, choice, policy, reports };
     let mut rows = Rows::default();
     let salvages = desk.store.locate("salvage");
     draw_each(cli, screen, &drawing, &asked, &mut rows, |cli, screen, drawn| {

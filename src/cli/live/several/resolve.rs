@@ -55,7 +55,8 @@ pub fn over(
     let salvages = desk.store.locate("salvage");
     {
         let (options, choice) = (&args.options, &args.choice);
-        let drawing = Drawing { both, desk, options, choice, policy: policy.as_ref() };
+        let (policy, reports) = (policy.as_ref(), Some(&asked.reports));
+        let drawing = Drawing { both, desk, options, choice, policy, reports };
         draw_each(cli, screen, &drawing, &asked, &mut rows, |cli, screen, drawn| {
             if !cli.json {
                 show(screen, &drawn.sealed, &salvages, Some(&drawn.in_use))?;

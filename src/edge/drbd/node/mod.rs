@@ -14,8 +14,8 @@ use super::offline::OfflineReplica;
 use crate::edge::blockdev::{BlockFile, Mode};
 use crate::edge::pace::Pace;
 use crate::model::id::NodeName;
-use crate::model::node::{ConnectAs, DeviceUser, NodeAct, NodeReport, Toward};
-use crate::model::seen::End;
+use crate::model::node::{ConnectAs, DeviceUser, LogLine, NodeAct, NodeReport, NodeState, Toward};
+use crate::model::seen::{End, Why};
 use crate::ports::disk::DiskMut;
 use crate::ports::node::{Backing, Node, Operated};
 use crate::ports::replica::{Replica, Unseen};
@@ -47,6 +47,14 @@ impl LocalNode {
 impl Node for LocalNode {
     fn name(&self) -> &NodeName {
         &self.name
+    }
+
+    fn state(&self) -> Result<NodeState, Unseen> {
+        Ok(report::state())
+    }
+
+    fn log(&self) -> Result<Result<Vec<LogLine>, Why>, Unseen> {
+        Ok(report::logged())
     }
 
     fn report(&self) -> Result<NodeReport, Unseen> {

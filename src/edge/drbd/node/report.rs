@@ -7,7 +7,7 @@ use crate::edge::clock::SystemClock;
 use crate::edge::drbd::netlink::NetlinkError;
 use crate::edge::drbd::netlink::reader::{Limits, Reader};
 use crate::edge::peer::greet::{machine_id, ourselves};
-use crate::model::node::{DrbdSeen, NodeReport};
+use crate::model::node::{DrbdSeen, LogLine, NodeReport, NodeState};
 use crate::model::seen::Why;
 use crate::ports::clock::Clock;
 
@@ -15,14 +15,30 @@ use crate::ports::clock::Clock;
 pub(super) fn report() -> NodeReport {
     let host = ourselves(None).host;
     // Three sources that do not wait for each other: the configuration takes the longest by far.
-    let (configured, log, (drbd, taken_at)) = std::thread::scope(|scope| {
+    let (configured, log, state) = std::thread::scope(|scope| {
         let configured = scope.spawn(|| configuration::read(&host));
         let log = scope.spawn(log::read);
-        let state = (drbd(), SystemClock.now());
+        let state = state();
         let died = || Why("the thread that reads it died".to_owned());
         (configured.join().unwrap_or_else(|_| Err(died())), log.join().unwrap_or_else(|_| Err(died())), state)
     });
-    NodeReport { host, machine: machine_id(), boot: boot_id(), taken_at, drbd, configured, log }
+    NodeReport { state, configured, log }
+}
+
+/// What the kernel tells.
+pub(super) fn state() -> NodeState {
+    NodeState {
+        host: ourselves(None).host,
+        machine: machine_id(),
+        boot: boot_id(),
+        drbd: drbd(),
+        taken_at: SystemClock.now(),
+    }
+}
+
+/// What the kernel logged about DRBD.
+pub(super) fn logged() -> Result<Vec<LogLine>, Why> {
+    log::read()
 }
 
 fn drbd() -> DrbdSeen {

@@ -8,7 +8,9 @@ use crate::model::drbd_live::object::{
 };
 use crate::model::drbd_live::tree::{Connection, Device, Live, PeerDevice, Resource};
 use crate::model::drbd_live::words::{ConnectionState, DiskState, ReplicationState, Role};
-use crate::model::node::{Configured, ConfiguredOption, ConfiguredVolume, DrbdSeen, LogLine, NodeReport};
+use crate::model::node::{
+    Configured, ConfiguredOption, ConfiguredVolume, DrbdSeen, LogLine, NodeReport, NodeState,
+};
 use crate::model::seen::{Stamp, Why};
 
 /// Toward one peer.
@@ -125,11 +127,13 @@ impl Made {
             .map(|defined| if defined { vec![self.configuration()] } else { Vec::new() });
         let line = |(at, text): (usize, &&str)| LogLine { at: at as u64, text: (*text).to_owned() };
         NodeReport {
-            host: self.name.to_owned(),
-            machine: None,
-            boot: None,
-            taken_at: Stamp(0),
-            drbd,
+            state: NodeState {
+                host: self.name.to_owned(),
+                machine: None,
+                boot: None,
+                taken_at: Stamp(0),
+                drbd,
+            },
             configured,
             log: Ok(self.log.iter().enumerate().map(line).collect()),
         }

@@ -389,7 +389,7 @@ fn a_volume_that_only_one_node_has() {
     for generation in BOTH {
         for lacks in 0..2 {
             let mut reports = pair(generation).map(|made| made.report());
-            let DrbdSeen::Told(live) = &mut reports[1 - lacks].drbd else { panic!("not told") };
+            let DrbdSeen::Told(live) = &mut reports[1 - lacks].state.drbd else { panic!("not told") };
             let mut second = live.resources[0].devices[0].clone();
             (second.volume, second.minor) = (1, Some(6));
             live.resources[0].devices.push(second);
