@@ -159,6 +159,41 @@ fn contents(nodes: &Nodes, name: &str) -> Vec<Vec<u8>> {
     host(Side::A).chain(host(Side::B)).collect()
 }
 
+/// The fields at the top of a document, as docs/json.md has them.
+fn documented(schema: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/json.md")).unwrap();
+    let part = text.split("\n## ").find(|part| part.starts_with(&format!("{schema}\n"))).unwrap();
+    let fields = part.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    let mut fields: Vec<String> =
+        fields.map(|(field, _)| field.to_owned()).filter(|field| !field.contains('.')).collect();
+    fields.sort_unstable();
+    fields
+}
+
+fn keys(document: &Value) -> Vec<String> {
+    let mut keys: Vec<String> = document.as_object().unwrap().keys().cloned().collect();
+    keys.sort_unstable();
+    keys
+}
+
+#[test]
+fn documents_have_the_documented_fields() {
+    let (nodes, folder) = (five(), tempfile::tempdir().unwrap());
+    let policy = policy(folder.path());
+    for command in ["diff", "plan", "resolve"] {
+        let ran = run(&nodes, folder.path(), &["--json", command, "--all", "--policy", &policy]);
+        let list = ran.document();
+        assert_eq!(keys(&list), documented("unsplit.live-list"), "{command}");
+        for row in list["resources"].as_array().unwrap() {
+            let wanted = ["document", "exit_code", "next", "outcome", "resource", "says"];
+            assert_eq!(keys(row), wanted, "{command}");
+            if let Some(schema) = row["document"]["schema"].as_str() {
+                assert_eq!(keys(&row["document"]), documented(schema), "{command}: {schema}");
+            }
+        }
+    }
+}
+
 #[test]
 fn all_are_compared_asked_once_and_none_stops_another() {
     let (nodes, folder) = (five(), tempfile::tempdir().unwrap());

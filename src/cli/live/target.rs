@@ -30,7 +30,7 @@ pub struct TargetArgs {
     #[arg(value_name = "RESOURCE|A B", required_unless_present = "all")]
     pub words: Vec<PathBuf>,
 
-    /// Every resource that both nodes know; those that are healthy are passed over with a line
+    /// Every resource of both nodes: diff takes all that are not healthy, plan those that are split; the others get a line
     #[arg(long, conflicts_with = "words")]
     pub all: bool,
 
