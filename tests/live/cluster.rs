@@ -41,9 +41,11 @@ use unsplit::proof::{Preserved, Standstill};
 
 use crate::world::faults::Op;
 
+mod many;
 mod node;
 mod state;
 
+pub use many::Nodes;
 pub use node::FakeNode;
 
 pub const BLOCK: u64 = 4096;

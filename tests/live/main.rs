@@ -9,7 +9,9 @@ mod cluster;
 mod command;
 mod healing;
 mod moments;
+mod pair;
 mod scale;
+mod several;
 mod three;
 
 #[path = "../scene/mod.rs"]

@@ -230,6 +230,15 @@ fn for_class(standing: &Standing, finding: &Finding, way: &Way<'_>, both: &str) 
             .iter()
             .map(|node| step(on(node, &format!("drbdadm up {r}")), "starts it there, Secondary"))
             .collect(),
+        Class::NotConfigured if !finding.volumes.is_empty() => vec![
+            step(
+                format!("drbdadm dump {r}"),
+                format!(
+                    "on both nodes: make the files in /etc/drbd.d the same, with or without volume {volume}"
+                ),
+            ),
+            step(format!("drbdadm adjust {r}"), "then on both nodes: takes the volume up or down"),
+        ],
         Class::NotConfigured => vec![step(
             "ls /etc/drbd.d; drbdadm status",
             "which resources are configured and which are up; a resource needs the same file on all its nodes",

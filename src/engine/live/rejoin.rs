@@ -91,8 +91,15 @@ impl Stage<'_, '_> {
                     standing(pair.told.as_ref(), &pair.toward, self.plan.survivor),
                     Standing::Apart(_)
                 ) => {}
-            // DRBD is at work, or nobody knows: then it is not interrupted.
-            _ => return String::new(),
+            // DRBD is at work: then it is not interrupted.
+            Ok(_) => return String::new(),
+            Err(_) => {
+                let resource = &self.plan.resource;
+                return format!(
+                    ". {name} may wait with --discard-my-data: it is then overwritten as planned as soon as the other node connects. \
+                     `drbdadm down {resource}` and `drbdadm up {resource}` there take that back"
+                );
+            }
         }
         match self.victim().act(&NodeAct::Disconnect(self.plan.toward[victim].clone())) {
             End::Done | End::AlreadySo => {

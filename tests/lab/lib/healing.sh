@@ -100,7 +100,7 @@ both_equal() {
   sums=$(for n in 1 2; do on "$n" "blockdev --flushbufs /dev/disk/by-id/virtio-n${n}v0; head -c $((COUNT * 4096)) /dev/disk/by-id/virtio-n${n}v0 | sha256sum" < /dev/null; done)
   [ "$(sort -u <<< "$sums" | wc -l)" = 1 ] || { complain "the disks differ: $sums"; return 1; }
 }
-both_hold() { for n in 1 2; do disk_holds "$n" "$@"; done; }
+both_hold() { for n in 1 2; do disk_holds "$n" "$@" || return 1; done; }
 
 # healthy AT: connected, equal, and unsplit says so.
 healthy() {

@@ -101,7 +101,8 @@ impl Node for FakeNode {
 
     fn users(&self, _: u32) -> Result<Vec<DeviceUser>, Unseen> {
         let state = self.answers()?;
-        let user = DeviceUser { who: "mounted on /srv".to_owned(), ends_with: None };
+        let user =
+            DeviceUser { who: "mounted on /srv".to_owned(), ends_with: Some("umount /srv".to_owned()) };
         Ok(if state.hosts[self.side].held { vec![user] } else { Vec::new() })
     }
 

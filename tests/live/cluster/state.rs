@@ -446,6 +446,8 @@ impl State {
             device.info.disk = Some(volume.state);
             device.statistics.written = Some(volume.written);
             device.statistics.current = Some(volume.superblock.current);
+            device.statistics.history = Some(volume.superblock.history.clone());
+            device.statistics.size = Some(volume.size / 512);
             device.disk_options = Some(DiskOptions {
                 backing_device: Some(format!("/dev/{side}{number}")),
                 meta_index: Some(MetaIndex::Internal),
@@ -474,6 +476,7 @@ impl State {
             let disk = if connected { peer.volumes[number as usize].state } else { DiskState::Unknown };
             there.info.disk = Some(disk);
             there.statistics.out_of_sync = Some(volume.bits.len() as u64 * 8);
+            there.statistics.bitmap = Some(volume.bitmap_uuid());
             connection.peer_devices.push(there);
         }
         resource.connections.push(connection);
