@@ -67,7 +67,6 @@ follow_up() {
 is_healed() {
   in_sync 120
   both_hold "$COMMON" "$A"
-  unsplit_on 1 0 status r0 --peer ssh:mgmt2
   unsplit_on 1 0 salvage verify
   salvage_of 1 1 "$COMMON" "$B"
 }
