@@ -22,11 +22,12 @@ use crate::ports::disk::{Disk, DiskFault, DiskMut, Stretch};
 use crate::ports::node::Node;
 use crate::ports::progress::Silent;
 use crate::proof::quiesced::Hold;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 /// Disks and replicas that may be open at once.
-const MOST: usize = 16;
+const MOST: usize = 256;
 
 /// Something opened.
 pub struct Seat {
@@ -48,10 +49,17 @@ struct Claimed<'s> {
     _held: RwLockReadGuard<'s, Option<Box<dyn Hold>>>,
 }
 
-/// Everything an agent has opened. Numbers are given once: what was closed leaves its place empty.
+/// What is open, by number. A number is given once, unless the asking side asks for it by itself.
+#[derive(Default)]
+struct Seats {
+    open: BTreeMap<u32, Arc<Seat>>,
+    next: u32,
+}
+
+/// Everything an agent has opened.
 #[derive(Default)]
 pub struct Desk {
-    seats: Mutex<Vec<Option<Arc<Seat>>>>,
+    seats: Mutex<Seats>,
     armed: Armed,
 }
 
@@ -183,7 +191,7 @@ fn plain(reply: Reply) -> Answer {
 }
 
 impl Desk {
-    fn seats(&self) -> MutexGuard<'_, Vec<Option<Arc<Seat>>>> {
+    fn seats(&self) -> MutexGuard<'_, Seats> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -192,24 +200,27 @@ impl Desk {
     /// # Errors
     /// Nothing has.
     pub fn seat(&self, thing: u32) -> Result<Arc<Seat>, Fault> {
-        let found = usize::try_from(thing).ok().and_then(|at| self.seats().get(at).cloned().flatten());
-        found.ok_or_else(|| refused("nothing with that number is open"))
+        self.seats().open.get(&thing).cloned().ok_or_else(|| refused("nothing with that number is open"))
     }
 
-    fn sit(&self, seat: Seat) -> Result<u32, Fault> {
+    /// Under the number that is asked for, or the next one.
+    fn sit(&self, seat: Seat, asked: Option<u32>) -> Result<u32, Fault> {
         let mut seats = self.seats();
-        if seats.iter().flatten().count() >= MOST {
+        if seats.open.len() >= MOST {
             return Err(refused("too much is open"));
         }
-        seats.push(Some(Arc::new(seat)));
-        u32::try_from(seats.len() - 1).map_err(|_| refused("too much is open"))
+        let thing = asked.unwrap_or(seats.next);
+        if seats.open.contains_key(&thing) {
+            return Err(refused("something with that number is open already"));
+        }
+        seats.next = thing.max(seats.next).checked_add(1).ok_or_else(|| refused("too much was opened"))?;
+        seats.open.insert(thing, Arc::new(seat));
+        Ok(thing)
     }
 
     /// Forgets what has this number. A claim on it ends when the last request that uses it does.
     fn close(&self, thing: u32) -> Answer {
-        let mut seats = self.seats();
-        let seat = usize::try_from(thing).ok().and_then(|at| seats.get_mut(at)).and_then(Option::take);
-        drop(seats);
+        let seat = self.seats().open.remove(&thing);
         seat.map_or_else(|| Err(refused("nothing with that number is open")), |_| plain(Reply::Done))
     }
 
@@ -222,8 +233,8 @@ impl Desk {
 
     /// Ends every claim, once the writes under it are finished.
     pub fn release(&self) {
-        let seats = self.seats().clone();
-        for patient in seats.iter().flatten().filter_map(|seat| seat.replica.as_ref()) {
+        let seats: Vec<Arc<Seat>> = self.seats().open.values().cloned().collect();
+        for patient in seats.iter().filter_map(|seat| seat.replica.as_ref()) {
             *patient.hold.write().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
@@ -236,8 +247,8 @@ impl Desk {
 
     fn try_answer(&self, request: Request, beside: &[u8]) -> Answer {
         match request {
-            Request::Open { .. } => self.open(request),
-            Request::OpenDisk { path, courtesy } => self.open_disk(&path, courtesy),
+            Request::Open { .. } | Request::OpenDisk { .. } => self.open_any(request, None),
+            Request::OpenAs { thing, opening } => self.open_any(*opening, Some(thing)),
             Request::Read { thing, which, at, len, squeeze } => {
                 if len > LONGEST_READ {
                     return Err(refused("more bytes are asked for than one reply holds"));
@@ -295,14 +306,21 @@ impl Desk {
         }
     }
 
-    fn open_disk(&self, path: &str, courtesy: Courtesy) -> Answer {
+    fn open_any(&self, request: Request, asked: Option<u32>) -> Answer {
+        match request {
+            Request::OpenDisk { path, courtesy } => self.open_disk(&path, courtesy, asked),
+            opening => self.open(opening, asked),
+        }
+    }
+
+    fn open_disk(&self, path: &str, courtesy: Courtesy, asked: Option<u32>) -> Answer {
         let disk = disk(path, Mode::ReadOnly, courtesy)?;
         let (data, size, identity) = (disk.name().to_owned(), disk.size(), identity(&disk));
-        let thing = self.sit(Seat { data: Arc::new(disk), replica: None })?;
+        let thing = self.sit(Seat { data: Arc::new(disk), replica: None }, asked)?;
         plain(Reply::Opened(Opened { thing, data, size, identity, source: None, superblock: None }))
     }
 
-    fn open(&self, request: Request) -> Answer {
+    fn open(&self, request: Request, asked: Option<u32>) -> Answer {
         let Request::Open { name, data, metadata, place, role, write, courtesy } = request else {
             return Err(refused("a request in the wrong place"));
         };
@@ -322,7 +340,7 @@ impl Desk {
         let superblock = Some(Box::new(image.superblock().clone()));
         let data = image.data();
         let patient = Patient { name, role, image, claimant, hold: RwLock::new(None) };
-        let thing = self.sit(Seat { data, replica: Some(patient) })?;
+        let thing = self.sit(Seat { data, replica: Some(patient) }, asked)?;
         let data = source.data.clone();
         plain(Reply::Opened(Opened { thing, data, size, identity, source: Some(source), superblock }))
     }

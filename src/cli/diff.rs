@@ -19,7 +19,7 @@ use serde::Serialize;
 /// Show what differs, who wrote it, and in which volume.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  unsplit diff r0 --peer ssh:node2             a running resource, all its volumes\n  unsplit diff node1.img node2.img\n  unsplit diff --full node1.img node2.img      compare everything, believe no bitmap\n  unsplit diff --extents node1.img node2.img   list every differing range"
+    after_help = "Examples:\n  unsplit diff r0 --peer ssh:node2             a running resource, all its volumes\n  unsplit diff r0 r1 --peer ssh:node2          several, side by side\n  unsplit diff --all --peer ssh:node2          all that are not healthy\n  unsplit diff node1.img node2.img\n  unsplit diff --full node1.img node2.img      compare everything, believe no bitmap\n  unsplit diff --extents node1.img node2.img   list every differing range"
 )]
 pub struct DiffArgs {
     #[command(flatten)]
@@ -99,6 +99,7 @@ pub(super) fn run(cli: &Cli, args: &DiffArgs, screen: &mut Screen) -> Result<u8,
     let pair = match args.target.target()? {
         Target::Pair(pair) => pair,
         Target::Resource(resource) => return live::diff::run(cli, args, screen, &resource),
+        Target::Several(wanted) => return live::several::diff::run(cli, args, screen, &wanted),
     };
     let opened = open(&pair, Mode::ReadOnly)?;
     let settings = pair.options.settings()?;

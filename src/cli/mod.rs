@@ -8,6 +8,7 @@ use std::path::PathBuf;
 pub mod agent;
 pub mod compare;
 pub mod completions;
+mod consent;
 pub mod demo;
 pub mod diff;
 pub mod events;

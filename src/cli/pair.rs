@@ -25,6 +25,7 @@ use crate::model::policy::Settings;
 use crate::model::seen::{Stamp, Why};
 use crate::model::side::{Pair, Side};
 use crate::model::unit::Layout;
+use crate::ports::progress::Progress;
 use crate::ports::replica::{Patient, Replica};
 use crate::ports::store::Store;
 use clap::{Args, ValueEnum};
@@ -300,9 +301,24 @@ pub fn open(args: &PairArgs, mode: Mode) -> Result<OpenPair, Failure> {
     }
     options.reading.step_back()?;
     match &options.peer {
-        None => open_here(args, mode),
+        None => open_here(args, mode).map_err(|failure| or_resources(failure, args)),
         Some(peer) => super::peer::open_there(args, peer, mode),
     }
+}
+
+/// Two words without a peer are two files; where there are none of these names, resources may have been meant.
+fn or_resources(failure: Failure, args: &PairArgs) -> Failure {
+    let name = |path: &Path| {
+        let text = path.to_string_lossy();
+        !text.contains('/') && ResourceName::new(&text).is_ok() && !path.exists()
+    };
+    if failure.hint.is_some() || !name(&args.a) || !name(&args.b) {
+        return failure;
+    }
+    let (a, b) = (args.a.display(), args.b.display());
+    failure.hint(format!(
+        "if {a} and {b} are running resources, name their other node, too: --peer ssh:OTHER-NODE"
+    ))
 }
 
 fn open_here(args: &PairArgs, mode: Mode) -> Result<OpenPair, Failure> {
@@ -461,17 +477,7 @@ impl OpenPair {
         options: &PairOptions,
         state_dir: &Path,
     ) -> Result<Found, Failure> {
-        // Not held open for writing while disks are read: others have incidents to go on with.
-        let reading = StateDir::open_read_only(state_dir).ok();
-        let writing = || match StateDir::open(state_dir) {
-            Ok(store) => Ok(Box::new(store) as Box<dyn Store>),
-            Err(error) => Err(Why(error.to_string())),
-        };
-        let place = match &reading {
-            Some(reading) => Place::Briefly { reading, writing: &writing },
-            None => Place::Nowhere,
-        };
-        self.diff_in(sight, full, options, place)
+        briefly(state_dir, |place| self.diff_in(sight, full, options, place))
     }
 
     /// The same with a state directory that is open already.
@@ -487,24 +493,55 @@ impl OpenPair {
     ) -> Result<Found, Failure> {
         let progress = TerminalProgress::new();
         let memory = Memory { place, clock: &SystemClock, believe: !options.no_cache };
-        let recalled = recall::diff(self.replicas(), sight, full, options.threads(), &progress, &memory)
+        let found = contents(self.replicas(), sight, full, options.threads(), &progress, &memory)
             .map_err(|error| self.failure(error))?;
-        if let Some(why) = &recalled.not_kept {
-            tracing::debug!(%why, "the comparison is not kept for later");
-        }
-        let delta = recalled.delta;
-        let mut remarks = recalled.remarks;
-        remarks.extend(
-            recalled.compared_at.map(|at| {
-                format!("Compared at {}, nothing written since; --no-cache reads again.", when(at))
-            }),
-        );
-        let layouts = Pair::from_fn(|side| read_layout_within(self.sides[side].replica().data(), delta.size));
         self.still_there()?;
-        let units = attribute(&delta, &layouts);
-        let names = sight.evidence.as_ref().map(|seen| seen.name.clone());
-        Ok(Found { names, delta, layouts, units, compared_at: recalled.compared_at, remarks })
+        Ok(found)
     }
+}
+
+/// Compares contents, or finds that this was done, and says which units differ. Whoever reads over a link asks afterwards
+/// whether it still stands: what a lost link left unread is not unreadable.
+///
+/// # Errors
+/// [`InquiryError`].
+pub(super) fn contents(
+    replicas: Pair<&dyn Replica>,
+    sight: &Sight,
+    full: bool,
+    threads: usize,
+    progress: &dyn Progress,
+    memory: &Memory<'_>,
+) -> Result<Found, InquiryError> {
+    let recalled = recall::diff(replicas, sight, full, threads, progress, memory)?;
+    if let Some(why) = &recalled.not_kept {
+        tracing::debug!(%why, "the comparison is not kept for later");
+    }
+    let delta = recalled.delta;
+    let mut remarks = recalled.remarks;
+    remarks.extend(
+        recalled
+            .compared_at
+            .map(|at| format!("Compared at {}, nothing written since; --no-cache reads again.", when(at))),
+    );
+    let layouts = Pair::from_fn(|side| read_layout_within(replicas[side].data(), delta.size));
+    let units = attribute(&delta, &layouts);
+    let names = sight.evidence.as_ref().map(|seen| seen.name.clone());
+    Ok(Found { names, delta, layouts, units, compared_at: recalled.compared_at, remarks })
+}
+
+/// With the state directory, if there is one, as a place for comparisons.
+pub(super) fn briefly<T>(state_dir: &Path, work: impl FnOnce(Place<'_>) -> T) -> T {
+    // Not held open for writing while disks are read: others have incidents to go on with.
+    let reading = StateDir::open_read_only(state_dir).ok();
+    let writing = || match StateDir::open(state_dir) {
+        Ok(store) => Ok(Box::new(store) as Box<dyn Store>),
+        Err(error) => Err(Why(error.to_string())),
+    };
+    work(match &reading {
+        Some(reading) => Place::Briefly { reading, writing: &writing },
+        None => Place::Nowhere,
+    })
 }
 
 /// What a comparison of contents found.
@@ -524,7 +561,8 @@ pub struct Found {
     pub remarks: Vec<String>,
 }
 
-fn inquiry_failure(error: InquiryError) -> Failure {
+/// An error of the inquiry, as a failure of the command.
+pub(super) fn inquiry_failure(error: InquiryError) -> Failure {
     let code = match &error {
         InquiryError::SameDevice { .. } | InquiryError::SameNode { .. } => USAGE,
         InquiryError::Unrelated { .. } => super::exit::HELD,

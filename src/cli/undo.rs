@@ -7,7 +7,7 @@ use super::incident::{
     refuse_while_open, state_words,
 };
 use super::live;
-use super::plan::{show_undo, step_words};
+use super::plan::{self, show_undo, step_words};
 use super::reading::Reading;
 use super::resolve::{conclude, journal_stopped, open_as_planned, take_up, theatre};
 use super::screen::Screen;
@@ -118,9 +118,7 @@ fn refuse_what_changed_nothing_yet(desk: &Desk, asked: Option<&str>) -> Result<(
 }
 
 fn steps(screen: &mut Screen, plan: &Plan) -> Result<u8, Failure> {
-    for (at, step) in plan.steps.iter().enumerate() {
-        screen.line(format!("  {:>2}. {}", at + 1, step_words(step, plan)))?;
-    }
+    plan::steps(screen, plan.steps.iter().map(|step| step_words(step, plan)))?;
     Ok(DIVERGED)
 }
 

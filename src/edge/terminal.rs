@@ -73,6 +73,44 @@ impl Drop for TerminalProgress {
     }
 }
 
+const COUNT: &str = "{msg:>10} [{bar:30}] {pos} of {len}";
+
+/// How many of several things are done, where they are worked on side by side.
+#[derive(Debug)]
+pub struct TerminalCount {
+    bar: ProgressBar,
+}
+
+impl TerminalCount {
+    /// A bar on standard error if that is a terminal and there is something to count; silent otherwise.
+    #[must_use]
+    pub fn new(what: &str, count: usize) -> Self {
+        if count < 2 || !std::io::stderr().is_terminal() {
+            return TerminalCount { bar: ProgressBar::hidden() };
+        }
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        let bar = ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template(COUNT) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_message(what.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(250));
+        TerminalCount { bar }
+    }
+
+    /// One is done; `show` may write to the terminal.
+    pub fn done<T>(&self, show: impl FnOnce() -> T) -> T {
+        self.bar.inc(1);
+        self.bar.suspend(show)
+    }
+}
+
+impl Drop for TerminalCount {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +118,14 @@ mod tests {
     #[test]
     fn the_template_is_valid() {
         assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+        assert!(ProgressStyle::with_template(COUNT).is_ok());
+    }
+
+    #[test]
+    fn a_count_shows_what_it_is_given() {
+        let count = TerminalCount { bar: ProgressBar::hidden() };
+        assert_eq!(count.done(|| 7), 7);
+        assert_eq!(count.bar.position(), 1);
     }
 
     #[test]

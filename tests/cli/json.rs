@@ -132,8 +132,8 @@ fn real_documents_are_as_documented() {
     check(&["policy", "check", policy], 0, "unsplit.policy-check");
     check(&["policy", "explain", policy], 3, "unsplit.policy-explain");
     check(&["policy", "check", "gone.toml"], 2, "unsplit.error");
-    // These are printed only where DRBD runs: the lab's scenarios read them.
-    seen.extend(["unsplit.live-diff", "unsplit.live-plan"].map(str::to_owned));
+    // These are printed only where DRBD runs: the lab's scenarios read them, and tests/live over fake nodes.
+    seen.extend(["unsplit.live-diff", "unsplit.live-list", "unsplit.live-plan"].map(str::to_owned));
     let all: BTreeSet<String> = sections.keys().cloned().collect();
     assert_eq!(seen, all, "left was run here, right is documented");
 }

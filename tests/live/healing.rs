@@ -565,6 +565,68 @@ fn no_schedule_of_faults_breaks_a_promise() {
     }
 }
 
+/// A Primary's bits reach its disk when it is demoted, which is after the plan was drawn.
+#[test]
+fn what_a_primary_victim_marked_in_memory_only_is_no_reason_to_refuse() {
+    for generation in [Generation::V84, Generation::V9] {
+        let mut scene = Scene::new(&Shape {
+            generation,
+            survivor: Side::A,
+            volumes: vec![Apart::Diverged],
+            busy: false,
+            survivor_primary: true,
+            victim_primary: true,
+            seed: 11,
+        });
+        let store = Arc::clone(&scene.cluster.store);
+        scene.cluster.lock().write(Side::B, 0, 3, &[0x5A; 4096], &store);
+        let sealed = scene.plan().unwrap();
+        let ending = scene.resolve(sealed.id());
+        assert_eq!(ending, Ok(Ending::Finished(Outcome::Healed)), "{}", scene.log());
+        scene.healed().unwrap();
+    }
+}
+
+/// A volume that nobody wrote to since has a hot log, too, while its node is Primary.
+#[test]
+fn a_hot_log_is_no_difference_where_the_generations_are_equal() {
+    let mut scene = Scene::new(&Shape {
+        generation: Generation::V9,
+        survivor: Side::A,
+        volumes: vec![Apart::Diverged, Apart::Equal],
+        busy: false,
+        survivor_primary: true,
+        victim_primary: true,
+        seed: 3,
+    });
+    let sealed = scene.plan().unwrap();
+    assert_eq!(scene.resolve(sealed.id()), Ok(Ending::Finished(Outcome::Healed)), "{}", scene.log());
+    scene.healed().unwrap();
+}
+
+/// 9 remembers the word over StandAlone; with both ends offering their data it connects nobody.
+#[test]
+fn a_survivor_that_still_offers_its_data_is_named_with_what_takes_it_back() {
+    let mut scene = Scene::new(&Shape {
+        generation: Generation::V9,
+        survivor: Side::A,
+        volumes: vec![Apart::Diverged],
+        busy: false,
+        survivor_primary: false,
+        victim_primary: false,
+        seed: 5,
+    });
+    let sealed = scene.plan().unwrap();
+    scene.cluster.lock().hosts.a.discard = true;
+    let Ok(Ending::Parked { why, .. }) = scene.resolve(sealed.id()) else { panic!("{}", scene.log()) };
+    assert!(why.contains("On node1 `drbdadm down r0 && drbdadm up r0` takes it back"), "{why}");
+    // What it says to type.
+    scene.cluster.meddle(Meddling::Reboot(Side::A));
+    scene.cluster.meddle(Meddling::Up(Side::A));
+    assert_eq!(scene.resolve(sealed.id()), Ok(Ending::Finished(Outcome::Healed)), "{}", scene.log());
+    scene.healed().unwrap();
+}
+
 /// One run of `resolve` that is cut at each of its operations in turn: journal records, plan and salvage writes, acts.
 #[test]
 fn a_cut_at_every_operation_ends_healed() {

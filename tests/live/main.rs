@@ -9,7 +9,10 @@ mod cluster;
 mod command;
 mod healing;
 mod moments;
+mod pair;
 mod scale;
+mod several;
+mod three;
 
 #[path = "../scene/mod.rs"]
 mod scene;

@@ -1,13 +1,94 @@
-//! `unsplit diff RESOURCE`.
+//! `unsplit diff RESOURCE`: all volumes of one.
 
-use super::volumes::{Both, compare};
+use super::both::Both;
+use super::drawing::{policy, settings};
+use super::turns::Share;
+use super::volumes::{Compared, How, compare_all};
 use crate::cli::Cli;
 use crate::cli::diff::{DiffArgs, document, present, status};
-use crate::cli::exit::{EVIDENCE, FINE, Failure};
+use crate::cli::exit::Failure;
+use crate::cli::pair::Found;
 use crate::cli::screen::{Screen, Tone};
-use crate::model::id::ResourceName;
+use crate::edge::terminal::TerminalProgress;
+use crate::engine::inquiry::Sight;
+use crate::engine::live::pair::{LivePair, PairedVolume};
+use crate::model::id::{NodeName, ResourceName};
+use crate::model::policy::Settings;
+use crate::model::side::Pair;
+use crate::ports::progress::Progress;
+use serde_json::{Value, json};
 
-/// Compares all volumes, one after the other.
+/// What was found of one volume. The devices are closed.
+pub(super) struct Volume {
+    pub(super) volume: PairedVolume,
+    pub(super) sight: Sight,
+    pub(super) found: Found,
+}
+
+impl From<Compared> for Volume {
+    fn from(compared: Compared) -> Volume {
+        Volume { volume: compared.volume, sight: compared.sight, found: compared.found }
+    }
+}
+
+impl Volume {
+    /// The exit code that it alone would give.
+    pub(super) fn code(&self) -> u8 {
+        status(&self.sight, &self.found)
+    }
+
+    pub(super) fn document(&self) -> Result<Value, Failure> {
+        let diff = serde_json::to_value(document(&self.sight, &self.found)).map_err(Failure::internal)?;
+        Ok(json!({ "volume": self.volume.volume, "diff": diff }))
+    }
+
+    pub(super) fn show(
+        &self,
+        cli: &Cli,
+        args: &DiffArgs,
+        screen: &mut Screen,
+        resource: &ResourceName,
+        names: &Pair<NodeName>,
+    ) -> Result<(), Failure> {
+        let Pair { a, b } = &self.volume.minors;
+        let title = format!(
+            "{resource}, volume {} (/dev/drbd{a} on {}, /dev/drbd{b} on {})",
+            self.volume.volume, names.a, names.b
+        );
+        let title = screen.paint(Tone::Strong, &title);
+        screen.line(title)?;
+        present(cli, args, screen, &self.sight, &self.found)?;
+        screen.line("")?;
+        Ok(())
+    }
+}
+
+/// All volumes of one resource, as JSON.
+pub(super) fn whole_document(resource: &ResourceName, names: &Pair<NodeName>, volumes: Vec<Value>) -> Value {
+    json!({
+        "schema": "unsplit.live-diff", "version": 1, "resource": resource, "names": names, "volumes": volumes,
+    })
+}
+
+/// How the arguments say that volumes are compared.
+pub(super) fn how<'h>(
+    cli: &'h Cli,
+    args: &DiffArgs,
+    settings: &'h Settings,
+    progress: &'h dyn Progress,
+    share: Share,
+) -> How<'h> {
+    How {
+        settings,
+        full: args.full,
+        believe: !args.target.options.no_cache,
+        state_dir: Some(&cli.state_dir),
+        progress,
+        share,
+    }
+}
+
+/// Compares all volumes, and shows each as soon as those before it were shown.
 pub(in crate::cli) fn run(
     cli: &Cli,
     args: &DiffArgs,
@@ -15,39 +96,23 @@ pub(in crate::cli) fn run(
     resource: &ResourceName,
 ) -> Result<u8, Failure> {
     let options = &args.target.options;
-    let settings = match &options.policy {
-        None => crate::model::policy::Settings::drbd_defaults(),
-        Some(path) => crate::cli::pair::load_policy(path)?.settings_for(resource).clone(),
-    };
-    let both = Both::reach(resource, options, "diff")?;
-    let pair = both.look(resource)?;
-    let mut worst = FINE;
+    let settings = settings(policy(options)?.as_ref(), resource);
+    let both = Both::reach(resource.as_str(), options, "diff")?;
+    let pair: LivePair = both.look(resource)?;
+    let mut worst = crate::cli::exit::FINE;
     let mut documents = Vec::new();
-    for volume in &pair.volumes {
-        let compared =
-            compare(&pair, volume, both.peer(), options, &settings, args.full, Some(&cli.state_dir))?;
-        let code = status(&compared.sight, &compared.found);
-        worst = if code == EVIDENCE || worst == EVIDENCE { EVIDENCE } else { worst.max(code) };
+    let (progress, share) = (TerminalProgress::new(), Share::whole(options.threads()));
+    compare_all(&both, &pair, how(cli, args, &settings, &progress, share), |compared| {
+        let volume = Volume::from(compared);
+        worst = worst.max(volume.code());
         if cli.json {
-            let volume_diff = serde_json::to_value(document(&compared.sight, &compared.found));
-            documents.push(serde_json::json!({
-                "volume": volume.volume, "diff": volume_diff.map_err(Failure::internal)?,
-            }));
-            continue;
+            documents.push(volume.document()?);
+            return Ok(());
         }
-        let title = format!(
-            "{resource}, volume {} (/dev/drbd{} on {}, /dev/drbd{} on {})",
-            volume.volume, volume.minors.a, pair.names.a, volume.minors.b, pair.names.b
-        );
-        let title = screen.paint(Tone::Strong, &title);
-        screen.line(title)?;
-        present(cli, args, screen, &compared.sight, &compared.found)?;
-        screen.line("")?;
-    }
+        volume.show(cli, args, screen, resource, &pair.names)
+    })?;
     if cli.json {
-        screen.json(&serde_json::json!({
-            "schema": "unsplit.live-diff", "version": 1, "resource": resource, "names": pair.names, "volumes": documents,
-        }))?;
+        screen.json(&whole_document(resource, &pair.names, documents))?;
     }
     Ok(worst)
 }

@@ -1,6 +1,7 @@
 //! How a run on a running resource ended, on the screen and as an exit code.
 
 use crate::cli::Cli;
+use crate::cli::consent::waiver;
 use crate::cli::exit::{EVIDENCE, FINE, Failure, INTERNAL, NOT_FENCED, PARKED};
 use crate::cli::incident::resume_command;
 use crate::cli::plan::state_dir_words;
@@ -26,58 +27,94 @@ pub(super) fn conclude(
     id: &IncidentId,
     ending: &Ending,
 ) -> Result<u8, Failure> {
+    let outcome = finished(cli, plan, id, ending)?;
+    if cli.json {
+        screen.json(&finished_document(store, plan, id, outcome))?;
+    } else {
+        show_finished(cli, screen, store, plan, id, outcome)?;
+    }
+    Ok(FINE)
+}
+
+fn salvages(plan: &LivePlan, id: &IncidentId) -> Vec<IncidentId> {
+    plan.volumes
+        .iter()
+        .filter(|volume| plan.salvage && !volume.overwrite.is_empty())
+        .filter_map(|volume| salvage_of(id, volume.volume).ok())
+        .collect()
+}
+
+/// A run that ended well, as JSON.
+#[must_use]
+pub(super) fn finished_document(
+    store: &dyn Store,
+    plan: &LivePlan,
+    id: &IncidentId,
+    outcome: Outcome,
+) -> serde_json::Value {
+    let salvages: Vec<String> = salvages(plan, id).iter().map(|id| store.locate(&dir_of(id))).collect();
+    serde_json::json!({
+        "schema": "unsplit.resolve", "version": 1, "incident": id, "outcome": outcome,
+        "survivor": plan.survivor, "salvage": salvages.first(), "salvages": salvages,
+    })
+}
+
+/// A run that ended well, on the screen.
+///
+/// # Errors
+/// When standard output is closed.
+pub(super) fn show_finished(
+    cli: &Cli,
+    screen: &mut Screen,
+    store: &dyn Store,
+    plan: &LivePlan,
+    id: &IncidentId,
+    outcome: Outcome,
+) -> std::io::Result<()> {
     let (keep, lose) = (&plan.names[plan.survivor], &plan.names[plan.victim()]);
-    let state_dir = state_dir_words(cli);
-    let resource = &plan.resource;
+    let (state_dir, resource) = (state_dir_words(cli), &plan.resource);
+    let text = if outcome == Outcome::Undone {
+        format!("Undone: {resource} holds what {lose} held, on both nodes, which are connected and in sync.")
+    } else {
+        let full = plan.steps.contains(&LiveStep::VerifyContent { full: true });
+        let verified =
+            if full { "by comparing everything" } else { "by content wherever they were seen to differ" };
+        format!(
+            "Healed: {resource} on {lose} now equals {keep}. The nodes are connected and in sync; verified by generation, and {verified}."
+        )
+    };
+    let line = screen.paint(Tone::Good, &text);
+    screen.line(line)?;
+    let whose = if outcome == Outcome::Undone { "What was there before" } else { "What it held" };
+    let kept = salvages(plan, id);
+    for salvage in &kept {
+        screen.line(format!("{whose} is kept in {}", store.locate(&dir_of(salvage))))?;
+        screen.line(format!(
+            "  unsplit salvage show {salvage}{state_dir}     what is in it, and how to open it"
+        ))?;
+    }
+    if outcome != Outcome::Undone && !kept.is_empty() {
+        screen.line(format!(
+            "  unsplit undo {id}{state_dir}     put it back, as long as nobody has written since"
+        ))?;
+    }
+    Ok(())
+}
+
+/// How it ended, if well.
+///
+/// # Errors
+/// It did not end well: exit codes 4, 5, 6 or 70.
+pub(super) fn finished(
+    cli: &Cli,
+    plan: &LivePlan,
+    id: &IncidentId,
+    ending: &Ending,
+) -> Result<Outcome, Failure> {
+    let (keep, lose) = (&plan.names[plan.survivor], &plan.names[plan.victim()]);
+    let (state_dir, resource) = (state_dir_words(cli), &plan.resource);
     match ending {
-        Ending::Finished(outcome) => {
-            let kept: Vec<IncidentId> = plan
-                .volumes
-                .iter()
-                .filter(|volume| plan.salvage && !volume.overwrite.is_empty())
-                .filter_map(|volume| salvage_of(id, volume.volume).ok())
-                .collect();
-            if cli.json {
-                let salvages: Vec<String> = kept.iter().map(|id| store.locate(&dir_of(id))).collect();
-                screen.json(&serde_json::json!({
-                    "schema": "unsplit.resolve", "version": 1, "incident": id, "outcome": outcome,
-                    "survivor": plan.survivor, "salvage": salvages.first(), "salvages": salvages,
-                }))?;
-                return Ok(FINE);
-            }
-            if *outcome == Outcome::Undone {
-                let text = format!(
-                    "Undone: {resource} holds what {lose} held, on both nodes, which are connected and in sync."
-                );
-                let line = screen.paint(Tone::Good, &text);
-                screen.line(line)?;
-            } else {
-                let full = plan.steps.contains(&LiveStep::VerifyContent { full: true });
-                let verified = if full {
-                    "by comparing everything"
-                } else {
-                    "by content wherever they were seen to differ"
-                };
-                let text = format!(
-                    "Healed: {resource} on {lose} now equals {keep}. The nodes are connected and in sync; verified by generation, and {verified}."
-                );
-                let line = screen.paint(Tone::Good, &text);
-                screen.line(line)?;
-            }
-            let whose = if *outcome == Outcome::Undone { "What was there before" } else { "What it held" };
-            for salvage in &kept {
-                screen.line(format!("{whose} is kept in {}", store.locate(&dir_of(salvage))))?;
-                screen.line(format!(
-                    "  unsplit salvage show {salvage}{state_dir}     what is in it, and how to open it"
-                ))?;
-            }
-            if *outcome != Outcome::Undone && !kept.is_empty() {
-                screen.line(format!(
-                    "  unsplit undo {id}{state_dir}     put it back, as long as nobody has written since"
-                ))?;
-            }
-            Ok(FINE)
-        }
+        Ending::Finished(outcome) => Ok(*outcome),
         Ending::Abandoned { obstacle, why } => {
             let text = format!("incident {id} was given up before any data was changed: {why}");
             let failure = Failure::new(code(*obstacle), anyhow::Error::msg(text));
@@ -88,7 +125,11 @@ pub(super) fn conclude(
             let next = match obstacle {
                 Obstacle::Stale if plan.purpose != Purpose::Heal => left,
                 Obstacle::Stale => {
-                    format!("{left}; look again: unsplit diff {resource} --peer {}", plan.peer)
+                    // A plan that is run by its id stays stale: the words that draw a new one.
+                    format!(
+                        "{left}; look again: `unsplit diff {resource} --peer {}`, then `unsplit resolve {resource} --peer {} --keep {keep}{state_dir}`",
+                        plan.peer, plan.peer
+                    )
                 }
                 Obstacle::Busy | Obstacle::Link | Obstacle::Salvage | Obstacle::Device | Obstacle::Verify => {
                     format!("{left}; mend the cause, then run the same command again")
@@ -100,7 +141,7 @@ pub(super) fn conclude(
             let text = format!(
                 "incident {id} is parked: {why}. Nothing is lost: what is overwritten is in the salvage"
             );
-            let waive = if plan.salvage { "" } else { " --no-salvage" };
+            let waive = waiver(plan.salvage);
             let text = if plan.salvage { text } else { format!("incident {id} is parked: {why}") };
             Err(Failure::new(PARKED, anyhow::Error::msg(text))
                 .hint(format!("mend the cause, then `{}{waive}{state_dir}`", resume_command(id))))

@@ -1,17 +1,37 @@
 //! Running resources: this node, and its peer when `--peer` names one.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `target` | which words of a command line mean what |
+//! | `both` | both nodes, reached and asked once |
+//! | `turns` | a few things at a time, results in order |
+//! | `volumes` | the volumes of a resource, opened and compared |
+//! | `in_use` | who uses the side that would be overwritten |
+//! | `drawing` | from two nodes to a plan |
+//! | `diff`, `plan`, `resolve`, `undo`, `status` | the commands, about one resource |
+//! | `chosen`, `several`, `list` | about several: which, what is done, what came of each |
+//! | `ending` | how a run ended |
+//! | `page`, `next` | how a resource stands, and what to type |
 
+pub mod both;
+mod chosen;
 pub mod diff;
+mod drawing;
 mod ending;
+pub mod in_use;
+pub mod list;
 mod next;
 mod page;
 pub mod plan;
 pub mod resolve;
+pub mod several;
 pub mod status;
 mod target;
+mod turns;
 pub mod undo;
 mod volumes;
 
-pub use target::{Target, TargetArgs, load, planned, resource};
+pub use target::{OneTargetArgs, Target, TargetArgs, Wanted, load, meant, planned};
 pub use volumes::only_volume;
 
 use super::exit::Failure;

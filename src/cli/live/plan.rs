@@ -1,217 +1,28 @@
-//! `unsplit plan RESOURCE`, and drawing for `resolve`.
+//! `unsplit plan RESOURCE`: one plan on the screen.
 
-use super::volumes::{Both, Compared, compare};
+use super::both::Both;
+use super::drawing::{Drawing, DrawnPlan, LiveDrawn, policy};
+use super::in_use::{InUse, User};
+use super::turns::Share;
 use crate::cli::Cli;
 use crate::cli::exit::{DIVERGED, FINE, Failure, HELD};
-use crate::cli::incident::{Desk, open_desk, refuse_while_open};
-use crate::cli::pair::PairOptions;
-use crate::cli::plan::{ChoiceArgs, PlanArgs, judge, loss_table, reasons, salvage_wanted, state_dir_words};
-use crate::cli::screen::{Screen, Tone};
+use crate::cli::incident::open_desk;
+use crate::cli::plan::{
+    self, Document, PlanArgs, agree, held_word, kept, loss_table, reasons, show_held, state_dir_words, to_run,
+};
+use crate::cli::screen::{Screen, Tone, shell_word};
 use crate::edge::peer::PeerSpec;
 use crate::edge::terminal::TerminalProgress;
-use crate::engine::live::draw::{Decision, Found, draw};
-use crate::engine::live::pair::LivePair;
-use crate::engine::live::plans;
-use crate::engine::live::policies::to_restore;
-use crate::judge::live_plan::{SealedLivePlan, reach, side_named, would_heal};
-use crate::judge::units::losses;
-use crate::model::drbd_live::words::ConnectionState;
-use crate::model::id::ResourceName;
+use crate::judge::live_plan::SealedLivePlan;
+use crate::model::id::{NodeName, ResourceName};
 use crate::model::live_plan::{LivePlan, LiveStep, Reach};
 use crate::model::plan::Purpose;
-use crate::model::policy::Settings;
-use crate::model::side::{Pair, Side};
+use crate::model::side::Pair;
 use crate::model::size::human;
-use crate::model::verdict::{Reason, Trace, Verdict};
+use crate::model::verdict::Verdict;
 use crate::ports::store::Store;
 
-/// What drawing came to.
-pub enum LiveDrawn {
-    /// Nothing to do.
-    Agree(Trace),
-    /// A sealed and kept plan.
-    Sealed {
-        /// The plan.
-        sealed: Box<SealedLivePlan>,
-        /// Whether the policy lets it run without asking.
-        auto: bool,
-    },
-    /// The policy does not decide, or refuses; the nodes' names, for the next command.
-    Held {
-        /// Why.
-        verdict: Box<Verdict>,
-        /// The nodes.
-        names: Pair<crate::model::id::NodeName>,
-    },
-}
-
-/// The settings for a resource.
-///
-/// # Errors
-/// The policy file is missing or wrong.
-pub fn settings(resource: &ResourceName, options: &PairOptions) -> Result<Settings, Failure> {
-    match &options.policy {
-        None => Ok(Settings::drbd_defaults()),
-        Some(path) => Ok(crate::cli::pair::load_policy(path)?.settings_for(resource).clone()),
-    }
-}
-
-fn kept_side(choice: &ChoiceArgs, pair: &LivePair) -> Result<Option<Side>, Failure> {
-    let Some(word) = &choice.keep else { return Ok(None) };
-    let named = side_named(&pair.names, word);
-    named.map(Some).ok_or_else(|| {
-        Failure::usage(format!(
-            "--keep {word}: there is no such node; say {} or {}",
-            pair.names.a, pair.names.b
-        ))
-    })
-}
-
-/// Compares all volumes, decides, plans, seals; keeps the plan in the state directory.
-///
-/// # Errors
-/// Anything that keeps a plan from being drawn.
-pub fn draw_plan(
-    both: &Both,
-    resource: &ResourceName,
-    options: &PairOptions,
-    choice: &ChoiceArgs,
-    desk: &Desk,
-) -> Result<LiveDrawn, Failure> {
-    let settings = settings(resource, options)?;
-    let pair = both.look(resource)?;
-    let keep = kept_side(choice, &pair)?;
-    must_be_apart(&pair)?;
-    let mut compared = Vec::new();
-    for volume in &pair.volumes {
-        compared.push(compare(&pair, volume, both.peer(), options, &settings, choice.full, None)?);
-    }
-    for volume in &compared {
-        let sources = volume.sight.evidence.as_ref().map(|seen| &seen.source);
-        refuse_while_open(sources, &*desk.store, &desk.journal, &[])?;
-    }
-    let (survivor, auto, trace) = match decide_all(&settings, &compared, keep) {
-        Decided::Heal { survivor, auto, trace } => (survivor, auto, trace),
-        Decided::Agree(trace) => return Ok(LiveDrawn::Agree(trace)),
-        Decided::Held(verdict) => {
-            return Ok(LiveDrawn::Held { verdict: Box::new(verdict), names: pair.names.clone() });
-        }
-    };
-    refuse_what_drbd_would_not_do(&pair, &compared, survivor, both.peer())?;
-    let salvage = salvage_wanted(&settings, choice)?;
-    let progress = TerminalProgress::new();
-    let found = compared
-        .iter()
-        .map(|volume| Found {
-            volume: volume.volume,
-            sight: &volume.sight,
-            delta: &volume.found.delta,
-            losses: losses(&volume.found.units, survivor),
-            replicas: volume.opened.replicas(),
-        })
-        .collect();
-    for volume in &compared {
-        if let Some(bad) = volume.found.delta.unreadable.first() {
-            return Err(Failure::evidence(anyhow::anyhow!(
-                "volume {} cannot be read on {} at byte {}: {}. What cannot be read can be neither kept nor compared",
-                volume.volume.volume,
-                pair.names[bad.side],
-                bad.extent.start,
-                bad.why
-            )));
-        }
-    }
-    let restore = to_restore(both.nodes()?, &pair);
-    let decision =
-        Decision { peer: both.peer().to_string(), survivor, restore, salvage, full: choice.full, trace };
-    let plan = draw(&pair, found, decision, options.threads(), &progress).map_err(Failure::evidence)?;
-    let sealed = plans::sealed(plan).map_err(Failure::internal)?;
-    plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
-    Ok(LiveDrawn::Sealed { sealed: Box::new(sealed), auto })
-}
-
-/// Two that are connected are DRBD's to sync.
-fn must_be_apart(pair: &LivePair) -> Result<(), Failure> {
-    let state = |side: Side| crate::engine::live::standing::state(&pair.told[side], &pair.toward[side]);
-    if state(Side::A) == ConnectionState::Connected && state(Side::B) == ConnectionState::Connected {
-        let resource = &pair.resource;
-        return Err(Failure::evidence(anyhow::anyhow!(
-            "{resource} is connected: the two are not in split brain, and DRBD keeps them in sync by itself"
-        ))
-        .hint(format!(
-            "unsplit status {resource} shows what it does; `drbdadm verify {resource}` compares the contents"
-        )));
-    }
-    Ok(())
-}
-
-enum Decided {
-    Agree(Trace),
-    Heal { survivor: Side, auto: bool, trace: Trace },
-    Held(Verdict),
-}
-
-/// One survivor for the whole connection: DRBD's `--discard-my-data` means all of its volumes.
-fn decide_all(settings: &Settings, compared: &[Compared<'_>], keep: Option<Side>) -> Decided {
-    let mut agreed = None;
-    let mut heal: Option<(Side, bool, Trace, u32)> = None;
-    for volume in compared {
-        match judge(settings, &volume.sight, &volume.found, keep) {
-            Verdict::Agree { trace } => agreed = agreed.or(Some(trace)),
-            Verdict::Heal { survivor, auto, trace } => match &mut heal {
-                None => heal = Some((survivor, auto, trace, volume.volume.volume)),
-                Some((first, all_auto, _, _)) if *first == survivor => *all_auto &= auto,
-                Some((_, _, trace, number)) => {
-                    let mut trace = trace.clone();
-                    trace.push(
-                        "one survivor for a connection",
-                        format!("the policy keeps different sides of volume {number} and volume {}", volume.volume.volume),
-                        "not decided: --discard-my-data means all volumes of a connection, so a person must name one side (--keep)",
-                    );
-                    return Decided::Held(Verdict::Hold { trace });
-                }
-            },
-            held => return Decided::Held(held),
-        }
-    }
-    match (heal, agreed) {
-        (Some((survivor, auto, trace, _)), _) => Decided::Heal { survivor, auto, trace },
-        (None, Some(trace)) => Decided::Agree(trace),
-        (None, None) => Decided::Agree(Trace::new(Reason {
-            rule: "volumes".to_owned(),
-            evidence: String::new(),
-            conclusion: "the resource has no volume".to_owned(),
-        })),
-    }
-}
-
-fn refuse_what_drbd_would_not_do(
-    pair: &LivePair,
-    compared: &[Compared<'_>],
-    survivor: Side,
-    peer: &PeerSpec,
-) -> Result<(), Failure> {
-    let names = pair.names.as_ref().map(|name| name.as_str());
-    for volume in compared {
-        let way = reach(pair.generation, volume.sight.comparison.common_base);
-        if let Err(why) = would_heal(volume.sight.lineages.as_ref(), names, survivor, way) {
-            let resource = &pair.resource;
-            let text = format!(
-                "{resource} cannot be healed live with {} kept (volume {}): {why}",
-                names[survivor], volume.volume.volume
-            );
-            let backing = &volume.volume.backing;
-            return Err(Failure::new(HELD, anyhow::Error::msg(text)).hint(format!(
-                "take {resource} down on both nodes (`drbdadm down {resource}`) and heal its devices: `unsplit resolve {} {} --peer {peer} \
-                 --keep {}`",
-                backing.a.data,
-                backing.b.data,
-                survivor.word()
-            )));
-        }
-    }
-    Ok(())
-}
+const SCHEMA: &str = "unsplit.live-plan";
 
 pub(in crate::cli) fn run(
     cli: &Cli,
@@ -220,46 +31,69 @@ pub(in crate::cli) fn run(
     resource: &ResourceName,
 ) -> Result<u8, Failure> {
     let options = &args.target.options;
-    let both = Both::reach(resource, options, "plan")?;
+    let policy = policy(options)?;
+    let both = Both::reach(resource.as_str(), options, "plan")?;
     let desk = open_desk(&cli.state_dir)?;
-    match draw_plan(&both, resource, options, &args.choice, &desk)? {
+    let (choice, policy) = (&args.choice, policy.as_ref());
+    let drawing = Drawing { both: &both, desk: &desk, options, choice, policy, reports: None };
+    let ready = drawing.ready(both.look(resource)?)?;
+    if let Some(in_use) = &ready.in_use {
+        in_use.show_early(cli.json, screen)?;
+    }
+    match drawing.draw(ready, Share::whole(options.threads()), &TerminalProgress::new())? {
         LiveDrawn::Agree(trace) => {
-            crate::cli::plan::agree(cli, screen, &trace)?;
+            agree(cli, screen, &trace)?;
             Ok(FINE)
         }
         LiveDrawn::Held { verdict, names } => {
-            held(cli, screen, &verdict, &names, resource, &both)?;
+            held(cli, screen, &verdict, &names, resource, both.peer())?;
             Ok(HELD)
         }
-        LiveDrawn::Sealed { sealed, auto } => {
+        LiveDrawn::Sealed(drawn) => {
+            let DrawnPlan { sealed, auto, in_use } = &*drawn;
             if cli.json {
-                document(screen, &sealed, Some(auto))?;
+                screen.json(&document(sealed, Some(*auto), Some(in_use)))?;
             } else {
-                show(screen, &sealed, &desk.store.locate("salvage"))?;
-                screen.heading("Nothing has been changed. To run this plan")?;
-                let waive = if sealed.plan().salvage { "" } else { " --no-salvage" };
-                screen.line(format!(
-                    "  unsplit resolve --plan {}{waive}{}",
-                    sealed.id(),
-                    state_dir_words(cli)
-                ))?;
+                show(screen, sealed, &desk.store.locate("salvage"), Some(in_use))?;
+                to_run(cli, screen, sealed.id(), sealed.plan().salvage)?;
             }
             Ok(DIVERGED)
         }
     }
 }
 
-/// The plan as JSON.
-///
-/// # Errors
-/// When standard output is closed.
-pub fn document(screen: &mut Screen, sealed: &SealedLivePlan, auto: Option<bool>) -> std::io::Result<()> {
+/// The plan as JSON. `in_use`: who uses the side that it overwrites, if that was asked.
+#[must_use]
+pub fn document<'a>(
+    sealed: &'a SealedLivePlan,
+    auto: Option<bool>,
+    in_use: Option<&'a InUse>,
+) -> impl serde::Serialize + 'a {
     let plan = sealed.plan();
     let verdict = if plan.purpose == Purpose::Heal { "heal" } else { "undo" };
-    screen.json(&serde_json::json!({
-        "schema": "unsplit.live-plan", "version": 1, "verdict": verdict, "id": sealed.id().0.to_string(), "auto": auto,
-        "trace": plan.trace, "plan": plan,
-    }))
+    let document: Document<'a, LivePlan, &'a [User]> = Document::without_plan(SCHEMA, verdict, &plan.trace);
+    Document {
+        id: Some(sealed.id().0.to_string()),
+        auto,
+        plan: Some(plan),
+        in_use: Some(in_use.map_or(&[][..], |in_use| &in_use.users)),
+        ..document
+    }
+}
+
+/// That no plan was drawn, as JSON.
+#[must_use]
+pub fn held_document(verdict: &Verdict) -> impl serde::Serialize + '_ {
+    let document: Document<'_, LivePlan, &[User]> =
+        Document::without_plan(SCHEMA, held_word(verdict), verdict.trace());
+    Document { in_use: Some(&[][..]), ..document }
+}
+
+/// The command that shows what keeping a node would do.
+#[must_use]
+pub fn choose_words(cli: &Cli, resource: &ResourceName, peer: &PeerSpec, keep: &NodeName) -> String {
+    let peer = shell_word(peer.as_str());
+    format!("unsplit plan {resource} --peer {peer} --keep {keep}{}", state_dir_words(cli))
 }
 
 /// Tells why the policy does not decide, and what a person can type.
@@ -270,46 +104,33 @@ pub fn held(
     cli: &Cli,
     screen: &mut Screen,
     verdict: &Verdict,
-    names: &Pair<crate::model::id::NodeName>,
+    names: &Pair<NodeName>,
     resource: &ResourceName,
-    both: &Both,
+    peer: &PeerSpec,
 ) -> Result<(), Failure> {
-    let refused = matches!(verdict, Verdict::Refuse { .. });
     if cli.json {
-        let word = if refused { "refuse" } else { "hold" };
-        screen.json(&serde_json::json!({
-            "schema": "unsplit.live-plan", "version": 1, "id": null, "auto": null, "verdict": word, "trace": verdict.trace(), "plan": null,
-        }))?;
-        return Ok(());
-    }
-    let headline = if refused {
-        "Refused: no choice of survivor would be right on this evidence. Nothing was changed."
+        screen.json(&held_document(verdict))?;
     } else {
-        "Held: the policy does not decide this case. A person must choose. Nothing was changed."
-    };
-    let headline = screen.paint(Tone::Bad, headline);
-    screen.line(headline)?;
-    reasons(screen, verdict.trace())?;
-    if !refused {
-        screen.heading("To choose, see in detail what each choice would do")?;
-        let state_dir = state_dir_words(cli);
-        for side in Side::BOTH {
-            let (keep, lose) = (&names[side], &names[side.other()]);
-            screen
-                .line(format!("  unsplit plan {resource} --peer {} --keep {keep}{state_dir}", both.peer()))?;
-            screen.line(format!(
-                "      keeps {keep}'s data and overwrites {lose}; a copy is kept; a plan changes nothing yet"
-            ))?;
+        let choose = |keep: &NodeName| choose_words(cli, resource, peer, keep);
+        show_held(screen, verdict, names.as_ref(), &choose)?;
+        if matches!(verdict, Verdict::Refuse { .. }) {
+            screen.heading("What it is, and what can be typed")?;
+            screen.line(format!("  unsplit status {resource} --peer {peer}"))?;
         }
     }
     Ok(())
 }
 
-/// The plan in words.
+/// The plan in words. `in_use`: who uses the side that it overwrites, if that was asked.
 ///
 /// # Errors
 /// When standard output is closed.
-pub fn show(screen: &mut Screen, sealed: &SealedLivePlan, salvages: &str) -> std::io::Result<()> {
+pub fn show(
+    screen: &mut Screen,
+    sealed: &SealedLivePlan,
+    salvages: &str,
+    in_use: Option<&InUse>,
+) -> std::io::Result<()> {
     let plan = sealed.plan();
     let (keep, lose) = (&plan.names[plan.survivor], &plan.names[plan.victim()]);
     let title = format!("Plan {} for {}, running: keep {keep}, overwrite {lose}", sealed.id(), plan.resource);
@@ -323,23 +144,14 @@ pub fn show(screen: &mut Screen, sealed: &SealedLivePlan, salvages: &str) -> std
         }
         loss_table(screen, keep.as_str(), lose.as_str(), &volume.losses, volume.doubtful)?;
     }
-    screen.heading("What will be kept")?;
-    if plan.salvage {
-        screen.line(format!("  {} of {lose}'s data, verified, under {salvages},", human(plan.bytes())))?;
-        screen.line("  before anything is overwritten.")?;
-    } else {
-        let warning = screen.paint(
-            Tone::Bad,
-            "  NOTHING: the policy and the command line both say so. There will be no undo.",
-        );
-        screen.line(warning)?;
+    kept(screen, plan.salvage.then(|| (plan.bytes(), format!("{lose}'s data"), "")), salvages)?;
+    if let Some(in_use) = in_use.filter(|in_use| !in_use.users.is_empty()) {
+        screen.heading("What must end first")?;
+        in_use.show(screen)?;
     }
     screen.heading("What will happen")?;
-    for (at, step) in plan.steps.iter().enumerate() {
-        screen.line(format!("  {:>2}. {}", at + 1, step_words(*step, plan)))?;
-    }
-    screen.line(format!("  {keep} stays in use all the time; {lose} must not be in use."))?;
-    Ok(())
+    plan::steps(screen, plan.steps.iter().map(|step| step_words(*step, plan)))?;
+    screen.line(format!("  {keep} stays in use all the time; {lose} must not be in use."))
 }
 
 /// A step in words.
@@ -371,6 +183,9 @@ pub fn step_words(step: LiveStep, plan: &LivePlan) -> String {
         LiveStep::VerifyContent { full: true } => "compare the contents of the whole volumes".to_owned(),
         LiveStep::VerifyContent { full: false } => "compare the contents wherever they differed".to_owned(),
         LiveStep::RestorePolicies => "put the connection's after-sb policies back".to_owned(),
+        LiveStep::ConnectOthers => {
+            format!("connect {lose} with the other nodes that hold {keep}'s data")
+        }
         LiveStep::Promote => format!("make {resource} Primary on {here}; nobody else may use it"),
         LiveStep::WriteBack { bytes } => {
             format!("write {} of what {lose} held through DRBD, to both nodes", human(bytes))

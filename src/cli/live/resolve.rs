@@ -1,20 +1,24 @@
 //! `unsplit resolve RESOURCE`, and going on with what was begun.
 
-use super::ending::conclude;
-use super::plan::{LiveDrawn, draw_plan, held, show};
-use super::volumes::Both;
+use super::both::Both;
+use super::drawing::{Drawing, DrawnPlan, LiveDrawn, policy};
+use super::ending::{conclude, finished};
+use super::plan::{held, show};
+use super::turns::Share;
 use crate::cli::Cli;
-use crate::cli::exit::{FINE, Failure, HELD, USAGE};
+use crate::cli::consent::{agreed_at_the_prompt, must_say_no_salvage, nobody_agreed};
+use crate::cli::exit::{FINE, Failure, HELD};
 use crate::cli::incident::{Desk, close_what_was_undone, is_open, new_id, refuse_while_open, state_words};
 use crate::cli::pair::{PEER_TIMEOUT, PairOptions};
-use crate::cli::plan::{agree, state_dir_words};
+use crate::cli::plan::agree;
 use crate::cli::reading::Reading;
-use crate::cli::resolve::{ResolveArgs, agreed_at_the_prompt, journal_stopped};
+use crate::cli::resolve::{ResolveArgs, journal_stopped};
 use crate::cli::screen::Screen;
 use crate::edge::clock::SystemClock;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::Ending;
 use crate::engine::live::executor::{LiveTheatre, Patience, begin, resume};
+use crate::engine::live::others::left_to_do;
 use crate::engine::live::undo::{note_healed, noted, since_kept, untouched};
 use crate::judge::incident::{Incident, IncidentState};
 use crate::judge::live_plan::SealedLivePlan;
@@ -32,37 +36,40 @@ pub(in crate::cli) fn run(
     desk: &mut Desk,
     resource: &ResourceName,
 ) -> Result<u8, Failure> {
-    let both = Both::reach(resource, &args.options, "resolve")?;
-    match draw_plan(&both, resource, &args.options, &args.choice, desk)? {
+    let options = &args.options;
+    let policy = policy(options)?;
+    let both = Both::reach(resource.as_str(), options, "resolve")?;
+    let (choice, policy) = (&args.choice, policy.as_ref());
+    let drawing = Drawing { both: &both, desk, options, choice, policy, reports: None };
+    let ready = drawing.ready(both.look(resource)?)?;
+    if let Some(in_use) = &ready.in_use {
+        in_use.show_early(cli.json, screen)?;
+    }
+    match drawing.draw(ready, Share::whole(options.threads()), &TerminalProgress::new())? {
         LiveDrawn::Agree(trace) => {
             agree(cli, screen, &trace)?;
             Ok(FINE)
         }
         LiveDrawn::Held { verdict, names } => {
-            held(cli, screen, &verdict, &names, resource, &both)?;
+            held(cli, screen, &verdict, &names, resource, both.peer())?;
             Ok(HELD)
         }
-        LiveDrawn::Sealed { sealed, auto } => {
+        LiveDrawn::Sealed(drawn) => {
+            let DrawnPlan { sealed, auto, in_use } = &*drawn;
+            let plan = sealed.plan();
             let consent = if args.yes {
                 Some(Consent::Operator)
-            } else if auto {
+            } else if *auto {
                 Some(Consent::Policy)
             } else {
-                let victim = sealed.plan().names[sealed.plan().victim()].clone();
+                let victim = plan.names[plan.victim()].clone();
                 let salvages = crate::ports::store::Store::locate(&*desk.store, "salvage");
-                agreed_at_the_prompt(cli, screen, &victim, |screen| show(screen, &sealed, &salvages))?
+                let page = |screen: &mut Screen| show(screen, sealed, &salvages, Some(in_use));
+                agreed_at_the_prompt(cli, screen, &[victim], page)?
             };
-            let Some(consent) = consent else {
-                let why = format!(
-                    "plan {} was drawn and kept, but nobody agreed to it (no --yes, no policy with auto = true, no matching \
-                     answer): nothing was changed",
-                    sealed.id()
-                );
-                let waive = if sealed.plan().salvage { "" } else { " --no-salvage" };
-                let next = format!("unsplit resolve --plan {}{waive}{}", sealed.id(), state_dir_words(cli));
-                return Err(Failure::new(HELD, anyhow::Error::msg(why)).hint(next));
-            };
-            start(cli, args, screen, desk, &both, &sealed, consent)
+            let consent = consent.ok_or_else(|| nobody_agreed(cli, sealed.id(), plan.salvage))?;
+            let (id, ending) = start(cli, args, desk, &both, sealed, consent)?;
+            after(cli, screen, desk, &both, sealed, &id, &ending)
         }
     }
 }
@@ -76,7 +83,7 @@ pub(in crate::cli) fn run_plan(
     sealed: &SealedLivePlan,
 ) -> Result<u8, Failure> {
     let plan = sealed.plan();
-    must_say_no_salvage(cli, args.choice.no_salvage, plan)?;
+    must_say_no_salvage(cli, args.choice.no_salvage, plan.salvage)?;
     let before = desk.journal.incidents().iter().rev().find(|incident| incident.plan == sealed.id()).cloned();
     match before {
         Some(incident) if is_open(&incident) => {
@@ -105,18 +112,10 @@ pub(in crate::cli) fn run_plan(
                 refuse_while_open(volume.sources.as_ref(), &*desk.store, &desk.journal, &[])?;
             }
             let both = reach_as_planned(plan, &args.options.reading)?;
-            start(cli, args, screen, desk, &both, sealed, Consent::Operator)
+            let (id, ending) = start(cli, args, desk, &both, sealed, Consent::Operator)?;
+            after(cli, screen, desk, &both, sealed, &id, &ending)
         }
     }
-}
-
-fn must_say_no_salvage(cli: &Cli, said: bool, plan: &LivePlan) -> Result<(), Failure> {
-    if plan.salvage || said {
-        return Ok(());
-    }
-    let text = "this plan keeps no copy of what it overwrites: --no-salvage must be said again to run it";
-    let hint = format!("the same command with --no-salvage{}", state_dir_words(cli));
-    Err(Failure::new(USAGE, anyhow::Error::msg(text)).hint(hint))
 }
 
 /// Both nodes of a plan.
@@ -142,8 +141,7 @@ pub fn reach_as_planned(plan: &LivePlan, reading: &Reading) -> Result<Both, Fail
         reading: reading.clone(),
         no_cache: false,
     };
-    reading.step_back()?;
-    Both::reach(&plan.resource, &options, "resolve")
+    Both::reach(plan.resource.as_str(), &options, "resolve")
 }
 
 /// Runs `act` in the theatre of these nodes.
@@ -158,34 +156,38 @@ pub fn in_theatre<T>(
 ) -> Result<T, Failure> {
     let store = desk.store.clone();
     let progress = TerminalProgress::new();
+    let pause = |time| both.pause()(time);
     let theatre = LiveTheatre {
-        nodes: both.operated()?,
+        nodes: both.operated(),
         store: &*store,
         clock: &SystemClock,
         progress: &progress,
-        pause: &std::thread::sleep,
+        pause: &pause,
         threads,
         patience: Patience::default(),
     };
     act(&mut desk.journal, theatre)
 }
 
-fn start(
+/// Begins an incident with the plan, and runs it.
+///
+/// # Errors
+/// The journal cannot be written.
+pub(super) fn start(
     cli: &Cli,
     args: &ResolveArgs,
-    screen: &mut Screen,
     desk: &mut Desk,
     both: &Both,
     sealed: &SealedLivePlan,
     consent: Consent,
-) -> Result<u8, Failure> {
+) -> Result<(IncidentId, Ending), Failure> {
     let id = new_id(sealed.id(), desk.journal.incidents())?;
     let waived = OperatorSaidNoSalvage::from_flag(args.choice.no_salvage, sealed.id());
     let ending = in_theatre(both, desk, args.options.threads(), |journal, theatre| {
         begin(journal, theatre, sealed, &id, consent, waived)
             .map_err(|error| journal_stopped(cli, &id, error))
     })?;
-    after(cli, screen, desk, both, sealed, &id, &ending)
+    Ok((id, ending))
 }
 
 /// Goes on with an open incident.
@@ -198,7 +200,7 @@ pub(in crate::cli) fn take_up(
     reading: &Reading,
     no_salvage: bool,
 ) -> Result<u8, Failure> {
-    must_say_no_salvage(cli, no_salvage, sealed.plan())?;
+    must_say_no_salvage(cli, no_salvage, sealed.plan().salvage)?;
     let both = reach_as_planned(sealed.plan(), reading)?;
     if !cli.json {
         screen.line(format!("Taking up incident {} ({}).", incident.id, state_words(&incident.state)))?;
@@ -224,9 +226,51 @@ pub fn after(
     id: &IncidentId,
     ending: &Ending,
 ) -> Result<u8, Failure> {
+    let left = note(desk, both, sealed, id, ending)?;
+    let code = conclude(cli, screen, &*desk.store, sealed.plan(), id, ending)?;
+    others(cli, screen, &left)?;
+    Ok(code)
+}
+
+/// What is left to do on nodes beside the two.
+///
+/// # Errors
+/// When standard output is closed.
+pub(super) fn others(cli: &Cli, screen: &mut Screen, left: &[String]) -> std::io::Result<()> {
+    if left.is_empty() || cli.json {
+        return Ok(());
+    }
+    screen.heading("The other nodes")?;
+    left.iter().try_for_each(|sentence| screen.line(format!("  {sentence}")))
+}
+
+/// The same without the screen; besides, what is left to do on other nodes.
+///
+/// # Errors
+/// How it ended, unless well.
+pub(super) fn ended(
+    cli: &Cli,
+    desk: &mut Desk,
+    both: &Both,
+    sealed: &SealedLivePlan,
+    id: &IncidentId,
+    ending: &Ending,
+) -> Result<(Outcome, Vec<String>), Failure> {
+    let left = note(desk, both, sealed, id, ending)?;
+    Ok((finished(cli, sealed.plan(), id, ending)?, left))
+}
+
+fn note(
+    desk: &mut Desk,
+    both: &Both,
+    sealed: &SealedLivePlan,
+    id: &IncidentId,
+    ending: &Ending,
+) -> Result<Vec<String>, Failure> {
     match ending {
         Ending::Finished(Outcome::Healed) => {
             let seen = both.look(&sealed.plan().resource).map_err(|failure| failure.text());
+            let left = seen.as_ref().map(|pair| left_to_do(pair, sealed.plan().survivor)).unwrap_or_default();
             let at_keeping = noted(&*desk.store, id);
             let noted = seen.and_then(|pair| {
                 let since = since_kept(at_keeping?, untouched(&pair), sealed.plan().survivor);
@@ -236,9 +280,9 @@ pub fn after(
             if let Err(why) = noted {
                 tracing::warn!("a later undo cannot know whether something was written since: {why}");
             }
+            Ok(left)
         }
-        Ending::Finished(Outcome::Undone) => close_what_was_undone(desk)?,
-        _ => {}
+        Ending::Finished(Outcome::Undone) => close_what_was_undone(desk).map(|()| Vec::new()),
+        _ => Ok(Vec::new()),
     }
-    conclude(cli, screen, &*desk.store, sealed.plan(), id, ending)
 }

@@ -151,7 +151,7 @@ pub(in crate::cli) fn run(
     let sealed = draw(desk, live, &both, &pair, args)?;
     if args.dry_run {
         if cli.json {
-            super::plan::document(screen, &sealed, None)?;
+            screen.json(&super::plan::document(&sealed, None, None))?;
             return Ok(DIVERGED);
         }
         screen.line(format!("Undo of incident {id}:"))?;
@@ -167,9 +167,8 @@ pub(in crate::cli) fn run(
 }
 
 fn steps(screen: &mut Screen, plan: &LivePlan) -> Result<u8, Failure> {
-    for (at, step) in plan.steps.iter().enumerate() {
-        screen.line(format!("  {:>2}. {}", at + 1, super::plan::step_words(*step, plan)))?;
-    }
+    let words = |step: &_| super::plan::step_words(*step, plan);
+    crate::cli::plan::steps(screen, plan.steps.iter().map(words))?;
     Ok(DIVERGED)
 }
 
@@ -206,7 +205,7 @@ fn nothing_written(
 fn draw(
     desk: &Desk,
     live: &LiveIncident,
-    both: &super::volumes::Both,
+    both: &super::both::Both,
     pair: &crate::engine::live::pair::LivePair,
     args: &UndoArgs,
 ) -> Result<SealedLivePlan, Failure> {
@@ -222,7 +221,7 @@ fn draw(
             let parts = manifest.parts.iter().filter(|part| part.kind == PartKind::VictimData);
             parts.flat_map(|part| part.pieces.iter().map(|piece| piece.extent())).collect()
         };
-        let replica = both.operated()?.a.replica(&now.backing.a);
+        let replica = both.operated().a.replica(&now.backing.a);
         let replica = replica.map_err(|Unseen(why)| Failure::evidence(anyhow::anyhow!("{why}")))?;
         let content = content_of(&*replica, &extents, args.reading.threads(), &progress);
         kept.push((extents, content.map_err(Failure::evidence)?));

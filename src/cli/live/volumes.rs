@@ -1,87 +1,27 @@
-//! The volumes of a running resource, opened beside DRBD on both nodes.
+//! The volumes of a running resource, read beside DRBD on both nodes and compared.
 
-use super::{Nodes, nodes};
-use crate::cli::exit::{EVIDENCE, Failure};
-use crate::cli::pair::{Found, MetadataDevice, OpenPair, PairArgs, PairOptions, RoleWord, open};
-use crate::edge::blockdev::Mode;
+use super::both::{Both, Pause};
+use super::turns::{Share, in_turn};
+use crate::cli::exit::Failure;
+use crate::cli::pair::{
+    Found, MetadataDevice, PairArgs, PairOptions, RoleWord, briefly, contents, inquiry_failure,
+};
+use crate::cli::peer::MEND;
 use crate::edge::clock::SystemClock;
-use crate::edge::peer::{PeerSpec, RemoteNode};
-use crate::engine::inquiry::Sight;
+use crate::edge::peer::PeerSpec;
+use crate::engine::inquiry::{InquiryError, Sight};
 use crate::engine::live::draw::look_beside;
-use crate::engine::live::pair::{LivePair, PairError, PairedVolume, look};
+use crate::engine::live::pair::{LivePair, PairedVolume};
+use crate::engine::recall::{Memory, Place};
 use crate::model::drbd::Role;
 use crate::model::evidence::MetadataPlace;
 use crate::model::id::ResourceName;
 use crate::model::policy::Settings;
 use crate::model::side::{Pair, Side};
-use crate::ports::node::{Backing, Node, Operated};
+use crate::ports::node::Backing;
+use crate::ports::progress::{Progress, Silent};
+use crate::ports::replica::{Replica, Unseen};
 use std::path::Path;
-
-/// Both nodes of a resource.
-pub struct Both {
-    nodes: Nodes,
-    peer: PeerSpec,
-}
-
-impl Both {
-    /// This node and the named peer.
-    ///
-    /// # Errors
-    /// No peer is named, or it cannot be talked to.
-    pub fn reach(resource: &ResourceName, options: &PairOptions, command: &str) -> Result<Both, Failure> {
-        let Some(peer) = &options.peer else {
-            return Err(Failure::usage(format!(
-                "the other node of {resource} must be named: both sides are needed"
-            ))
-            .hint(format!("unsplit {command} {resource} --peer ssh:OTHER-NODE")));
-        };
-        Ok(Both { nodes: nodes(Some(peer), options.peer_timeout)?, peer: peer.clone() })
-    }
-
-    fn remote(&self) -> Result<&RemoteNode, Failure> {
-        self.nodes
-            .remote
-            .as_ref()
-            .ok_or_else(|| Failure::internal(anyhow::anyhow!("the peer was not reached")))
-    }
-
-    /// How the peer was named.
-    #[must_use]
-    pub fn peer(&self) -> &PeerSpec {
-        &self.peer
-    }
-
-    /// For acting.
-    ///
-    /// # Errors
-    /// Never: the peer was reached.
-    pub fn operated(&self) -> Result<Pair<&dyn Operated>, Failure> {
-        Ok(Pair::new(&self.nodes.local, self.remote()?))
-    }
-
-    /// What both tell of the resource now.
-    ///
-    /// # Errors
-    /// Exit code 4 or 2.
-    pub fn look(&self, resource: &ResourceName) -> Result<LivePair, Failure> {
-        look(self.nodes()?, resource).map_err(not_a_pair)
-    }
-
-    /// For asking.
-    ///
-    /// # Errors
-    /// Never: the peer was reached.
-    pub fn nodes(&self) -> Result<Pair<&dyn Node>, Failure> {
-        Ok(Pair::new(&self.nodes.local, self.remote()?))
-    }
-}
-
-fn not_a_pair(error: PairError) -> Failure {
-    match error {
-        PairError::OneMachine(_) => Failure::new(crate::cli::exit::USAGE, error),
-        _ => Failure::new(EVIDENCE, error),
-    }
-}
 
 fn metadata(backing: &Backing) -> Option<MetadataDevice> {
     let path = backing.metadata.clone()?.into();
@@ -100,13 +40,7 @@ fn role(backing: &Backing) -> Option<RoleWord> {
 }
 
 /// The two backing devices of a volume, as the command line would name them.
-#[must_use]
-pub(super) fn as_pair(
-    pair: &LivePair,
-    volume: &PairedVolume,
-    peer: &PeerSpec,
-    options: &PairOptions,
-) -> PairArgs {
+fn as_pair(pair: &LivePair, volume: &PairedVolume, peer: &PeerSpec, options: &PairOptions) -> PairArgs {
     let backing = &volume.backing;
     PairArgs {
         a: backing.a.data.clone().into(),
@@ -125,46 +59,102 @@ pub(super) fn as_pair(
     }
 }
 
-/// One volume, compared.
-pub(super) struct Compared<'p> {
-    /// Which.
-    pub volume: &'p PairedVolume,
-    /// Both sides.
-    pub opened: OpenPair,
-    /// Their metadata.
-    pub sight: Sight,
-    /// What differs.
-    pub found: Found,
+/// How volumes are to be compared.
+#[derive(Clone, Copy)]
+pub(super) struct How<'h> {
+    /// By these settings.
+    pub(super) settings: &'h Settings,
+    /// Everything, not only what is marked.
+    pub(super) full: bool,
+    /// Whether a kept comparison may be used.
+    pub(super) believe: bool,
+    /// Where comparisons are kept, if they are.
+    pub(super) state_dir: Option<&'h Path>,
+    /// Who watches.
+    pub(super) progress: &'h dyn Progress,
+    /// What may be used of the machine.
+    pub(super) share: Share,
 }
 
-/// Opens and compares a volume.
+/// One volume, compared.
+pub(super) struct Compared {
+    /// Which.
+    pub(super) volume: PairedVolume,
+    /// Both sides.
+    pub(super) replicas: Pair<Box<dyn Replica>>,
+    /// Their metadata.
+    pub(super) sight: Sight,
+    /// What differs.
+    pub(super) found: Found,
+}
+
+impl Compared {
+    /// Both sides, for reading.
+    pub(super) fn replicas(&self) -> Pair<&dyn Replica> {
+        self.replicas.as_ref().map(|replica| &**replica)
+    }
+}
+
+/// Compares all volumes, several at once, and hands them over in order, each as soon as its turn has come.
 ///
 /// # Errors
-/// Exit code 4.
-pub(super) fn compare<'p>(
+/// Exit code 4; or what `take` says.
+pub(super) fn compare_all(
+    both: &Both,
     pair: &LivePair,
-    volume: &'p PairedVolume,
-    peer: &PeerSpec,
-    options: &PairOptions,
-    settings: &Settings,
-    full: bool,
-    state_dir: Option<&Path>,
-) -> Result<Compared<'p>, Failure> {
+    how: How<'_>,
+    mut take: impl FnMut(Compared) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let share = how.share.among(pair.volumes.len());
+    // Bars of volumes that are compared side by side would overwrite each other.
+    let progress: &dyn Progress = if share.at_once > 1 { &Silent } else { how.progress };
+    let how = How { share, progress, ..how };
+    in_turn(
+        pair.volumes.len(),
+        share.at_once,
+        |at| compare(both, pair, &pair.volumes[at], how),
+        |_, compared| take(compared?),
+    )
+}
+
+fn compare(both: &Both, pair: &LivePair, volume: &PairedVolume, how: How<'_>) -> Result<Compared, Failure> {
     let named = |mut failure: Failure| {
         failure.error = failure.error.context(format!("volume {} of {}", volume.volume, pair.resource));
         failure
     };
-    let args = as_pair(pair, volume, peer, options);
-    let opened = open(&args, Mode::ReadOnly).map_err(named)?;
+    compared(both, volume, how).map_err(named)
+}
+
+fn compared(both: &Both, volume: &PairedVolume, how: How<'_>) -> Result<Compared, Failure> {
+    let nodes = both.operated();
+    let open = |side: Side| {
+        nodes[side].replica(&volume.backing[side]).map_err(|why| unseen(nodes[side].name().as_str(), why))
+    };
+    let replicas = Pair::new(open(Side::A)?, open(Side::B)?);
+    let borrowed = replicas.as_ref().map(|replica| &**replica);
+    let failed = |error: InquiryError| {
+        let failure = inquiry_failure(error);
+        if both.still_there().is_err() { failure.hint(MEND) } else { failure }
+    };
     let secondary = Pair::from_fn(|side: Side| volume.backing[side].role == Role::Secondary);
-    let sight = look_beside(opened.replicas(), secondary, settings, &SystemClock, &std::thread::sleep)
-        .map_err(|error| named(opened.failure(error)))?;
-    let found = match state_dir {
-        Some(state_dir) => opened.diff(&sight, full, &args.options, state_dir),
-        None => opened.diff_in(&sight, full, &args.options, crate::engine::recall::Place::Nowhere),
+    let pause: &Pause = both.pause();
+    let sight =
+        look_beside(borrowed, secondary, how.settings, &SystemClock, &|time| pause(time)).map_err(failed)?;
+    let in_place = |place: Place<'_>| {
+        let memory = Memory { place, clock: &SystemClock, believe: how.believe };
+        contents(borrowed, &sight, how.full, how.share.threads, how.progress, &memory)
+    };
+    let found = match how.state_dir {
+        Some(state_dir) => briefly(state_dir, in_place),
+        None => in_place(Place::Nowhere),
     }
-    .map_err(named)?;
-    Ok(Compared { volume, opened, sight, found })
+    .map_err(failed)?;
+    both.still_there()?;
+    Ok(Compared { volume: volume.clone(), replicas, sight, found })
+}
+
+fn unseen(node: &str, why: Unseen) -> Failure {
+    Failure::evidence(anyhow::Error::new(why).context(format!("its device on {node} cannot be used")))
 }
 
 /// The devices of a resource's only volume.
@@ -172,7 +162,7 @@ pub(super) fn compare<'p>(
 /// # Errors
 /// It has several.
 pub fn only_volume(resource: &ResourceName, options: &PairOptions) -> Result<PairArgs, Failure> {
-    let both = Both::reach(resource, options, "report")?;
+    let both = Both::reach(resource.as_str(), options, "report")?;
     let pair = both.look(resource)?;
     match pair.volumes.as_slice() {
         [volume] => Ok(as_pair(&pair, volume, both.peer(), options)),

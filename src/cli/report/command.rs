@@ -8,7 +8,7 @@ use super::{
 use crate::cli::Cli;
 use crate::cli::exit::{DIVERGED, EVIDENCE, FINE, Failure};
 use crate::cli::incident::when;
-use crate::cli::live::{self, Target, TargetArgs};
+use crate::cli::live::{self, OneTargetArgs, Target};
 use crate::cli::pair::{Found, PairArgs, open};
 use crate::cli::plan::judge;
 use crate::cli::screen::Screen;
@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 pub struct ReportArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub target: TargetArgs,
+    pub target: OneTargetArgs,
 
     /// Compare the whole volume instead of what the bitmaps mark
     #[arg(long)]
@@ -47,6 +47,9 @@ pub(crate) fn run(cli: &Cli, args: &ReportArgs, screen: &mut Screen) -> Result<u
     let pair = match args.target.target()? {
         Target::Pair(pair) => pair,
         Target::Resource(resource) => Box::new(live::only_volume(&resource, &args.target.options)?),
+        Target::Several(wanted) => {
+            return Err(Failure::usage(format!("{}: a report is about one resource", wanted.words())));
+        }
     };
     let settings = pair.options.settings()?;
     let opened = open(&pair, Mode::ReadOnly)?;

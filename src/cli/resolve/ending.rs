@@ -1,10 +1,11 @@
 //! How a run ended, for people and for programs, and what can be done next.
 
 use crate::cli::Cli;
+use crate::cli::consent::waiver;
 use crate::cli::exit::{EVIDENCE, FINE, Failure, INTERNAL, NOT_FENCED, PARKED};
 use crate::cli::incident::resume_command;
 use crate::cli::peer::MEND;
-use crate::cli::plan::{no_salvage_words, state_dir_words};
+use crate::cli::plan::state_dir_words;
 use crate::cli::screen::{Screen, Tone};
 use crate::engine::executor::{Ending, Obstacle};
 use crate::engine::journal::JournalError;
@@ -146,7 +147,7 @@ pub(in crate::cli) fn conclude(
             Err(Failure::new(PARKED, anyhow::Error::msg(text)).hint(format!(
                 "mend the cause, then `{}{}{state_dir}`{back}",
                 resume_command(id),
-                no_salvage_words(plan)
+                waiver(plan.salvage)
             )))
         }
     }

@@ -8,11 +8,12 @@ pub(super) use ending::{conclude, journal_stopped};
 pub(super) use resume::take_up;
 
 use super::Cli;
+use super::consent::{agreed_at_the_prompt, must_say_no_salvage, nobody_agreed};
 use super::exit::{EVIDENCE, FINE, Failure, HELD, INTERNAL, USAGE};
 use super::incident::{Desk, is_open, new_id, open_desk, refuse_while_open};
-use super::live;
-use super::pair::{OpenPair, OpenSide, PairArgs, PairOptions, args_from_sources, open};
-use super::plan::{ChoiceArgs, Drawn, agree, draw_plan, held, no_salvage_words, show, state_dir_words};
+use super::live::{self, Target};
+use super::pair::{OpenPair, OpenSide, PairOptions, args_from_sources, open};
+use super::plan::{ChoiceArgs, Drawn, agree, draw_plan, held, show};
 use super::reading::Reading;
 use super::screen::Screen;
 use crate::edge::blockdev::Mode;
@@ -24,7 +25,7 @@ use crate::engine::plans::{self, PlanError};
 use crate::engine::salvage::dir_of;
 use crate::judge::audit::SealedPlan;
 use crate::judge::incident::{Incident, IncidentState};
-use crate::model::id::{IncidentId, NodeName};
+use crate::model::id::IncidentId;
 use crate::model::plan::{Plan, Purpose};
 use crate::model::record::{Consent, Outcome};
 use crate::ports::store::Store;
@@ -33,22 +34,24 @@ use clap::Args;
 use ending::outcome_document;
 use give_up::give_up;
 use resume::resume_one;
-use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 
 /// Run a plan, or draw and run one, or take up an interrupted one.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  unsplit resolve --plan 3f9a2c41d0e7                      run a plan that `unsplit plan` drew\n  unsplit resolve r0 --peer ssh:node2 --keep node1         heal a running resource\n  unsplit resolve node1.img node2.img --keep a --yes       draw and run\n  unsplit resolve node1.img node2.img --policy FILE        run if the policy decides and says auto = true, else ask\n  unsplit resolve --resume                                 go on after a crash or a repaired cause"
+    after_help = "Examples:\n  unsplit resolve --plan 3f9a2c41d0e7                      run a plan that `unsplit plan` drew\n  unsplit resolve r0 --peer ssh:node2 --keep node1         heal a running resource\n  unsplit resolve --all --peer ssh:node2 --policy FILE     all that are split, one by one\n  unsplit resolve node1.img node2.img --keep a --yes       draw and run\n  unsplit resolve node1.img node2.img --policy FILE        run if the policy decides and says auto = true, else ask\n  unsplit resolve --resume                                 go on after a crash or a repaired cause"
 )]
 pub struct ResolveArgs {
-    /// A running resource; or, with B, backing device, snapshot or image of the first node
-    #[arg(value_name = "RESOURCE|A", conflicts_with_all = ["plan", "resume"])]
-    pub a: Option<PathBuf>,
+    /// Running resources, one or more, by name; or two backing devices, snapshots or images, one of each node
+    ///
+    /// Two words are two files or devices unless --peer is given: then words without a `/` are resources, and A and an
+    /// absolute path B are a device here and one there.
+    #[arg(value_name = "RESOURCE|A B", conflicts_with_all = ["plan", "resume"])]
+    pub words: Vec<PathBuf>,
 
-    /// The same of the second node
-    #[arg(value_name = "B")]
-    pub b: Option<PathBuf>,
+    /// Every resource that is split between these two nodes: shows all plans, asks once, heals one after the other
+    #[arg(long, conflicts_with_all = ["words", "plan", "resume", "give_up"])]
+    pub all: bool,
 
     /// Run the plan with this id (or its beginning)
     #[arg(long, value_name = "ID", conflicts_with = "resume")]
@@ -59,7 +62,7 @@ pub struct ResolveArgs {
     pub resume: Option<String>,
 
     /// End this open incident and leave both sides as they are; with --yes if it has changed a side already
-    #[arg(long, value_name = "INCIDENT", conflicts_with_all = ["a", "plan", "resume"])]
+    #[arg(long, value_name = "INCIDENT", conflicts_with_all = ["words", "plan", "resume"])]
     pub give_up: Option<String>,
 
     /// Consent without being asked
@@ -95,14 +98,18 @@ pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<
         let sealed = plans::find(&*desk.store, asked).map_err(not_found)?;
         return run_plan(cli, args, screen, &mut desk, &sealed);
     }
-    let Some(a) = &args.a else {
+    if args.words.is_empty() && !args.all {
         return Err(Failure::usage("say what to resolve: a resource, two sides, --plan ID, or --resume"));
+    }
+    let pair = match live::meant(&args.words, args.all, &args.options)? {
+        Target::Pair(pair) => *pair,
+        Target::Resource(resource) => {
+            return live::resolve::run(cli, args, screen, &mut desk, &resource);
+        }
+        Target::Several(wanted) => {
+            return live::several::resolve::run(cli, args, screen, &mut desk, &wanted);
+        }
     };
-    let Some(b) = &args.b else {
-        let resource = live::resource(a)?;
-        return live::resolve::run(cli, args, screen, &mut desk, &resource);
-    };
-    let pair = PairArgs { a: a.clone(), b: b.clone(), options: args.options.clone() };
     let settings = args.options.settings()?;
     let opened = open(&pair, Mode::ReadWrite)?;
     let mut said = Vec::new();
@@ -121,14 +128,7 @@ pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<
         }
         Drawn::Sealed { sealed, auto } => {
             let Some(consent) = consent(cli, args, screen, &desk, &sealed, auto)? else {
-                let why = format!(
-                    "plan {} was drawn and kept, but nobody agreed to it (no --yes, no policy with auto = true, no matching \
-                     answer): nothing was changed",
-                    sealed.id()
-                );
-                let waive = no_salvage_words(sealed.plan());
-                let next = format!("unsplit resolve --plan {}{waive}{}", sealed.id(), state_dir_words(cli));
-                return Err(Failure::new(HELD, anyhow::Error::msg(why)).hint(next));
+                return Err(nobody_agreed(cli, sealed.id(), sealed.plan().salvage));
             };
             start(cli, args, screen, &mut desk, &opened, &sealed, consent)
         }
@@ -180,27 +180,9 @@ fn consent(
     if auto {
         return Ok(Some(Consent::Policy));
     }
-    let victim = &sealed.plan().names[sealed.plan().victim()];
+    let victim = sealed.plan().names[sealed.plan().victim()].clone();
     let salvages = desk.store.locate("salvage");
-    agreed_at_the_prompt(cli, screen, victim, |screen| show(screen, sealed, &salvages))
-}
-
-/// Shows what is to be done and asks, where somebody can answer.
-pub(super) fn agreed_at_the_prompt(
-    cli: &Cli,
-    screen: &mut Screen,
-    victim: &NodeName,
-    show: impl FnOnce(&mut Screen) -> std::io::Result<()>,
-) -> Result<Option<Consent>, Failure> {
-    if cli.json || !std::io::stdin().is_terminal() {
-        return Ok(None);
-    }
-    show(screen)?;
-    write!(screen.out(), "\nType the name of the side to overwrite ({victim}) to agree: ")?;
-    screen.out().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok((answer.trim() == victim.as_str()).then_some(Consent::Operator))
+    agreed_at_the_prompt(cli, screen, &[victim], |screen| show(screen, sealed, &salvages))
 }
 
 fn run_plan(
@@ -210,7 +192,7 @@ fn run_plan(
     desk: &mut Desk,
     sealed: &SealedPlan,
 ) -> Result<u8, Failure> {
-    must_say_no_salvage(cli, args.choice.no_salvage, sealed.plan())?;
+    must_say_no_salvage(cli, args.choice.no_salvage, sealed.plan().salvage)?;
     let before = desk.journal.incidents().iter().rev().find(|incident| incident.plan == sealed.id()).cloned();
     if !before.as_ref().is_some_and(is_open) {
         let sources = sealed.plan().basis.as_ref().map(|basis| &basis.source);
@@ -257,16 +239,6 @@ fn undone(desk: &Desk, healed: &IncidentId) -> Result<bool, Failure> {
         }
     }
     Ok(false)
-}
-
-/// Said when the plan was drawn, and again when it runs; found out before an incident is opened for it.
-pub(super) fn must_say_no_salvage(cli: &Cli, said: bool, plan: &Plan) -> Result<(), Failure> {
-    if plan.salvage || said {
-        return Ok(());
-    }
-    let text = "this plan keeps no copy of what it overwrites: --no-salvage must be said again to run it";
-    let hint = format!("the same command with --no-salvage{}", state_dir_words(cli));
-    Err(Failure::new(USAGE, anyhow::Error::msg(text)).hint(hint))
 }
 
 pub(in crate::cli) fn open_as_planned(plan: &Plan, reading: &Reading) -> Result<OpenPair, Failure> {

@@ -1,8 +1,9 @@
 //! Taking up what was cut off.
 
 use super::ending::{conclude, journal_stopped, outcome_document};
-use super::{ResolveArgs, must_say_no_salvage, open_as_planned, theatre};
+use super::{ResolveArgs, open_as_planned, theatre};
 use crate::cli::Cli;
+use crate::cli::consent::must_say_no_salvage;
 use crate::cli::exit::{FINE, Failure, INTERNAL, PARKED};
 use crate::cli::incident::{Desk, close_what_was_undone, is_open, resume_command, state_words};
 use crate::cli::live;
@@ -91,7 +92,7 @@ pub(in crate::cli) fn take_up(
     if healed.is_none() {
         refuse_while_undoing(desk, &incident.id)?;
     }
-    must_say_no_salvage(cli, no_salvage, sealed.plan())?;
+    must_say_no_salvage(cli, no_salvage, sealed.plan().salvage)?;
     let opened = open_as_planned(sealed.plan(), reading)?;
     if !cli.json {
         screen.line(format!("Taking up incident {} ({}).", incident.id, state_words(&incident.state)))?;

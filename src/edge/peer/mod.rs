@@ -7,7 +7,6 @@
 //! | `lane` | channels beside the requests |
 //! | `greet` | the greeting, and what can be wrong with it |
 //! | `session` | asking, connecting, and connecting again |
-//! | `idle` | sessions that wait for the next thing to be opened |
 //! | `told` | what the agent said was wrong, as our errors |
 //! | `disk` | a disk over there |
 //! | `replica` | a replica over there |
@@ -15,7 +14,6 @@
 
 pub mod disk;
 pub mod greet;
-pub mod idle;
 pub mod lane;
 pub mod line;
 pub mod node;

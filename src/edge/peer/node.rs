@@ -1,6 +1,5 @@
 //! A node at the other end of a link.
 
-use super::idle::Idle;
 use super::replica::{Address, RemoteReplica};
 use super::session::Session;
 use super::told::Trouble;
@@ -60,7 +59,7 @@ pub struct RemoteNode {
     session: Arc<Session>,
     name: NodeName,
     peer: String,
-    idle: Arc<Idle>,
+    courtesy: Courtesy,
 }
 
 impl RemoteNode {
@@ -68,7 +67,13 @@ impl RemoteNode {
     #[must_use]
     pub fn new(session: Arc<Session>, name: NodeName) -> RemoteNode {
         let peer = session.elsewhere().peer;
-        RemoteNode { session, name, peer, idle: Arc::default() }
+        RemoteNode { session, name, peer, courtesy: Courtesy::default() }
+    }
+
+    /// How its disks are to be read.
+    #[must_use]
+    pub fn with(self, courtesy: Courtesy) -> RemoteNode {
+        RemoteNode { courtesy, ..self }
     }
 
     fn ask(&self, request: &Request) -> Result<Reply, Unseen> {
@@ -125,13 +130,6 @@ impl Node for RemoteNode {
     }
 
     fn replica(&self, backing: &Backing) -> Result<Box<dyn Replica>, Unseen> {
-        // A session of its own: one session opens one thing at a time, which it opens again after its link died. Starting one
-        // takes a second or more over ssh, so those that are done with are kept.
-        let session = match self.idle.take() {
-            Some(session) => session,
-            None => Session::connect(self.session.spec(), self.session.limits())
-                .map_err(|error| Unseen(Box::new(error)))?,
-        };
         let address = Address {
             name: self.name.clone(),
             data: backing.data.clone(),
@@ -139,10 +137,9 @@ impl Node for RemoteNode {
             place: backing.place,
             role: Some(backing.role),
             write: false,
-            courtesy: Courtesy::default(),
+            courtesy: self.courtesy,
         };
-        let mut replica = RemoteReplica::open(&session, address).map_err(Trouble::unseen)?;
-        replica.comes_back_to(&self.idle);
+        let replica = RemoteReplica::beside(&self.session, address).map_err(Trouble::unseen)?;
         Ok(Box::new(replica))
     }
 }

@@ -1,7 +1,6 @@
 //! A replica on the peer: the engine's ports by request.
 
 use super::disk::{RemoteDisk, wrong};
-use super::idle::Idle;
 use super::session::{Lost, Session};
 use super::told::{Told, Trouble};
 use crate::format::wire::content::pack;
@@ -48,12 +47,30 @@ pub struct RemoteReplica {
     identity: String,
     data: RemoteDisk,
     metadata: RemoteDisk,
-    /// Who takes the session when this is done with it.
-    next: Option<Arc<Idle>>,
+    /// The session goes on after it.
+    closes: bool,
+}
+
+impl Drop for RemoteReplica {
+    fn drop(&mut self) {
+        if self.closes {
+            self.session.close(self.thing);
+        }
+    }
 }
 
 impl RemoteReplica {
-    /// Opens it. The session is then for this replica alone.
+    /// Opens it beside whatever else the session is used for, and closes it with this value.
+    ///
+    /// # Errors
+    /// [`Trouble`]: the agent says what is wrong with the devices there.
+    pub fn beside(session: &Arc<Session>, address: Address) -> Result<RemoteReplica, Trouble> {
+        let mut replica = RemoteReplica::open(session, address)?;
+        replica.closes = true;
+        Ok(replica)
+    }
+
+    /// Opens it, for as long as the session lasts.
     ///
     /// # Errors
     /// [`Trouble`]: the agent says what is wrong with the devices there.
@@ -69,12 +86,7 @@ impl RemoteReplica {
         let metadata = disk(Which::Metadata, &source.metadata, source.metadata_size);
         source.on = Some(elsewhere);
         let session = Arc::clone(session);
-        Ok(RemoteReplica { session, name, thing, size, source, identity, data, metadata, next: None })
-    }
-
-    /// Once this is dropped, its session may serve another.
-    pub(super) fn comes_back_to(&mut self, idle: &Arc<Idle>) {
-        self.next = Some(Arc::clone(idle));
+        Ok(RemoteReplica { session, name, thing, size, source, identity, data, metadata, closes: false })
     }
 
     /// What its data device is, whatever its path, among those of its machine.
@@ -99,14 +111,6 @@ impl RemoteReplica {
             Ok((Reply::Fault(fault), _)) => End::NotDone(Why(Trouble::Fault(fault).causes().join(": "))),
             // A lost link says nothing about what the agent still did.
             other => End::Unknown(Why(wrong(other).causes().join(": "))),
-        }
-    }
-}
-
-impl Drop for RemoteReplica {
-    fn drop(&mut self) {
-        if let Some(idle) = &self.next {
-            idle.keep(&self.session);
         }
     }
 }

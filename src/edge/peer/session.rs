@@ -11,10 +11,11 @@ use crate::format::wire::frame::Kind;
 use crate::format::wire::hello::{Hello, NotAHello, PROTOCOL, hello_bytes};
 use crate::model::evidence::Elsewhere;
 use crate::ports::channel::ChannelFault;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How often a link that died is made again, in all.
@@ -303,13 +304,13 @@ fn ended(spec: &PeerSpec, process: &Process, before: &[u8]) -> ConnectError {
     }
 }
 
-/// A conversation with one peer about one disk or replica. Survives the death of a link as long as nothing but reading was
-/// going on.
+/// A conversation with one peer about the node and what was opened there. Survives the death of a link as long as nothing
+/// but reading was going on: what is open is opened again, under the same numbers.
 pub struct Session {
     spec: PeerSpec,
     limits: Limits,
     link: Mutex<Arc<Link>>,
-    opened: Mutex<Option<(Request, Opened)>>,
+    opened: Mutex<BTreeMap<u32, (Request, Opened)>>,
     /// A claim was taken: it ends with the link, so that no other link may go on for this one.
     bound: AtomicBool,
     left: AtomicU32,
@@ -327,7 +328,7 @@ impl Session {
             spec: spec.clone(),
             limits,
             link: Mutex::new(Arc::new(link)),
-            opened: Mutex::new(None),
+            opened: Mutex::default(),
             bound: AtomicBool::new(false),
             left: AtomicU32::new(RECONNECTS),
             lost: Mutex::new(None),
@@ -369,18 +370,7 @@ impl Session {
         self.bound.store(true, Ordering::SeqCst);
     }
 
-    /// Closes what is open, so that something else can be opened. Whether that went well: a session whose link is gone, or that
-    /// holds a claim, is of no further use.
-    pub(super) fn close(&self) -> bool {
-        if self.lost().is_some() || self.bound.load(Ordering::SeqCst) {
-            return false;
-        }
-        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some((_, opened)) = opened else { return true };
-        matches!(self.call_once(&Request::Close { thing: opened.thing }), Ok((Reply::Done, _)))
-    }
-
-    /// Opens a disk or replica over there. One at a time.
+    /// Opens a disk or replica over there.
     ///
     /// # Errors
     /// [`Trouble`].
@@ -388,11 +378,22 @@ impl Session {
         let (reply, _) = self.call(&request, &[])?;
         match reply {
             Reply::Opened(opened) => {
-                *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some((request, opened.clone()));
+                self.opened().insert(opened.thing, (request, opened.clone()));
                 Ok(opened)
             }
             Reply::Fault(fault) => Err(Trouble::Fault(fault)),
             _ => Err(Trouble::Nonsense),
+        }
+    }
+
+    fn opened(&self) -> MutexGuard<'_, BTreeMap<u32, (Request, Opened)>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes what was opened. A link that is lost has closed it already.
+    pub fn close(&self, thing: u32) {
+        if self.opened().remove(&thing).is_some() {
+            let _ = self.call_once(&Request::Close { thing });
         }
     }
 
@@ -516,17 +517,21 @@ impl Session {
             let what = format!("it is another machine now: {} instead of {}", now.host, before.host);
             return Err(Different::Changed(what));
         }
-        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some((request, opened)) = opened else { return Ok(()) };
-        let (reply, _) = link.begin(&request, &[]).and_then(|id| link.finish(id)).map_err(Different::Gone)?;
-        match reply {
-            Reply::Opened(now) if now == opened => Ok(()),
-            Reply::Opened(_) => {
-                Err(Different::Changed(format!("{} is not as it was when it was opened", opened.data)))
-            }
-            Reply::Fault(fault) => Err(Different::Changed(Trouble::Fault(fault).causes().join(": "))),
-            _ => Err(Different::Changed(Trouble::Nonsense.causes().join(": "))),
+        let all = self.opened().clone();
+        all.into_iter().try_for_each(|(thing, (opening, opened))| open_again(link, thing, opening, &opened))
+    }
+}
+
+fn open_again(link: &Link, thing: u32, opening: Request, before: &Opened) -> Result<(), Different> {
+    let request = Request::OpenAs { thing, opening: Box::new(opening) };
+    let (reply, _) = link.begin(&request, &[]).and_then(|id| link.finish(id)).map_err(Different::Gone)?;
+    match reply {
+        Reply::Opened(now) if now == *before => Ok(()),
+        Reply::Opened(_) => {
+            Err(Different::Changed(format!("{} is not as it was when it was opened", before.data)))
         }
+        Reply::Fault(fault) => Err(Different::Changed(Trouble::Fault(fault).causes().join(": "))),
+        _ => Err(Different::Changed(Trouble::Nonsense.causes().join(": "))),
     }
 }
 

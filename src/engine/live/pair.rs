@@ -146,19 +146,6 @@ pub struct LivePair {
     pub volumes: Vec<PairedVolume>,
 }
 
-/// What one node tells of the resource.
-///
-/// # Errors
-/// [`PairError`].
-pub fn told(
-    node: &dyn Node,
-    resource: &ResourceName,
-) -> Result<(NodeState, Generation, Resource), PairError> {
-    let state = node.state().map_err(|source| PairError::Unseen { node: node.name().clone(), source })?;
-    let (generation, found) = of_state(node.name(), &state, resource)?;
-    Ok((state, generation, found))
-}
-
 fn of_state(
     name: &NodeName,
     state: &NodeState,
@@ -206,26 +193,48 @@ fn policies(told: &Resource, toward: &Toward) -> Option<AfterSb> {
     Some(AfterSb { zero: options.after_sb_0pri?, one: options.after_sb_1pri?, two: options.after_sb_2pri? })
 }
 
+/// Asks both nodes for their states, at the same time.
+///
+/// # Errors
+/// [`PairError::Unseen`].
+pub fn ask(nodes: Pair<&dyn Node>) -> Result<Pair<NodeState>, PairError> {
+    let told = |node: &dyn Node| {
+        node.state().map_err(|source| PairError::Unseen { node: node.name().clone(), source })
+    };
+    let (a, b) = std::thread::scope(|scope| {
+        let far = scope.spawn(|| told(nodes.b));
+        (told(nodes.a), far.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    Ok(Pair::new(a?, b?))
+}
+
 /// Asks both nodes and puts together what they tell.
 ///
 /// # Errors
 /// [`PairError`].
 pub fn look(nodes: Pair<&dyn Node>, resource: &ResourceName) -> Result<LivePair, PairError> {
-    let (a, b) = std::thread::scope(|scope| {
-        let far = scope.spawn(|| told(nodes.b, resource));
-        (told(nodes.a, resource), far.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
-    let (a, b) = (a?, b?);
-    let names = nodes.map(|node| node.name().clone());
-    let states = Pair::new(a.0, b.0);
+    put_together(nodes.map(|node| node.name().clone()), ask(nodes)?, resource)
+}
+
+/// Puts together what two nodes, called so, told.
+///
+/// # Errors
+/// [`PairError`], but never that one of them could not be asked.
+pub fn put_together(
+    names: Pair<NodeName>,
+    states: Pair<NodeState>,
+    resource: &ResourceName,
+) -> Result<LivePair, PairError> {
+    let a = of_state(&names.a, &states.a, resource)?;
+    let b = of_state(&names.b, &states.b, resource)?;
     if states.a.machine.is_some() && states.a.machine == states.b.machine {
         return Err(PairError::OneMachine(names.a));
     }
-    if a.1 != b.1 {
+    if a.0 != b.0 {
         let (a_name, b_name) = (names.a, names.b);
-        return Err(PairError::Generations { a: a_name, at_a: a.1, b: b_name, at_b: b.1 });
+        return Err(PairError::Generations { a: a_name, at_a: a.0, b: b_name, at_b: b.0 });
     }
-    let (generation, told) = (a.1, Pair::new(a.2, b.2));
+    let (generation, told) = (a.0, Pair::new(a.1, b.1));
     let toward = towards(&names, &told, generation, resource)?;
     let volumes = volumes(&names, &told, resource)?;
     let policies = Pair::from_fn(|side| policies(&told[side], &toward[side]));

@@ -3,7 +3,7 @@
 use super::pair::LivePair;
 use crate::model::drbd_live::words::AfterSplitBrain;
 use crate::model::id::ResourceName;
-use crate::model::node::{AfterSb, Configured};
+use crate::model::node::{AfterSb, Configured, NodeReport};
 use crate::model::side::{Pair, Side};
 use crate::ports::node::Node;
 
@@ -11,12 +11,22 @@ use crate::ports::node::Node;
 /// healing, which set them so and was given up. Then it is what the configuration files say.
 #[must_use]
 pub fn to_restore(nodes: Pair<&dyn Node>, pair: &LivePair) -> Pair<Option<AfterSb>> {
+    let ask = |side: Side| {
+        let report = nodes[side].report().ok().and_then(|report| report.configured.ok());
+        report.and_then(|all| of_files(&all, &pair.resource))
+    };
+    restored(pair, ask)
+}
+
+/// The same from what both told of their files already.
+#[must_use]
+pub fn to_restore_as_told(reports: &Pair<NodeReport>, pair: &LivePair) -> Pair<Option<AfterSb>> {
+    restored(pair, |side| of_files(reports[side].configured.as_deref().ok()?, &pair.resource))
+}
+
+fn restored(pair: &LivePair, files: impl Fn(Side) -> Option<AfterSb>) -> Pair<Option<AfterSb>> {
     Pair::from_fn(|side: Side| match pair.policies[side] {
-        Some(AfterSb::DISCONNECT) => {
-            let report = nodes[side].report().ok().and_then(|report| report.configured.ok());
-            let configured = report.and_then(|all| of_files(&all, &pair.resource));
-            Some(configured.unwrap_or(AfterSb::DISCONNECT))
-        }
+        Some(AfterSb::DISCONNECT) => Some(files(side).unwrap_or(AfterSb::DISCONNECT)),
         known => known,
     })
 }

@@ -67,6 +67,13 @@ pub enum Request {
         /// How to read it.
         courtesy: Courtesy,
     },
+    /// Open something under a number that is free: after a link died, what was open over it. Reply: `Opened`.
+    OpenAs {
+        /// The number.
+        thing: u32,
+        /// `Open` or `OpenDisk`.
+        opening: Box<Request>,
+    },
     /// The superblock. Reply: `Superblock`.
     Superblock {
         /// Of which replica.

@@ -137,11 +137,18 @@ impl Circumstances<'_, '_, '_> {
                 Err(why) => (None, Some(why.to_string())),
             },
             _ => {
-                let why = Side::BOTH.into_iter().find_map(|side| match &views[side] {
-                    Some(Err(why)) => Some(why.clone()),
-                    Some(Ok(_)) => None,
-                    None => Some(format!("{} was not seen", self.ends[side].peer.name)),
-                });
+                let name = |side: Side| self.ends[side].peer.name;
+                let lacks =
+                    |side: &Side| views[*side].is_none() && self.ends[*side].up(resource) == Some(true);
+                let lacking = Side::BOTH.into_iter().find(lacks);
+                let why =
+                    lacking.map(|side| format!("{} has no volume {number}", name(side))).or_else(|| {
+                        Side::BOTH.into_iter().find_map(|side| match &views[side] {
+                            Some(Err(why)) => Some(why.clone()),
+                            Some(Ok(_)) => None,
+                            None => Some(format!("{} was not seen", name(side))),
+                        })
+                    });
                 (None, why)
             }
         };

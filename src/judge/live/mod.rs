@@ -159,6 +159,7 @@ fn judge_link(resource: &str, ends: Pair<End<'_, '_>>, seen: &Seen) -> Vec<Findi
     let witness = Pair::from_fn(|side| ends[side].witness.filter(|_| up_at(side)));
     let mut found = Vec::new();
     let told: Vec<Side> = Side::BOTH.into_iter().filter(|side| up_at(*side)).collect();
+    found.extend(one_sided(resource, ends, seen));
     for side in Side::BOTH {
         if up[side] == Some(false) && up_at(side.other()) {
             found.push(down(resource, ends, side, seen));
@@ -189,6 +190,45 @@ fn judge_link(resource: &str, ends: Pair<End<'_, '_>>, seen: &Seen) -> Vec<Findi
             found.extend(judged.into_iter().filter(|finding| finding.class != Class::NotConnected));
         }
         _ => found.extend(Apart { resource, seen, witness }.judge()),
+    }
+    found
+}
+
+/// Volumes that only one of two nodes has, both of which run the resource and told: nothing of them is replicated.
+fn one_sided(resource: &str, ends: Pair<End<'_, '_>>, seen: &Seen) -> Vec<Finding> {
+    let volumes = Pair::from_fn(|side| {
+        let running = ends[side].witness.and_then(|witness| witness.resource(resource));
+        running.map(|running| running.devices.iter().map(|device| device.volume).collect::<Vec<_>>())
+    });
+    let (Some(a), Some(b)) = (volumes.a, volumes.b) else { return Vec::new() };
+    let volumes = Pair::new(a, b);
+    let mut found = Vec::new();
+    for side in Side::BOTH {
+        let alone: Vec<u32> =
+            volumes[side].iter().copied().filter(|number| !volumes[side.other()].contains(number)).collect();
+        if alone.is_empty() {
+            continue;
+        }
+        let (has, lacks) = (&seen.link.nodes[side], &seen.link.nodes[side.other()]);
+        let words = |numbers: &[u32]| numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        let all = |side: Side| {
+            reason(
+                Source::State,
+                Some(&seen.link.nodes[side]),
+                match words(&volumes[side]) {
+                    none if none.is_empty() => "no volume is up".to_owned(),
+                    some => format!("volumes up: {some}"),
+                },
+            )
+        };
+        let which = if alone.len() == 1 { "volume" } else { "volumes" };
+        found.push(Finding {
+            class: Class::NotConfigured,
+            says: format!("{which} {} of {resource} on {has} only; {lacks} has no copy", words(&alone)),
+            nodes: vec![lacks.clone()],
+            volumes: alone,
+            reasons: vec![all(side), all(side.other())],
+        });
     }
     found
 }

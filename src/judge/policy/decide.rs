@@ -14,6 +14,25 @@ use crate::model::verdict::{Reason, Trace, Verdict};
 /// Decides one case by the settings that apply to its resource.
 #[must_use]
 pub fn decide(settings: &Settings, case: &Case) -> Verdict {
+    decide_as(settings, case, Setting::Devices)
+}
+
+/// The same for a resource that runs on both nodes: the verdict does not differ, what is said of its conditions does.
+#[must_use]
+pub fn decide_running(settings: &Settings, case: &Case) -> Verdict {
+    decide_as(settings, case, Setting::Running)
+}
+
+/// What is to be healed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Setting {
+    /// Devices or images, with nothing running on them.
+    Devices,
+    /// A resource that is up on both nodes.
+    Running,
+}
+
+fn decide_as(settings: &Settings, case: &Case, setting: Setting) -> Verdict {
     let found = &case.comparison;
     let rule = found.rule.map_or_else(String::new, |number| format!("rule {number}, "));
     let first = Reason {
@@ -27,7 +46,7 @@ pub fn decide(settings: &Settings, case: &Case) -> Verdict {
             Relation::Unrelated => "nothing in common".to_owned(),
         },
     };
-    let judge = Judge { settings, case, trace: Trace::new(first) };
+    let judge = Judge { settings, case, setting, trace: Trace::new(first) };
     match found.relation {
         Relation::Unrelated => judge.unrelated(),
         _ if judge.both_inconsistent() => judge.no_whole_side(),
@@ -42,6 +61,7 @@ pub fn decide(settings: &Settings, case: &Case) -> Verdict {
 struct Judge<'a> {
     settings: &'a Settings,
     case: &'a Case,
+    setting: Setting,
     trace: Trace,
 }
 
@@ -382,11 +402,22 @@ impl Judge<'_> {
             FenceRule::Quorum => ("quorum", "quorum and the peer's expired watchdog"),
             FenceRule::Manual => ("manual", "a person's word"),
         };
-        self.say(
-            format!("fence = {word}"),
-            "",
-            format!("before {} may be primary alone: {proof}", self.name(survivor)),
-        );
+        let name = self.name(survivor);
+        let (evidence, conclusion) = match self.setting {
+            Setting::Devices => (String::new(), format!("before {name} may be primary alone: {proof}")),
+            // A healing that runs promotes nobody, and what keeps the victim from writing is its own kernel's word.
+            Setting::Running => (
+                format!(
+                    "both nodes answer, and {victim} must show itself Secondary and alone before it gives up anything"
+                ),
+                format!(
+                    "not asked for this: the plan makes nobody Primary. It is asked when {name} is to become Primary while \
+                     {victim} does not answer: then {proof} is needed, which DRBD gets from its fence-peer handler where \
+                     `fencing` is set"
+                ),
+            ),
+        };
+        self.say(format!("fence = {word}"), evidence, conclusion);
         let consent = match (auto, self.case.keep.is_some()) {
             (true, _) => "may run without asking",
             (false, true) => "asks: the survivor was named by hand",

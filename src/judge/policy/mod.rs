@@ -12,4 +12,4 @@ pub mod words;
 
 pub use case::{Case, Clues, DeltaSummary};
 pub use check::{Policy, check};
-pub use decide::decide;
+pub use decide::{decide, decide_running};

@@ -1,6 +1,6 @@
 //! Decisions in a mirror, and the promises every verdict keeps.
 
-use super::{Case, Clues, DeltaSummary, decide};
+use super::{Case, Clues, DeltaSummary, decide, decide_running};
 use crate::judge::lineage::{Handshake, compare_in};
 use crate::model::delta::{Delta, Scope, Unreadable};
 use crate::model::drbd::{DiskState, GenerationUuid, MetadataFormat, Role};
@@ -253,4 +253,44 @@ fn a_summary_counts_by_class() {
     assert_eq!(blocks(summary.discarded(Side::B)), 6);
     let unknown = DeltaSummary { marks_complete: false, ..summary };
     assert_eq!(blocks(unknown.discarded(Side::A)), 7);
+}
+
+/// A plan for a resource that runs makes nobody Primary: what it says of fencing must not read as if it waited for that.
+#[test]
+fn a_healing_that_runs_says_when_fencing_is_asked_for() {
+    let settings = Settings::drbd_defaults();
+    let lineage = |current: u64| Lineage {
+        format: MetadataFormat::V09,
+        current: GenerationUuid(current),
+        bitmap: GenerationUuid(0x1000),
+        other_bitmaps: Vec::new(),
+        history: vec![GenerationUuid::UNSET; 2],
+        disk: DiskState::UpToDate,
+        role: Role::Secondary,
+        crashed_primary: false,
+        primary_lost_quorum: false,
+        quorate: None,
+        dirty_bits: 1,
+    };
+    let names = Pair::new(node("node1"), node("node2"));
+    let delta = DeltaSummary::default();
+    let pair = Pair::new(lineage(0x2000), lineage(0x3000));
+    let case = made(&settings, pair, names, delta, Clues::default(), Some(Side::A));
+    let fence = |verdict: Verdict| {
+        let Verdict::Heal { trace, .. } = verdict else { panic!("{verdict:?}") };
+        let found = trace.reasons().iter().find(|reason| reason.rule.starts_with("fence = ")).cloned();
+        found.expect("a plan says what its fence rule means")
+    };
+    let devices = fence(decide(&settings, &case));
+    assert!(devices.conclusion.starts_with("before node1 may be primary alone"), "{devices:?}");
+    let running = fence(decide_running(&settings, &case));
+    assert!(
+        running.conclusion.starts_with("not asked for this: the plan makes nobody Primary"),
+        "{running:?}"
+    );
+    assert!(
+        running.conclusion.contains("node1 is to become Primary while node2 does not answer"),
+        "{running:?}"
+    );
+    assert!(running.evidence.contains("node2 must show itself Secondary"), "{running:?}");
 }

@@ -45,6 +45,10 @@ impl State {
             self.note("incompatible after-sb settings");
             return Side::BOTH.into_iter().for_each(|side| self.alone(side));
         }
+        if self.hosts.a.discard && self.hosts.b.discard {
+            self.note("incompatible discard-my-data settings");
+            return Side::BOTH.into_iter().for_each(|side| self.alone(side));
+        }
         let mut sources = Vec::new();
         for number in 0..self.hosts.a.volumes.len() {
             let (a, b) = (&self.hosts.a.volumes[number], &self.hosts.b.volumes[number]);
@@ -390,6 +394,7 @@ impl State {
                 host.connection = ConnectionState::Connecting;
                 End::Done
             }
+            NodeAct::Reconnect(_) => no("there is no third node"),
             NodeAct::RestorePolicies { to, .. } => {
                 let v84 = self.generation == Generation::V84;
                 let host = &mut self.hosts[side];
@@ -441,6 +446,8 @@ impl State {
             device.info.disk = Some(volume.state);
             device.statistics.written = Some(volume.written);
             device.statistics.current = Some(volume.superblock.current);
+            device.statistics.history = Some(volume.superblock.history.clone());
+            device.statistics.size = Some(volume.size / 512);
             device.disk_options = Some(DiskOptions {
                 backing_device: Some(format!("/dev/{side}{number}")),
                 meta_index: Some(MetaIndex::Internal),
@@ -469,6 +476,7 @@ impl State {
             let disk = if connected { peer.volumes[number as usize].state } else { DiskState::Unknown };
             there.info.disk = Some(disk);
             there.statistics.out_of_sync = Some(volume.bits.len() as u64 * 8);
+            there.statistics.bitmap = Some(volume.bitmap_uuid());
             connection.peer_devices.push(there);
         }
         resource.connections.push(connection);

@@ -12,6 +12,7 @@ mod users;
 
 use super::offline::OfflineReplica;
 use crate::edge::blockdev::{BlockFile, Mode};
+use crate::edge::pace::Pace;
 use crate::model::id::NodeName;
 use crate::model::node::{ConnectAs, DeviceUser, LogLine, NodeAct, NodeReport, NodeState, Toward};
 use crate::model::seen::{End, Why};
@@ -26,13 +27,20 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct LocalNode {
     name: NodeName,
+    rate: Option<u64>,
 }
 
 impl LocalNode {
     /// This machine, called so.
     #[must_use]
     pub fn new(name: NodeName) -> LocalNode {
-        LocalNode { name }
+        LocalNode { name, rate: None }
+    }
+
+    /// At most that many bytes per second are read of each of its disks.
+    #[must_use]
+    pub fn at(self, rate: Option<u64>) -> LocalNode {
+        LocalNode { rate, ..self }
     }
 }
 
@@ -58,7 +66,10 @@ impl Node for LocalNode {
     }
 
     fn replica(&self, backing: &Backing) -> Result<Box<dyn Replica>, Unseen> {
-        let open = |path: &str, mode| BlockFile::open(Path::new(path), mode).map(Arc::new).map_err(unseen);
+        let pace = || self.rate.map(|rate| Arc::new(Pace::new(rate)));
+        let open = |path: &str, mode| {
+            BlockFile::open(Path::new(path), mode).map(|disk| Arc::new(disk.paced(pace()))).map_err(unseen)
+        };
         let data = open(&backing.data, Mode::ReadOnly)?;
         let metadata = backing.metadata.as_deref().map(|path| open(path, Mode::ReadOnly)).transpose()?;
         let replica =

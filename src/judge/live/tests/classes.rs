@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::drbd_live::words::{AfterSplitBrain, Protocol, ReplicationState, Role};
 use crate::model::lineage::Reconnect;
+use crate::model::node::DrbdSeen;
 use Class as K;
 use ConnectionState as C;
 
@@ -379,5 +380,33 @@ fn halves_of_a_change_are_not_a_split_brain() {
     for generation in BOTH {
         let [alpha, beta] = pair(generation);
         is(&[alpha, beta.apart(C::Connecting)], &[K::Changing]);
+    }
+}
+
+/// A second volume, on one of the two nodes only: nothing of it is replicated, and a healthy first one must not hide that.
+#[test]
+fn a_volume_that_only_one_node_has() {
+    for generation in BOTH {
+        for lacks in 0..2 {
+            let mut reports = pair(generation).map(|made| made.report());
+            let DrbdSeen::Told(live) = &mut reports[1 - lacks].state.drbd else { panic!("not told") };
+            let mut second = live.resources[0].devices[0].clone();
+            (second.volume, second.minor) = (1, Some(6));
+            live.resources[0].devices.push(second);
+            for turned in [false, true] {
+                let mut witnesses: Vec<_> = reports.iter().map(Witness::told).collect();
+                if turned {
+                    witnesses.reverse();
+                }
+                let standing = classify("r0", &witnesses);
+                assert_eq!(classes(&standing), [K::NotConfigured], "{standing:#?}");
+                let (has, none) = if lacks == 0 { ("beta", "alpha") } else { ("alpha", "beta") };
+                let found = &standing.findings[0];
+                assert_eq!(found.says, format!("volume 1 of r0 on {has} only; {none} has no copy"));
+                assert_eq!((&found.volumes[..], &found.nodes[..]), (&[1][..], &[none.to_owned()][..]));
+                let volume = standing.links[0].volumes.iter().find(|volume| volume.volume == 1).unwrap();
+                assert_eq!(volume.not_compared.as_deref(), Some(&*format!("{none} has no volume 1")));
+            }
+        }
     }
 }

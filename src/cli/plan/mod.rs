@@ -1,7 +1,18 @@
 //! `unsplit plan`.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `verdict` | nothing to do, held, refused; the reasons |
+//! | `parts` | what every plan's page has |
+
+mod parts;
+mod verdict;
+
+pub(super) use parts::{kept, loss_table, steps, to_run};
+pub(super) use verdict::{Document, agree, agree_document, held_word, reasons, show_held};
 
 use super::Cli;
-use super::exit::{DIVERGED, EVIDENCE, FINE, Failure, HELD};
+use super::exit::{DIVERGED, FINE, Failure, HELD};
 use super::incident::{open_desk, refuse_while_open};
 use super::live::{self, Target, TargetArgs};
 use super::pair::{Found, OpenPair, PairArgs, open};
@@ -13,22 +24,21 @@ use crate::engine::plans;
 use crate::engine::recall::Place;
 use crate::judge::audit::SealedPlan;
 use crate::judge::planner::{Inputs, draw};
-use crate::judge::policy::{Case, Clues, DeltaSummary, decide};
+use crate::judge::policy::{Case, Clues, DeltaSummary, decide, decide_running};
 use crate::judge::units::losses;
 use crate::model::id::{NodeName, ResourceName};
-use crate::model::plan::{Plan, Purpose, Step, UnitLoss};
+use crate::model::plan::{Plan, Purpose, Step};
 use crate::model::policy::{SalvageRule, Settings};
 use crate::model::side::{Pair, Side};
 use crate::model::size::human;
 use crate::model::verdict::{Trace, Verdict};
 use crate::ports::store::Store;
 use clap::Args;
-use serde::Serialize;
 
 /// Draw a plan: what would happen, what would be lost, what would be kept.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  unsplit plan r0 --peer ssh:node2 --keep node1\n  unsplit plan node1.img node2.img --keep a\n  unsplit plan node1.img node2.img --policy policies/classic-two-node.toml\n\nA plan changes nothing. `unsplit resolve --plan ID` runs it, as long as both sides are still as they were."
+    after_help = "Examples:\n  unsplit plan r0 --peer ssh:node2 --keep node1\n  unsplit plan --all --peer ssh:node2 --policy FILE  all that are split\n  unsplit plan node1.img node2.img --keep a\n  unsplit plan node1.img node2.img --policy policies/classic-two-node.toml\n\nA plan changes nothing. `unsplit resolve --plan ID` runs it, as long as both sides are still as they were."
 )]
 pub struct PlanArgs {
     #[command(flatten)]
@@ -129,15 +139,24 @@ pub fn draw_plan(
 /// What the policy says of this pair.
 #[must_use]
 pub fn judge(settings: &Settings, sight: &Sight, found: &Found, keep: Option<Side>) -> Verdict {
-    let case = Case {
+    decide(settings, &case(sight, found, keep))
+}
+
+/// The same of a volume of a resource that runs.
+#[must_use]
+pub fn judge_running(settings: &Settings, sight: &Sight, found: &Found, keep: Option<Side>) -> Verdict {
+    decide_running(settings, &case(sight, found, keep))
+}
+
+fn case(sight: &Sight, found: &Found, keep: Option<Side>) -> Case {
+    Case {
         names: found.names.clone(),
         lineages: sight.lineages.clone(),
         comparison: sight.comparison.clone(),
         delta: DeltaSummary::of(&found.delta),
         clues: Clues::default(),
         keep,
-    };
-    decide(settings, &case)
+    }
 }
 
 fn draw_from(
@@ -174,22 +193,11 @@ pub(super) fn salvage_wanted(settings: &Settings, choice: &ChoiceArgs) -> Result
     }
 }
 
-/// A verdict, and the plan that follows from it, as JSON shows them.
-#[derive(Serialize)]
-struct Document<'a> {
-    schema: &'static str,
-    version: u32,
-    verdict: &'static str,
-    id: Option<String>,
-    auto: Option<bool>,
-    trace: &'a Trace,
-    plan: Option<&'a Plan>,
-}
-
 pub(super) fn run(cli: &Cli, args: &PlanArgs, screen: &mut Screen) -> Result<u8, Failure> {
     let pair = match args.target.target()? {
         Target::Pair(pair) => pair,
         Target::Resource(resource) => return live::plan::run(cli, args, screen, &resource),
+        Target::Several(wanted) => return live::several::plan::run(cli, args, screen, &wanted),
     };
     let settings = pair.options.settings()?;
     let opened = open(&pair, Mode::ReadOnly)?;
@@ -210,26 +218,20 @@ pub(super) fn run(cli: &Cli, args: &PlanArgs, screen: &mut Screen) -> Result<u8,
         }
         Drawn::Sealed { sealed, auto } => {
             if cli.json {
-                let plan = sealed.plan();
-                screen.json(&Document {
-                    schema: "unsplit.plan",
-                    version: 1,
-                    verdict: "heal",
-                    id: Some(sealed.id().0.to_string()),
-                    auto: Some(*auto),
-                    trace: &plan.trace,
-                    plan: Some(plan),
-                })?;
+                screen.json(&document(sealed, "heal", Some(*auto)))?;
             } else {
                 show(screen, sealed, &desk.store.locate("salvage"))?;
-                screen.heading("Nothing has been changed. To run this plan")?;
-                let state_dir = state_dir_words(cli);
-                let waive = no_salvage_words(sealed.plan());
-                screen.line(format!("  unsplit resolve --plan {}{waive}{state_dir}", sealed.id()))?;
+                to_run(cli, screen, sealed.id(), sealed.plan().salvage)?;
             }
             Ok(DIVERGED)
         }
     }
+}
+
+fn document<'a>(sealed: &'a SealedPlan, verdict: &'static str, auto: Option<bool>) -> Document<'a, Plan> {
+    let plan = sealed.plan();
+    let id = Some(sealed.id().0.to_string());
+    Document { id, auto, plan: Some(plan), ..Document::without_plan("unsplit.plan", verdict, &plan.trace) }
 }
 
 /// The plan of an undo, as JSON.
@@ -237,22 +239,23 @@ pub(super) fn run(cli: &Cli, args: &PlanArgs, screen: &mut Screen) -> Result<u8,
 /// # Errors
 /// When standard output is closed.
 pub fn show_undo(screen: &mut Screen, sealed: &SealedPlan) -> std::io::Result<()> {
-    let plan = sealed.plan();
-    screen.json(&Document {
-        schema: "unsplit.plan",
-        version: 1,
-        verdict: "undo",
-        id: Some(sealed.id().0.to_string()),
-        auto: None,
-        trace: &plan.trace,
-        plan: Some(plan),
-    })
+    screen.json(&document(sealed, "undo", None))
 }
 
-/// ` --no-salvage`, when the plan keeps nothing: it must be said again when the plan is run.
-#[must_use]
-pub fn no_salvage_words(plan: &Plan) -> &'static str {
-    if plan.salvage { "" } else { " --no-salvage" }
+/// Tells why the policy does not decide, and what a person can type.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn held(cli: &Cli, screen: &mut Screen, verdict: &Verdict, pair: &PairArgs) -> Result<(), Failure> {
+    if cli.json {
+        let document: Document<'_, Plan> =
+            Document::without_plan("unsplit.plan", held_word(verdict), verdict.trace());
+        return Ok(screen.json(&document)?);
+    }
+    let names = Pair::new(&pair.options.name_a, &pair.options.name_b);
+    let (sides, state_dir) = (pair.words(), state_dir_words(cli));
+    let choose = |keep: &NodeName| format!("unsplit plan {sides} --keep {keep}{state_dir}");
+    Ok(show_held(screen, verdict, names, &choose)?)
 }
 
 /// ` --state-dir DIR`, when it is not the default.
@@ -263,88 +266,6 @@ pub fn state_dir_words(cli: &Cli) -> String {
     } else {
         format!(" --state-dir {}", shell_path(&cli.state_dir))
     }
-}
-
-/// Tells that there is nothing to do.
-///
-/// # Errors
-/// When standard output is closed.
-pub fn agree(cli: &Cli, screen: &mut Screen, trace: &Trace) -> Result<(), Failure> {
-    if cli.json {
-        screen.json(&Document {
-            schema: "unsplit.plan",
-            version: 1,
-            verdict: "agree",
-            id: None,
-            auto: None,
-            trace,
-            plan: None,
-        })?;
-    } else {
-        let line = screen.paint(Tone::Good, "Nothing to do: the sides agree.");
-        screen.line(line)?;
-        reasons(screen, trace)?;
-    }
-    Ok(())
-}
-
-/// Tells why the policy does not decide, and what a person can type.
-///
-/// # Errors
-/// When standard output is closed.
-pub fn held(cli: &Cli, screen: &mut Screen, verdict: &Verdict, pair: &PairArgs) -> Result<(), Failure> {
-    let refused = matches!(verdict, Verdict::Refuse { .. });
-    let trace = verdict.trace();
-    if cli.json {
-        let verdict = if refused { "refuse" } else { "hold" };
-        screen.json(&Document {
-            schema: "unsplit.plan",
-            version: 1,
-            verdict,
-            id: None,
-            auto: None,
-            trace,
-            plan: None,
-        })?;
-        return Ok(());
-    }
-    let headline = if refused {
-        "Refused: no choice of survivor would be right on this evidence. Nothing was changed."
-    } else {
-        "Held: the policy does not decide this case. A person must choose. Nothing was changed."
-    };
-    let headline = screen.paint(Tone::Bad, headline);
-    screen.line(headline)?;
-    reasons(screen, trace)?;
-    if !refused {
-        let names = Pair::new(&pair.options.name_a, &pair.options.name_b);
-        let (sides, state_dir) = (pair.words(), state_dir_words(cli));
-        screen.heading("To choose, see in detail what each choice would do")?;
-        for side in Side::BOTH {
-            let (keep, lose) = (names[side], names[side.other()]);
-            screen.line(format!("  unsplit plan {sides} --keep {keep}{state_dir}"))?;
-            screen.line(format!(
-                "      keeps {keep}'s data and overwrites {lose}; a copy is kept; a plan changes nothing yet"
-            ))?;
-        }
-    }
-    Ok(())
-}
-
-/// The trace, numbered.
-///
-/// # Errors
-/// When standard output is closed.
-pub fn reasons(screen: &mut Screen, trace: &Trace) -> std::io::Result<()> {
-    screen.heading("Why")?;
-    for (at, reason) in trace.reasons().iter().enumerate() {
-        screen.line(format!("  {}. {}: {}", at + 1, reason.rule, reason.conclusion))?;
-        let evidence = screen.paint(Tone::Faint, &reason.evidence);
-        if !reason.evidence.is_empty() {
-            screen.line(format!("     {evidence}"))?;
-        }
-    }
-    Ok(())
 }
 
 /// The whole plan in words.
@@ -360,82 +281,12 @@ pub fn show(screen: &mut Screen, sealed: &SealedPlan, salvages: &str) -> std::io
     screen.line(format!("  {keep} is {}", plan.basis[plan.survivor].source.place_words()))?;
     screen.line(format!("  {lose} is {}", plan.basis[plan.victim()].source.place_words()))?;
     reasons(screen, &plan.trace)?;
-    lost(screen, plan)?;
-    screen.heading("What will be kept")?;
-    if plan.salvage {
-        screen.line(format!(
-            "  {} of {lose}'s data and both sides' DRBD metadata, verified, under {salvages},",
-            human(plan.overwrite.bytes())
-        ))?;
-        screen.line("  before anything is overwritten. `unsplit undo` puts it back exactly.")?;
-    } else {
-        let warning = screen.paint(
-            Tone::Bad,
-            "  NOTHING: the policy and the command line both say so. There will be no undo.",
-        );
-        screen.line(warning)?;
-    }
+    loss_table(screen, keep.as_str(), lose.as_str(), &plan.losses, plan.doubtful)?;
+    let end = " `unsplit undo` puts it back exactly.";
+    let what = || (plan.overwrite.bytes(), format!("{lose}'s data and both sides' DRBD metadata"), end);
+    kept(screen, plan.salvage.then(what), salvages)?;
     screen.heading("What will happen")?;
-    for (at, step) in plan.steps.iter().enumerate() {
-        screen.line(format!("  {:>2}. {}", at + 1, step_words(step, plan)))?;
-    }
-    Ok(())
-}
-
-fn lost(screen: &mut Screen, plan: &Plan) -> std::io::Result<()> {
-    let (keep, lose) = (&plan.names[plan.survivor], &plan.names[plan.victim()]);
-    loss_table(screen, keep.as_str(), lose.as_str(), &plan.losses, plan.doubtful)
-}
-
-/// What `lose` loses, per unit.
-///
-/// # Errors
-/// When standard output is closed.
-pub fn loss_table(
-    screen: &mut Screen,
-    keep: &str,
-    lose: &str,
-    losses: &[UnitLoss],
-    doubtful: u64,
-) -> std::io::Result<()> {
-    let discards = |unit: &UnitLoss| unit.victim_only + unit.both + unit.unmarked;
-    let total: u64 = losses.iter().map(discards).sum();
-    screen.heading(&format!("What {lose} will lose"))?;
-    if total == 0 {
-        screen.line(format!("  Nothing that {lose} wrote: it is only brought up to date."))?;
-    }
-    let rows: Vec<Vec<String>> = losses
-        .iter()
-        .filter(|unit| discards(unit) > 0)
-        .map(|unit| {
-            let mut parts = Vec::new();
-            for (bytes, what) in [
-                (unit.victim_only, format!("written only on {lose}")),
-                (unit.both, "written on both sides".to_owned()),
-                (unit.unmarked, "different, but marked by neither side".to_owned()),
-            ] {
-                if bytes > 0 {
-                    parts.push(format!("{} {what}", human(bytes)));
-                }
-            }
-            vec![unit.unit.clone(), parts.join(", ")]
-        })
-        .collect();
-    if !rows.is_empty() {
-        screen.table(&[], &rows, 9)?;
-        screen.line(format!("  {} in all.", human(total)))?;
-    }
-    let fetched: u64 = losses.iter().map(|unit| unit.survivor_only).sum();
-    if fetched > 0 {
-        screen.line(format!("  And {} that only {keep} wrote will be copied to {lose}.", human(fetched)))?;
-    }
-    if doubtful > 0 {
-        screen.line(format!(
-            "  Of that, {} may have been written on {lose} as well: its activity log was hot there.",
-            human(doubtful)
-        ))?;
-    }
-    Ok(())
+    steps(screen, plan.steps.iter().map(|step| step_words(step, plan)))
 }
 
 /// A step in words.
@@ -484,6 +335,3 @@ pub fn step_words(step: &Step, plan: &Plan) -> String {
         Step::Record => "close the incident in the journal".to_owned(),
     }
 }
-
-/// The exit code for a plan that cannot go on because the world changed.
-pub const STALE: u8 = EVIDENCE;

@@ -1,0 +1,299 @@
+//! From two nodes to a plan for a resource that runs: comparing, deciding, planning, sealing.
+
+use super::both::Both;
+use super::in_use::{InUse, in_use};
+use super::turns::Share;
+use super::volumes::{Compared, How, compare_all};
+use crate::cli::exit::{Failure, HELD, NOT_FENCED};
+use crate::cli::incident::{Desk, refuse_while_open};
+use crate::cli::pair::{PairOptions, load_policy};
+use crate::cli::plan::{ChoiceArgs, judge_running, salvage_wanted};
+use crate::engine::inquiry::InquiryError;
+use crate::engine::live::draw::{Decision, Found, draw};
+use crate::engine::live::others::in_the_way;
+use crate::engine::live::pair::LivePair;
+use crate::engine::live::plans;
+use crate::engine::live::policies::{to_restore, to_restore_as_told};
+use crate::judge::live_plan::{SealedLivePlan, reach, side_named, would_heal};
+use crate::judge::policy::Policy;
+use crate::judge::units::losses;
+use crate::model::drbd_live::words::ConnectionState;
+use crate::model::id::{NodeName, ResourceName};
+use crate::model::node::NodeReport;
+use crate::model::policy::Settings;
+use crate::model::side::{Pair, Side};
+use crate::model::verdict::{Reason, Trace, Verdict};
+use crate::ports::progress::Progress;
+
+/// What drawing came to.
+pub(super) enum LiveDrawn {
+    /// Nothing to do.
+    Agree(Trace),
+    /// A sealed and kept plan.
+    Sealed(Box<DrawnPlan>),
+    /// The policy does not decide, or refuses; the nodes' names, for the next command.
+    Held {
+        /// Why.
+        verdict: Box<Verdict>,
+        /// The nodes.
+        names: Pair<NodeName>,
+    },
+}
+
+/// A plan that was drawn just now.
+#[derive(Clone)]
+pub(super) struct DrawnPlan {
+    /// The plan.
+    pub sealed: SealedLivePlan,
+    /// Whether the policy lets it run without asking.
+    pub auto: bool,
+    /// Who uses the side that it overwrites.
+    pub in_use: InUse,
+}
+
+/// What a policy file says, read once for however many resources.
+///
+/// # Errors
+/// The policy file is missing or wrong.
+pub(super) fn policy(options: &PairOptions) -> Result<Option<Policy>, Failure> {
+    options.policy.as_deref().map(load_policy).transpose()
+}
+
+/// The settings for a resource.
+#[must_use]
+pub(super) fn settings(policy: Option<&Policy>, resource: &ResourceName) -> Settings {
+    policy.map_or_else(Settings::drbd_defaults, |policy| policy.settings_for(resource).clone())
+}
+
+/// What drawing needs, the same for every resource.
+#[derive(Clone, Copy)]
+pub(super) struct Drawing<'d> {
+    /// Both nodes.
+    pub(super) both: &'d Both,
+    /// The state directory.
+    pub(super) desk: &'d Desk,
+    /// How to read.
+    pub(super) options: &'d PairOptions,
+    /// What to keep.
+    pub(super) choice: &'d ChoiceArgs,
+    /// The policy file, if one was named.
+    pub(super) policy: Option<&'d Policy>,
+    /// What both nodes told of everything, if they were asked.
+    pub(super) reports: Option<&'d Pair<NodeReport>>,
+}
+
+/// A resource that a plan may be drawn for: the two stand apart, and what `--keep` says has a meaning.
+pub(super) struct Ready {
+    pair: LivePair,
+    keep: Option<Side>,
+    /// Who uses the victim, where `--keep` says which one it is.
+    pub(super) in_use: Option<InUse>,
+}
+
+impl Drawing<'_> {
+    /// What is known before anything is compared.
+    ///
+    /// # Errors
+    /// Exit code 2: there is no such node. Exit code 4: the two are connected.
+    pub(super) fn ready(&self, pair: LivePair) -> Result<Ready, Failure> {
+        let keep = kept_side(self.choice, &pair.names)?;
+        must_be_apart(&pair)?;
+        let in_use = keep.map(|keep| in_use(self.both, &pair, keep.other()));
+        Ok(Ready { pair, keep, in_use })
+    }
+
+    /// Compares all volumes, decides, plans, seals; keeps the plan in the state directory.
+    ///
+    /// # Errors
+    /// Anything that keeps a plan from being drawn.
+    pub(super) fn draw(
+        &self,
+        ready: Ready,
+        share: Share,
+        progress: &dyn Progress,
+    ) -> Result<LiveDrawn, Failure> {
+        let Drawing { both, desk, options, choice, policy, reports } = *self;
+        let Ready { pair, keep, in_use: asked } = ready;
+        let settings = settings(policy, &pair.resource);
+        let mut compared = Vec::new();
+        let how = How {
+            settings: &settings,
+            full: choice.full,
+            believe: !options.no_cache,
+            state_dir: None,
+            progress,
+            share,
+        };
+        compare_all(both, &pair, how, |volume| {
+            compared.push(volume);
+            Ok(())
+        })
+        .map_err(|failure| as_drbd_documents_it(failure, &pair, keep))?;
+        for volume in &compared {
+            let sources = volume.sight.evidence.as_ref().map(|seen| &seen.source);
+            refuse_while_open(sources, &*desk.store, &desk.journal, &[])?;
+        }
+        let (survivor, auto, trace) = match decide_all(&settings, &compared, keep) {
+            Decided::Heal { survivor, auto, trace } => (survivor, auto, trace),
+            Decided::Agree(trace) => return Ok(LiveDrawn::Agree(trace)),
+            Decided::Held(verdict) => {
+                return Ok(LiveDrawn::Held { verdict: Box::new(verdict), names: pair.names.clone() });
+            }
+        };
+        if let Some(why) = in_the_way(&pair, survivor) {
+            let next = why.what_to_type(&pair.resource);
+            return Err(Failure::new(NOT_FENCED, why).hint(next));
+        }
+        refuse_what_drbd_would_not_do(both, &pair, &compared, survivor)?;
+        refuse_what_cannot_be_read(&pair, &compared)?;
+        let salvage = salvage_wanted(&settings, choice)?;
+        let restore = match reports {
+            Some(reports) => to_restore_as_told(reports, &pair),
+            None => to_restore(both.asked(), &pair),
+        };
+        let peer = both.peer().to_string();
+        let decision = Decision { peer, survivor, restore, salvage, full: choice.full, trace };
+        let found = compared
+            .iter()
+            .map(|volume| Found {
+                volume: &volume.volume,
+                sight: &volume.sight,
+                delta: &volume.found.delta,
+                losses: losses(&volume.found.units, survivor),
+                replicas: volume.replicas(),
+            })
+            .collect();
+        let plan = draw(&pair, found, decision, share.threads, progress).map_err(Failure::evidence)?;
+        both.still_there()?;
+        let sealed = plans::sealed(plan).map_err(Failure::internal)?;
+        plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
+        let in_use = asked.unwrap_or_else(|| in_use(both, &pair, survivor.other()));
+        Ok(LiveDrawn::Sealed(Box::new(DrawnPlan { sealed, auto, in_use })))
+    }
+}
+
+/// The side that `--keep` names.
+///
+/// # Errors
+/// Exit code 2: neither node is called so.
+pub(super) fn kept_side(choice: &ChoiceArgs, names: &Pair<NodeName>) -> Result<Option<Side>, Failure> {
+    let Some(word) = &choice.keep else { return Ok(None) };
+    side_named(names, word).map(Some).ok_or_else(|| {
+        Failure::usage(format!("--keep {word}: there is no such node; say {} or {}", names.a, names.b))
+    })
+}
+
+/// Unrelated data is not healed; what a person types who knows which node's data is to stay.
+fn as_drbd_documents_it(failure: Failure, pair: &LivePair, keep: Option<Side>) -> Failure {
+    if !matches!(failure.error.downcast_ref(), Some(InquiryError::Unrelated { .. })) {
+        return failure;
+    }
+    let r = &pair.resource;
+    let (keep, lose) = match keep {
+        Some(side) => (pair.names[side].as_str(), pair.names[side.other()].as_str()),
+        None => ("the node whose data stays", "the other node"),
+    };
+    failure.hint(format!(
+        "if {keep}'s data is to stay and EVERYTHING that {lose} holds may go (nothing is kept of it: copy its disk first): on {lose} \
+         `drbdadm down {r} && drbdadm create-md {r} && drbdadm up {r}`, on {keep} `drbdadm adjust {r}`; DRBD then copies the whole volume"
+    ))
+}
+
+/// Two that are connected are DRBD's to sync.
+fn must_be_apart(pair: &LivePair) -> Result<(), Failure> {
+    let state = |side: Side| crate::engine::live::standing::state(&pair.told[side], &pair.toward[side]);
+    if state(Side::A) == ConnectionState::Connected && state(Side::B) == ConnectionState::Connected {
+        let resource = &pair.resource;
+        return Err(Failure::evidence(anyhow::anyhow!(
+            "{resource} is connected: the two are not in split brain, and DRBD keeps them in sync by itself"
+        ))
+        .hint(format!(
+            "unsplit status {resource} shows what it does; `drbdadm verify {resource}` compares the contents"
+        )));
+    }
+    Ok(())
+}
+
+enum Decided {
+    Agree(Trace),
+    Heal { survivor: Side, auto: bool, trace: Trace },
+    Held(Verdict),
+}
+
+/// One survivor for the whole connection: DRBD's `--discard-my-data` means all of its volumes.
+fn decide_all(settings: &Settings, compared: &[Compared], keep: Option<Side>) -> Decided {
+    let mut agreed = None;
+    let mut heal: Option<(Side, bool, Trace, u32)> = None;
+    for volume in compared {
+        match judge_running(settings, &volume.sight, &volume.found, keep) {
+            Verdict::Agree { trace } => agreed = agreed.or(Some(trace)),
+            Verdict::Heal { survivor, auto, trace } => match &mut heal {
+                None => heal = Some((survivor, auto, trace, volume.volume.volume)),
+                Some((first, all_auto, _, _)) if *first == survivor => *all_auto &= auto,
+                Some((_, _, trace, number)) => {
+                    let mut trace = trace.clone();
+                    trace.push(
+                        "one survivor for a connection",
+                        format!("the policy keeps different sides of volume {number} and volume {}", volume.volume.volume),
+                        "not decided: --discard-my-data means all volumes of a connection, so a person must name one side (--keep)",
+                    );
+                    return Decided::Held(Verdict::Hold { trace });
+                }
+            },
+            held => return Decided::Held(held),
+        }
+    }
+    match (heal, agreed) {
+        (Some((survivor, auto, trace, _)), _) => Decided::Heal { survivor, auto, trace },
+        (None, Some(trace)) => Decided::Agree(trace),
+        (None, None) => Decided::Agree(Trace::new(Reason {
+            rule: "volumes".to_owned(),
+            evidence: String::new(),
+            conclusion: "the resource has no volume".to_owned(),
+        })),
+    }
+}
+
+fn refuse_what_drbd_would_not_do(
+    both: &Both,
+    pair: &LivePair,
+    compared: &[Compared],
+    survivor: Side,
+) -> Result<(), Failure> {
+    let names = pair.names.as_ref().map(|name| name.as_str());
+    for volume in compared {
+        let way = reach(pair.generation, volume.sight.comparison.common_base);
+        if let Err(why) = would_heal(volume.sight.lineages.as_ref(), names, survivor, way) {
+            let resource = &pair.resource;
+            let text = format!(
+                "{resource} cannot be healed live with {} kept (volume {}): {why}",
+                names[survivor], volume.volume.volume
+            );
+            let backing = &volume.volume.backing;
+            return Err(Failure::new(HELD, anyhow::Error::msg(text)).hint(format!(
+                "take {resource} down on both nodes (`drbdadm down {resource}`) and heal its devices: `unsplit resolve {} {} --peer {} \
+                 --keep {}`",
+                backing.a.data,
+                backing.b.data,
+                both.peer(),
+                survivor.word()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn refuse_what_cannot_be_read(pair: &LivePair, compared: &[Compared]) -> Result<(), Failure> {
+    for volume in compared {
+        if let Some(bad) = volume.found.delta.unreadable.first() {
+            return Err(Failure::evidence(anyhow::anyhow!(
+                "volume {} cannot be read on {} at byte {}: {}. What cannot be read can be neither kept nor compared",
+                volume.volume.volume,
+                pair.names[bad.side],
+                bad.extent.start,
+                bad.why
+            )));
+        }
+    }
+    Ok(())
+}

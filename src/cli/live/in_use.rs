@@ -1,0 +1,98 @@
+//! Who uses the side that would be overwritten: said before the long comparison, and on the plan's page.
+
+use super::both::Both;
+use crate::cli::exit::Failure;
+use crate::cli::screen::{Screen, Tone};
+use crate::engine::executor::in_words;
+use crate::engine::live::pair::LivePair;
+use crate::model::drbd::Role;
+use crate::model::id::{NodeName, ResourceName};
+use crate::model::side::Side;
+use serde::Serialize;
+
+/// Somebody who uses a device, or why that is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct User {
+    /// The volume.
+    pub volume: u32,
+    /// Minor number of `/dev/drbdN` there.
+    pub minor: u32,
+    /// Who; null when it could not be found out.
+    pub who: Option<String>,
+    /// What ends it, where that is known.
+    pub ends_with: Option<String>,
+    /// Why it is not known who.
+    pub not_known: Option<String>,
+}
+
+/// Everybody who uses a node's devices of a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InUse {
+    /// The node.
+    pub node: NodeName,
+    /// The resource.
+    pub resource: ResourceName,
+    /// The users; empty when nobody does.
+    pub users: Vec<User>,
+}
+
+/// Asks who uses the resource on the side that would be overwritten. Nobody can have a Secondary's devices open.
+#[must_use]
+pub(super) fn in_use(both: &Both, pair: &LivePair, victim: Side) -> InUse {
+    let node = both.operated()[victim];
+    let mut users = Vec::new();
+    for volume in pair.volumes.iter().filter(|volume| volume.backing[victim].role != Role::Secondary) {
+        let (number, minor) = (volume.volume, volume.minors[victim]);
+        let user = |who, ends_with, not_known| User { volume: number, minor, who, ends_with, not_known };
+        match node.users(minor) {
+            Ok(found) => {
+                users.extend(found.into_iter().map(|found| user(Some(found.who), found.ends_with, None)));
+            }
+            Err(why) => users.push(user(None, None, Some(in_words(&why)))),
+        }
+    }
+    InUse { node: pair.names[victim].clone(), resource: pair.resource.clone(), users }
+}
+
+impl InUse {
+    /// On the screen; nothing when nobody does.
+    ///
+    /// # Errors
+    /// When standard output is closed.
+    pub(super) fn show(&self, screen: &mut Screen) -> std::io::Result<()> {
+        if self.users.is_empty() {
+            return Ok(());
+        }
+        let title = format!("{} is in use on {}:", self.resource, self.node);
+        let title = screen.paint(Tone::Bad, &title);
+        screen.line(title)?;
+        for user in &self.users {
+            let place = format!("volume {} (/dev/drbd{})", user.volume, user.minor);
+            let who = match (&user.who, &user.not_known) {
+                (Some(who), _) => who.clone(),
+                (None, why) => format!("by whom is not known: {}", why.as_deref().unwrap_or("no answer")),
+            };
+            screen.line(format!("  {place}: {who}"))?;
+            if let Some(end) = &user.ends_with {
+                screen.line(format!("      {end}    # on {}: ends that", self.node))?;
+            }
+        }
+        screen.line(format!(
+            "  Until that has ended, `unsplit resolve` stops before any data is changed (exit code {}).",
+            crate::cli::exit::NOT_FENCED
+        ))
+    }
+
+    /// Before the comparison, which may take long; not among JSON.
+    ///
+    /// # Errors
+    /// When standard output is closed.
+    pub(super) fn show_early(&self, json: bool, screen: &mut Screen) -> Result<(), Failure> {
+        if !json && !self.users.is_empty() {
+            self.show(screen)?;
+            screen.line("")?;
+            screen.out().flush()?;
+        }
+        Ok(())
+    }
+}

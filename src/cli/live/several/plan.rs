@@ -1,0 +1,157 @@
+//! `unsplit plan` of several resources; and what drawing came to, for `resolve`.
+
+use super::diff::failed;
+use super::{Asked, Rows, ask, row};
+use crate::cli::Cli;
+use crate::cli::consent::run_words;
+use crate::cli::exit::{DIVERGED, FINE, Failure, HELD};
+use crate::cli::incident::open_desk;
+use crate::cli::live::both::Both;
+use crate::cli::live::chosen::Task;
+use crate::cli::live::drawing::{Drawing, DrawnPlan, LiveDrawn, kept_side, policy};
+use crate::cli::live::list::{List, Outcome, Row};
+use crate::cli::live::plan::{choose_words, document, held, held_document, show};
+use crate::cli::live::target::Wanted;
+use crate::cli::plan::{PlanArgs, agree, agree_document};
+use crate::cli::screen::{Screen, Tone};
+use crate::model::id::{NodeName, ResourceName};
+use crate::model::side::{Pair, Side};
+use crate::model::size::human;
+use crate::model::verdict::Verdict;
+use crate::ports::progress::Silent;
+use crate::ports::store::Store;
+
+/// Reaches the peer and draws.
+pub(in crate::cli) fn run(
+    cli: &Cli,
+    args: &PlanArgs,
+    screen: &mut Screen,
+    wanted: &Wanted,
+) -> Result<u8, Failure> {
+    let both = Both::reach(&wanted.words(), &args.target.options, "plan")?;
+    over(cli, args, screen, &both, wanted)
+}
+
+/// Draws what is wanted of these nodes' resources.
+///
+/// # Errors
+/// What concerns all of them: the policy file, the state directory, a node that does not answer, printing.
+pub fn over(
+    cli: &Cli,
+    args: &PlanArgs,
+    screen: &mut Screen,
+    both: &Both,
+    wanted: &Wanted,
+) -> Result<u8, Failure> {
+    let options = &args.target.options;
+    let policy = policy(options)?;
+    let desk = open_desk(&cli.state_dir)?;
+    let asked = ask(both, wanted, Task::Heal)?;
+    let (choice, policy, reports) = (&args.choice, policy.as_ref(), Some(&asked.reports));
+    let drawing = Drawing { both, desk: &desk, options, choice, policy, reports };
+    let mut rows = Rows::default();
+    let salvages = desk.store.locate("salvage");
+    draw_each(cli, screen, &drawing, &asked, &mut rows, |cli, screen, drawn| {
+        let plan = drawn.sealed.plan();
+        if !cli.json {
+            show(screen, &drawn.sealed, &salvages, Some(&drawn.in_use))?;
+            screen.line("")?;
+        }
+        let says = lost_words(drawn);
+        let next = vec![run_words(cli, drawn.sealed.id(), plan.salvage)];
+        let document = document(&drawn.sealed, Some(drawn.auto), Some(&drawn.in_use));
+        row(&plan.resource, Outcome::Planned, DIVERGED, says, next, document).map(Some)
+    })?;
+    let list = List::new("plan", both, asked.rows(|name| rows.take(name)));
+    list.show(cli.json, screen)?;
+    Ok(list.exit_code())
+}
+
+/// What a plan would do, in one sentence.
+pub(super) fn lost_words(drawn: &DrawnPlan) -> String {
+    let plan = drawn.sealed.plan();
+    let (keep, lose) = (&plan.names[plan.survivor], &plan.names[plan.victim()]);
+    let busy = if drawn.in_use.users.is_empty() { String::new() } else { format!("; in use on {lose}") };
+    format!("keep {keep}, overwrite {} on {lose}{busy}", human(plan.bytes()))
+}
+
+/// Draws a plan for each that was taken on, several at once. Who uses a victim that `--keep` names is said before anything is
+/// compared. `drawn` gets each plan in turn and may give its row.
+pub(super) fn draw_each(
+    cli: &Cli,
+    screen: &mut Screen,
+    drawing: &Drawing<'_>,
+    asked: &Asked,
+    rows: &mut Rows,
+    mut drawn: impl FnMut(&Cli, &mut Screen, &mut DrawnPlan) -> Result<Option<Row>, Failure>,
+) -> Result<(), Failure> {
+    let both = drawing.both;
+    kept_side(drawing.choice, &both.names())?;
+    for name in asked.taken() {
+        // What cannot be used says so in its turn.
+        let Ok(ready) = both.paired(&asked.reports, name).and_then(|pair| drawing.ready(pair)) else {
+            continue;
+        };
+        if let Some(in_use) = &ready.in_use {
+            in_use.show_early(cli.json, screen)?;
+        }
+    }
+    asked.each(
+        both,
+        drawing.options.threads(),
+        "planned",
+        |pair, share| drawing.draw(drawing.ready(pair)?, share, &Silent),
+        |name, found| {
+            let row = match found {
+                Ok(LiveDrawn::Sealed(mut plan)) => drawn(cli, screen, &mut plan)?,
+                Ok(LiveDrawn::Agree(trace)) => {
+                    if !cli.json {
+                        title(screen, name)?;
+                        agree(cli, screen, &trace)?;
+                        screen.line("")?;
+                    }
+                    let says = "the sides agree";
+                    Some(row(name, Outcome::Agree, FINE, says, Vec::new(), agree_document(&trace))?)
+                }
+                Ok(LiveDrawn::Held { verdict, names }) => {
+                    Some(not_decided(cli, screen, both, name, &verdict, &names)?)
+                }
+                Err(failure) => {
+                    failed(cli, screen, name, &failure)?;
+                    Some(Row::failed(name.as_str(), &failure))
+                }
+            };
+            row.into_iter().for_each(|row| rows.put(row));
+            Ok(())
+        },
+    )
+}
+
+fn title(screen: &mut Screen, name: &ResourceName) -> std::io::Result<()> {
+    let title = screen.paint(Tone::Strong, name.as_str());
+    screen.line(title)
+}
+
+fn not_decided(
+    cli: &Cli,
+    screen: &mut Screen,
+    both: &Both,
+    name: &ResourceName,
+    verdict: &Verdict,
+    names: &Pair<NodeName>,
+) -> Result<Row, Failure> {
+    if !cli.json {
+        title(screen, name)?;
+        held(cli, screen, verdict, names, name, both.peer())?;
+        screen.line("")?;
+    }
+    let refused = matches!(verdict, Verdict::Refuse { .. });
+    let (outcome, says, next) = if refused {
+        (Outcome::Refused, "no choice of survivor would be right", Vec::new())
+    } else {
+        let choose = |side: Side| choose_words(cli, name, both.peer(), &names[side]);
+        let next = Side::BOTH.map(choose).to_vec();
+        (Outcome::Held, "the policy does not decide: a person must choose", next)
+    };
+    row(name, outcome, HELD, says, next, held_document(verdict))
+}

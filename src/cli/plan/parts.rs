@@ -1,0 +1,105 @@
+//! The parts of a plan's page that all plans have: what is lost, what is kept, the steps, the command that runs it.
+
+use crate::cli::Cli;
+use crate::cli::consent::run_words;
+use crate::cli::screen::{Screen, Tone};
+use crate::model::id::PlanId;
+use crate::model::plan::UnitLoss;
+use crate::model::size::human;
+
+/// What `lose` loses, per unit.
+///
+/// # Errors
+/// When standard output is closed.
+pub(in crate::cli) fn loss_table(
+    screen: &mut Screen,
+    keep: &str,
+    lose: &str,
+    losses: &[UnitLoss],
+    doubtful: u64,
+) -> std::io::Result<()> {
+    let discards = |unit: &UnitLoss| unit.victim_only + unit.both + unit.unmarked;
+    let total: u64 = losses.iter().map(discards).sum();
+    screen.heading(&format!("What {lose} will lose"))?;
+    if total == 0 {
+        screen.line(format!("  Nothing that {lose} wrote: it is only brought up to date."))?;
+    }
+    let rows: Vec<Vec<String>> = losses
+        .iter()
+        .filter(|unit| discards(unit) > 0)
+        .map(|unit| {
+            let mut parts = Vec::new();
+            for (bytes, what) in [
+                (unit.victim_only, format!("written only on {lose}")),
+                (unit.both, "written on both sides".to_owned()),
+                (unit.unmarked, "different, but marked by neither side".to_owned()),
+            ] {
+                if bytes > 0 {
+                    parts.push(format!("{} {what}", human(bytes)));
+                }
+            }
+            vec![unit.unit.clone(), parts.join(", ")]
+        })
+        .collect();
+    if !rows.is_empty() {
+        screen.table(&[], &rows, 9)?;
+        screen.line(format!("  {} in all.", human(total)))?;
+    }
+    let fetched: u64 = losses.iter().map(|unit| unit.survivor_only).sum();
+    if fetched > 0 {
+        screen.line(format!("  And {} that only {keep} wrote will be copied to {lose}.", human(fetched)))?;
+    }
+    if doubtful > 0 {
+        screen.line(format!(
+            "  Of that, {} may have been written on {lose} as well: its activity log was hot there.",
+            human(doubtful)
+        ))?;
+    }
+    Ok(())
+}
+
+/// What will be kept: `None` for nothing; else how much of what, and what the sentence ends with.
+///
+/// # Errors
+/// When standard output is closed.
+pub(in crate::cli) fn kept(
+    screen: &mut Screen,
+    kept: Option<(u64, String, &str)>,
+    salvages: &str,
+) -> std::io::Result<()> {
+    screen.heading("What will be kept")?;
+    let Some((bytes, of_what, end)) = kept else {
+        let warning = screen.paint(
+            Tone::Bad,
+            "  NOTHING: the policy and the command line both say so. There will be no undo.",
+        );
+        return screen.line(warning);
+    };
+    screen.line(format!("  {} of {of_what}, verified, under {salvages},", human(bytes)))?;
+    screen.line(format!("  before anything is overwritten.{end}"))
+}
+
+/// The steps, numbered.
+///
+/// # Errors
+/// When standard output is closed.
+pub(in crate::cli) fn steps(screen: &mut Screen, words: impl Iterator<Item = String>) -> std::io::Result<()> {
+    for (at, words) in words.enumerate() {
+        screen.line(format!("  {:>2}. {words}", at + 1))?;
+    }
+    Ok(())
+}
+
+/// That nothing was changed yet, and how to run the plan.
+///
+/// # Errors
+/// When standard output is closed.
+pub(in crate::cli) fn to_run(
+    cli: &Cli,
+    screen: &mut Screen,
+    plan: PlanId,
+    salvage: bool,
+) -> std::io::Result<()> {
+    screen.heading("Nothing has been changed. To run this plan")?;
+    screen.line(format!("  {}", run_words(cli, plan, salvage)))
+}
