@@ -297,11 +297,21 @@ fn same_thing(a: &str, b: &str) -> bool {
     a == b || identity(a).is_some_and(|found| Some(found) == identity(b))
 }
 
-/// An open incident and its next command.
+/// Whether an open incident can be undone as it is: a healing of devices that began to change a side. One of a running resource must be
+/// healed first, since DRBD may still be overwriting; and an undo only goes on.
+#[must_use]
+pub fn can_be_undone_now(incident: &Incident, store: &dyn Store) -> bool {
+    // A plan that cannot be read is reported by whoever needs it.
+    has_changed_something(incident)
+        && !live::plans::is_live(store, incident.plan)
+        && plans::load(store, incident.plan).is_ok_and(|sealed| sealed.plan().purpose == Purpose::Heal)
+}
+
+/// An open incident and its next command. `undo`: whether it can be undone now.
 ///
 /// # Errors
 /// When standard output is closed.
-pub fn show(screen: &mut Screen, incident: &Incident, state_dir: &str) -> std::io::Result<()> {
+pub fn show(screen: &mut Screen, incident: &Incident, undo: bool, state_dir: &str) -> std::io::Result<()> {
     let view = view(incident, state_dir);
     let title = screen.paint(Tone::Bad, &format!("Incident {} ({}): {}", view.id, view.resource, view.state));
     screen.line(title)?;
@@ -310,7 +320,7 @@ pub fn show(screen: &mut Screen, incident: &Incident, state_dir: &str) -> std::i
     }
     if let Some(next) = &view.next {
         screen.line(format!("  next: {next}        go on"))?;
-        if has_changed_something(incident) {
+        if undo {
             screen.line(format!(
                 "        unsplit undo {}{state_dir}                put back what was overwritten so far",
                 view.id

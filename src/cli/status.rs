@@ -2,7 +2,7 @@
 
 use super::Cli;
 use super::exit::{DIVERGED, EVIDENCE, FINE, Failure, PARKED};
-use super::incident::{self, open_journal_read_only};
+use super::incident::{self, open_journal_read_only, open_store_read_only};
 use super::live::status as live;
 use super::pair::{PairArgs, PairOptions, open};
 use super::plan::state_dir_words;
@@ -132,8 +132,10 @@ fn overview(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
         )?;
         return Ok(code);
     }
+    let store = open_store_read_only(&cli.state_dir)?;
     for incident in &open {
-        incident::show(screen, incident, &words)?;
+        let undo = store.as_deref().is_some_and(|store| incident::can_be_undone_now(incident, store));
+        incident::show(screen, incident, undo, &words)?;
     }
     if opened.is_none() {
         screen.line(format!("No incidents: there is no journal in {} yet.", cli.state_dir.display()))?;

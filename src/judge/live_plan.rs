@@ -13,9 +13,9 @@ use crate::model::plan::Purpose;
 use crate::model::policy::Settings;
 use crate::model::side::{Pair, Side};
 
-/// The steps that heal a running resource.
+/// The steps that heal a running resource. `others`: it has nodes beside the two.
 #[must_use]
-pub fn steps(bytes: u64, invalidate: bool, full: bool) -> Vec<LiveStep> {
+pub fn steps(bytes: u64, invalidate: bool, full: bool, others: bool) -> Vec<LiveStep> {
     let mut steps =
         vec![LiveStep::Isolate, LiveStep::Demote, LiveStep::CheckBasis, LiveStep::Preserve { bytes }];
     if invalidate {
@@ -27,8 +27,11 @@ pub fn steps(bytes: u64, invalidate: bool, full: bool) -> Vec<LiveStep> {
         LiveStep::VerifyRelation,
         LiveStep::VerifyContent { full },
         LiveStep::RestorePolicies,
-        LiveStep::Record,
     ]);
+    if others {
+        steps.push(LiveStep::ConnectOthers);
+    }
+    steps.push(LiveStep::Record);
     steps
 }
 

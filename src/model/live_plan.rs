@@ -63,7 +63,8 @@ pub struct LiveVolume {
     pub generations: Pair<Generations>,
     /// What is synced.
     pub reach: Reach,
-    /// What the victim's bitmap marked. It must not have grown when the plan runs.
+    /// What the victim may have written alone: its bitmap, and the hot extents of a Primary. What its bitmap shows when the plan
+    /// runs lies within.
     pub victim_marks: ExtentSet,
     /// What differed.
     pub overwrite: ExtentSet,
@@ -113,6 +114,8 @@ pub enum LiveStep {
     },
     /// The connection's own policies are put back.
     RestorePolicies,
+    /// 9, with more than two nodes: the healed victim connects with those others that hold the survivor's data.
+    ConnectOthers,
     /// Undo: this node becomes Primary, and nobody else uses the devices.
     Promote,
     /// Undo: what was kept is written back through DRBD, to both nodes.
@@ -141,6 +144,7 @@ impl LiveStep {
             LiveStep::VerifyRelation => "verify-relation",
             LiveStep::VerifyContent { .. } => "verify-content",
             LiveStep::RestorePolicies => "restore-policies",
+            LiveStep::ConnectOthers => "connect-others",
             LiveStep::Promote => "promote",
             LiveStep::WriteBack { .. } => "write-back",
             LiveStep::StepDown => "step-down",

@@ -148,6 +148,8 @@ pub enum NodeAct {
         /// As what.
         how: ConnectAs,
     },
+    /// Try again to connect, with whatever options the connection has, giving up nothing. Only 9, which has several connections.
+    Reconnect(Toward),
     /// Put the after-sb policies back.
     RestorePolicies {
         /// Which connection.

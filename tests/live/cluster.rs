@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use unsplit::edge::drbd::offline::{Claimant, OfflineReplica};
 use unsplit::engine::salvage;
+use unsplit::format::drbdmeta::activity_log;
 use unsplit::format::drbdmeta::bitmap::{Edit, Marking};
 use unsplit::format::drbdmeta::create::{Fresh, Wanted, create};
 use unsplit::format::drbdmeta::superblock::encode_into;
@@ -63,6 +64,8 @@ pub struct Volume {
     fresh: Fresh,
     pub superblock: Superblock,
     pub bits: BTreeSet<u64>,
+    /// The bits as they are on disk.
+    flushed: BTreeSet<u64>,
     pub state: DiskState,
     pub replication: ReplicationState,
     written: u64,
@@ -197,6 +200,7 @@ impl Volume {
             fresh,
             superblock,
             bits: BTreeSet::new(),
+            flushed: BTreeSet::new(),
             state: DiskState::UpToDate,
             replication: ReplicationState::Off,
             written: 0,
@@ -257,9 +261,14 @@ impl Volume {
         self.disk.content()[..at(self.size)].to_vec()
     }
 
-    /// Writes the metadata as the kernel keeps it.
-    fn persist(&mut self, role: Role) {
+    /// Writes the metadata as the kernel keeps it: a Primary that is alone marks in memory what it writes, and on disk only, in the
+    /// activity log, that it may have; the bits follow when it gives the role up, or connects.
+    fn persist(&mut self, role: Role, alone: bool) {
         let primary = role == Role::Primary;
+        let lags = primary && alone;
+        if !lags {
+            self.flushed.clone_from(&self.bits);
+        }
         let superblock = &mut self.superblock;
         superblock.flags = 0;
         if self.state != DiskState::Inconsistent {
@@ -276,18 +285,21 @@ impl Volume {
         let geometry = &self.fresh.geometry;
         self.disk.meddle(at(geometry.superblock_at), &block);
         let extents: ExtentSet =
-            self.bits.iter().map(|block| Extent { start: block * BLOCK, len: BLOCK }).collect();
+            self.flushed.iter().map(|block| Extent { start: block * BLOCK, len: BLOCK }).collect();
         let mut area = vec![0; at(geometry.bitmap.len)];
         let marks = vec![Marking { slots: vec![0], extents }];
         Edit::new(geometry.layout, &[], marks).unwrap().apply(0, &mut area).unwrap();
         self.disk.meddle(at(geometry.bitmap.start), &area);
+        // One extent is more than the whole volume.
+        let hot: &[&[(u16, u32)]] = if lags { &[&[(0, 0)]] } else { &[] };
+        self.disk.meddle(at(geometry.log.start), &activity_log::written(&self.superblock, hot));
     }
 }
 
 impl Host {
     fn persist(&mut self) {
-        let role = self.role;
-        self.volumes.iter_mut().for_each(|volume| volume.persist(role));
+        let (role, alone) = (self.role, self.connection != ConnectionState::Connected);
+        self.volumes.iter_mut().for_each(|volume| volume.persist(role, alone));
     }
 }
 

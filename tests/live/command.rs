@@ -1,6 +1,18 @@
-//! `unsplit status` of running resources where none runs.
+//! Commands about running resources where none runs.
 
+use super::cluster::{Apart, Shape};
 use super::scene::Scene;
+use std::sync::Arc;
+use unsplit::edge::clock::SystemClock;
+use unsplit::edge::state_dir::StateDir;
+use unsplit::engine::journal::{Journal, Recorded};
+use unsplit::engine::live::plans;
+use unsplit::judge::live_plan::draw_undo;
+use unsplit::model::drbd_live::Generation;
+use unsplit::model::id::IncidentId;
+use unsplit::model::record::{Consent, Outcome};
+use unsplit::model::seen::End;
+use unsplit::model::side::Side;
 
 #[test]
 fn a_resource_that_is_not_known_says_what_is() {
@@ -25,4 +37,71 @@ fn a_peer_that_does_not_answer_leaves_this_nodes_view() {
     let ran = scene.run(&["status", "--all", "--peer", "exec:false"]);
     assert!([0, 4].contains(&ran.code), "{}", ran.all());
     assert!(ran.all().contains("the agent ended"), "{}", ran.all());
+}
+
+/// A state directory with a live healing that ended and whose undo was cut off in its first step, or with one that was cut off while
+/// DRBD overwrote. The peer is one that cannot be reached. Ids of the healing and, if there is one, of the undo.
+fn cut_off(scene: &Scene, in_the_undo: bool) -> (String, String) {
+    let shape = Shape {
+        generation: Generation::V84,
+        survivor: Side::A,
+        volumes: vec![Apart::Diverged],
+        busy: false,
+        survivor_primary: false,
+        victim_primary: false,
+        seed: 3,
+    };
+    let mut plan = crate::healing::Scene::new(&shape).plan().unwrap().plan().clone();
+    plan.peer = "exec:false".to_owned();
+    let healing = plans::sealed(plan).unwrap();
+    let store = Arc::new(StateDir::open(&scene.state()).unwrap());
+    plans::keep(&*store, &healing).unwrap();
+    let (id, undo_id) = ("20261121-031502-healed", "20261121-041502-undone");
+    let (healed, undone) = (IncidentId::new(id).unwrap(), IncidentId::new(undo_id).unwrap());
+    let mut journal = Journal::open(store.clone(), Arc::new(SystemClock)).unwrap();
+    let resource = healing.plan().resource.clone();
+    let mut cursor =
+        journal.begin(healed.clone(), resource.clone(), healing.id(), Consent::Operator).unwrap();
+    for (index, step) in healing.plan().steps.iter().enumerate() {
+        let declared = cursor.declare(index, step.word()).unwrap();
+        if !in_the_undo && step.word() == "resync" {
+            return (id.to_owned(), String::new());
+        }
+        match declared.perform(|_| End::Done).record().unwrap() {
+            Recorded::Well(next) => cursor = next,
+            Recorded::Badly(_) => panic!("{} did not end well", step.word()),
+        }
+    }
+    cursor.close(Outcome::Healed).unwrap();
+    let kept =
+        healing.plan().volumes.iter().map(|volume| (volume.overwrite.clone(), volume.content)).collect();
+    let undo = plans::sealed(draw_undo(healing.plan(), healed, kept)).unwrap();
+    plans::keep(&*store, &undo).unwrap();
+    let cursor = journal.begin(undone, resource, undo.id(), Consent::Operator).unwrap();
+    drop(cursor.declare(0, "promote").unwrap());
+    (id.to_owned(), undo_id.to_owned())
+}
+
+#[test]
+fn an_undo_that_was_cut_off_before_it_wrote_goes_on() {
+    let scene = Scene::empty();
+    let (healing, undo) = cut_off(&scene, true);
+    // Whichever way it is named. The peer cannot be reached: so far it comes.
+    for words in [vec!["undo"], vec!["undo", &healing], vec!["undo", &undo], vec!["resolve", "--resume"]] {
+        scene.run(&words).says(4, &["the agent ended"]);
+    }
+    let before = scene.files();
+    scene.run(&["undo", "--dry-run"]).says(1, &["is under way (interrupted in step 1 (promote))"]);
+    assert_eq!(scene.files(), before);
+}
+
+/// The screen names no command that would refuse.
+#[test]
+fn an_open_live_healing_is_not_said_to_be_undoable() {
+    let scene = Scene::empty();
+    let (healing, _) = cut_off(&scene, false);
+    let shown = scene.run(&["status"]);
+    shown.says(6, &[&format!("unsplit resolve --resume {healing}"), &format!("--give-up {healing}")]);
+    assert!(!shown.all().contains("unsplit undo"), "{}", shown.all());
+    scene.run(&["undo"]).says(4, &["must be healed first"]);
 }

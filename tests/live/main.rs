@@ -12,6 +12,7 @@ mod moments;
 mod pair;
 mod scale;
 mod several;
+mod three;
 
 #[path = "../scene/mod.rs"]
 mod scene;

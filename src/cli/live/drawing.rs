@@ -4,11 +4,13 @@ use super::both::Both;
 use super::in_use::{InUse, in_use};
 use super::turns::Share;
 use super::volumes::{Compared, How, compare_all};
-use crate::cli::exit::{Failure, HELD};
+use crate::cli::exit::{Failure, HELD, NOT_FENCED};
 use crate::cli::incident::{Desk, refuse_while_open};
 use crate::cli::pair::{PairOptions, load_policy};
 use crate::cli::plan::{ChoiceArgs, judge_running, salvage_wanted};
+use crate::engine::inquiry::InquiryError;
 use crate::engine::live::draw::{Decision, Found, draw};
+use crate::engine::live::others::in_the_way;
 use crate::engine::live::pair::LivePair;
 use crate::engine::live::plans;
 use crate::engine::live::policies::{to_restore, to_restore_as_told};
@@ -125,7 +127,8 @@ impl Drawing<'_> {
         compare_all(both, &pair, how, |volume| {
             compared.push(volume);
             Ok(())
-        })?;
+        })
+        .map_err(|failure| as_drbd_documents_it(failure, &pair, keep))?;
         for volume in &compared {
             let sources = volume.sight.evidence.as_ref().map(|seen| &seen.source);
             refuse_while_open(sources, &*desk.store, &desk.journal, &[])?;
@@ -137,6 +140,10 @@ impl Drawing<'_> {
                 return Ok(LiveDrawn::Held { verdict: Box::new(verdict), names: pair.names.clone() });
             }
         };
+        if let Some(why) = in_the_way(&pair, survivor) {
+            let next = why.what_to_type(&pair.resource);
+            return Err(Failure::new(NOT_FENCED, why).hint(next));
+        }
         refuse_what_drbd_would_not_do(both, &pair, &compared, survivor)?;
         refuse_what_cannot_be_read(&pair, &compared)?;
         let salvage = salvage_wanted(&settings, choice)?;
@@ -174,6 +181,22 @@ pub(super) fn kept_side(choice: &ChoiceArgs, names: &Pair<NodeName>) -> Result<O
     side_named(names, word).map(Some).ok_or_else(|| {
         Failure::usage(format!("--keep {word}: there is no such node; say {} or {}", names.a, names.b))
     })
+}
+
+/// Unrelated data is not healed; what a person types who knows which node's data is to stay.
+fn as_drbd_documents_it(failure: Failure, pair: &LivePair, keep: Option<Side>) -> Failure {
+    if !matches!(failure.error.downcast_ref(), Some(InquiryError::Unrelated { .. })) {
+        return failure;
+    }
+    let r = &pair.resource;
+    let (keep, lose) = match keep {
+        Some(side) => (pair.names[side].as_str(), pair.names[side.other()].as_str()),
+        None => ("the node whose data stays", "the other node"),
+    };
+    failure.hint(format!(
+        "if {keep}'s data is to stay and EVERYTHING that {lose} holds may go (nothing is kept of it: copy its disk first): on {lose} \
+         `drbdadm down {r} && drbdadm create-md {r} && drbdadm up {r}`, on {keep} `drbdadm adjust {r}`; DRBD then copies the whole volume"
+    ))
 }
 
 /// Two that are connected are DRBD's to sync.

@@ -111,7 +111,7 @@ pub(super) fn finished(
     id: &IncidentId,
     ending: &Ending,
 ) -> Result<Outcome, Failure> {
-    let lose = &plan.names[plan.victim()];
+    let (keep, lose) = (&plan.names[plan.survivor], &plan.names[plan.victim()]);
     let (state_dir, resource) = (state_dir_words(cli), &plan.resource);
     match ending {
         Ending::Finished(outcome) => Ok(*outcome),
@@ -123,8 +123,13 @@ pub(super) fn finished(
                 Purpose::Undo { .. } => format!("`unsplit status {resource}` shows how it stands"),
             };
             let next = match obstacle {
+                Obstacle::Stale if plan.purpose != Purpose::Heal => left,
                 Obstacle::Stale => {
-                    format!("{left}; look again: unsplit diff {resource} --peer {}", plan.peer)
+                    // A plan that is run by its id stays stale: the words that draw a new one.
+                    format!(
+                        "{left}; look again: `unsplit diff {resource} --peer {}`, then `unsplit resolve {resource} --peer {} --keep {keep}{state_dir}`",
+                        plan.peer, plan.peer
+                    )
                 }
                 Obstacle::Busy | Obstacle::Link | Obstacle::Salvage | Obstacle::Device | Obstacle::Verify => {
                     format!("{left}; mend the cause, then run the same command again")

@@ -29,6 +29,51 @@ const DO_NOT: &str = "until then: do not connect them by hand, and start nothing
 
 /// What to type next about the worst of what was found.
 pub(super) fn steps(standing: &Standing, finding: &Finding, way: &Way<'_>) -> Vec<Step> {
+    match beside(standing, finding) {
+        None => steps_by(standing, finding, way),
+        Some(Beside { peer, on, asked }) => {
+            let words = format!(" --peer ssh:{peer}");
+            let mut steps = steps_by(standing, finding, &Way { words: &words, asked });
+            for step in steps.iter_mut().filter(|step| step.command.starts_with("unsplit ")) {
+                if let Some(on) = on {
+                    step.command.push_str(&format!("    # on {on}"));
+                }
+            }
+            steps
+        }
+    }
+}
+
+/// A finding between other nodes than the two that were asked.
+struct Beside<'s> {
+    /// Where `--peer` must lead.
+    peer: &'s str,
+    /// Where the command must be typed, if not here.
+    on: Option<&'s str>,
+    /// Both were asked.
+    asked: bool,
+}
+
+/// With more than two nodes, what is wrong may be between this node and one that was not named, or between two others.
+fn beside<'s>(standing: &'s Standing, finding: &'s Finding) -> Option<Beside<'s>> {
+    let [first, second] = finding.nodes.as_slice() else { return None };
+    let [here, there, _, ..] = standing.nodes.as_slice() else { return None };
+    let told = |name: &str| standing.node(name).is_some_and(|node| node.told == Asked::Told);
+    let (here, there) = (here.node.as_str(), (there.told == Asked::Told).then_some(there.node.as_str()));
+    let other = match (first == here, second == here) {
+        (true, _) => second,
+        (_, true) => first,
+        _ => {
+            let asked = told(first) && told(second);
+            // From the one that was asked the other one is within reach.
+            let (on, peer) = if Some(second.as_str()) == there { (second, first) } else { (first, second) };
+            return Some(Beside { peer, on: Some(on), asked });
+        }
+    };
+    (Some(other.as_str()) != there).then(|| Beside { peer: other, on: None, asked: told(other) })
+}
+
+fn steps_by(standing: &Standing, finding: &Finding, way: &Way<'_>) -> Vec<Step> {
     let r = &standing.resource;
     let mut steps = Vec::new();
     let both = format!("unsplit status {r}{}", way.words);
@@ -61,7 +106,13 @@ fn for_class(standing: &Standing, finding: &Finding, way: &Way<'_>, both: &str) 
     let connect = || -> Vec<Step> {
         let alone = alone(standing, finding);
         let what = "connects again: DRBD then does what stands above";
-        alone.iter().map(|node| step(on(node, &format!("drbdadm connect {r}")), what)).collect()
+        let toward = |node: &str| {
+            // With several connections, those that stand would answer 125.
+            let other = finding.nodes.iter().find(|other| other.as_str() != node);
+            let other = other.filter(|_| standing.links.len() > 1);
+            other.map_or(r.clone(), |other| format!("{r}:{other}"))
+        };
+        alone.iter().map(|node| step(on(node, &format!("drbdadm connect {}", toward(node))), what)).collect()
     };
     match finding.class {
         Class::SplitBrain => {
@@ -85,8 +136,12 @@ fn for_class(standing: &Standing, finding: &Finding, way: &Way<'_>, both: &str) 
                 "Do not force them together. Find out which node holds the data that counts (mounts, guests, names of resources).",
             ),
             step(
-                on("the other node", &format!("drbdadm down {r}; drbdadm create-md {r}; drbdadm up {r}")),
+                on("the other node", &format!("drbdadm down {r} && drbdadm create-md {r} && drbdadm up {r}")),
                 "DRBD's documented way: forgets that node's generation, so that EVERYTHING on it is overwritten at the next connect. Copy its disk first",
+            ),
+            step(
+                on("the node whose data stays", &format!("drbdadm adjust {r}")),
+                "connects: DRBD then copies the whole volume to the other node",
             ),
         ],
         Class::MarkedButEqual => vec![

@@ -113,6 +113,10 @@ pub fn held(
     } else {
         let choose = |keep: &NodeName| choose_words(cli, resource, peer, keep);
         show_held(screen, verdict, names.as_ref(), &choose)?;
+        if matches!(verdict, Verdict::Refuse { .. }) {
+            screen.heading("What it is, and what can be typed")?;
+            screen.line(format!("  unsplit status {resource} --peer {peer}"))?;
+        }
     }
     Ok(())
 }
@@ -179,6 +183,9 @@ pub fn step_words(step: LiveStep, plan: &LivePlan) -> String {
         LiveStep::VerifyContent { full: true } => "compare the contents of the whole volumes".to_owned(),
         LiveStep::VerifyContent { full: false } => "compare the contents wherever they differed".to_owned(),
         LiveStep::RestorePolicies => "put the connection's after-sb policies back".to_owned(),
+        LiveStep::ConnectOthers => {
+            format!("connect {lose} with the other nodes that hold {keep}'s data")
+        }
         LiveStep::Promote => format!("make {resource} Primary on {here}; nobody else may use it"),
         LiveStep::WriteBack { bytes } => {
             format!("write {} of what {lose} held through DRBD, to both nodes", human(bytes))

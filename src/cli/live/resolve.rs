@@ -18,6 +18,7 @@ use crate::edge::clock::SystemClock;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::Ending;
 use crate::engine::live::executor::{LiveTheatre, Patience, begin, resume};
+use crate::engine::live::others::left_to_do;
 use crate::engine::live::undo::{note_healed, noted, since_kept, untouched};
 use crate::judge::incident::{Incident, IncidentState};
 use crate::judge::live_plan::SealedLivePlan;
@@ -225,11 +226,25 @@ pub fn after(
     id: &IncidentId,
     ending: &Ending,
 ) -> Result<u8, Failure> {
-    note(desk, both, sealed, id, ending)?;
-    conclude(cli, screen, &*desk.store, sealed.plan(), id, ending)
+    let left = note(desk, both, sealed, id, ending)?;
+    let code = conclude(cli, screen, &*desk.store, sealed.plan(), id, ending)?;
+    others(cli, screen, &left)?;
+    Ok(code)
 }
 
-/// The same without the screen.
+/// What is left to do on nodes beside the two.
+///
+/// # Errors
+/// When standard output is closed.
+pub(super) fn others(cli: &Cli, screen: &mut Screen, left: &[String]) -> std::io::Result<()> {
+    if left.is_empty() || cli.json {
+        return Ok(());
+    }
+    screen.heading("The other nodes")?;
+    left.iter().try_for_each(|sentence| screen.line(format!("  {sentence}")))
+}
+
+/// The same without the screen; besides, what is left to do on other nodes.
 ///
 /// # Errors
 /// How it ended, unless well.
@@ -240,9 +255,9 @@ pub(super) fn ended(
     sealed: &SealedLivePlan,
     id: &IncidentId,
     ending: &Ending,
-) -> Result<Outcome, Failure> {
-    note(desk, both, sealed, id, ending)?;
-    finished(cli, sealed.plan(), id, ending)
+) -> Result<(Outcome, Vec<String>), Failure> {
+    let left = note(desk, both, sealed, id, ending)?;
+    Ok((finished(cli, sealed.plan(), id, ending)?, left))
 }
 
 fn note(
@@ -251,10 +266,11 @@ fn note(
     sealed: &SealedLivePlan,
     id: &IncidentId,
     ending: &Ending,
-) -> Result<(), Failure> {
+) -> Result<Vec<String>, Failure> {
     match ending {
         Ending::Finished(Outcome::Healed) => {
             let seen = both.look(&sealed.plan().resource).map_err(|failure| failure.text());
+            let left = seen.as_ref().map(|pair| left_to_do(pair, sealed.plan().survivor)).unwrap_or_default();
             let at_keeping = noted(&*desk.store, id);
             let noted = seen.and_then(|pair| {
                 let since = since_kept(at_keeping?, untouched(&pair), sealed.plan().survivor);
@@ -264,9 +280,9 @@ fn note(
             if let Err(why) = noted {
                 tracing::warn!("a later undo cannot know whether something was written since: {why}");
             }
-            Ok(())
+            Ok(left)
         }
-        Ending::Finished(Outcome::Undone) => close_what_was_undone(desk),
-        _ => Ok(()),
+        Ending::Finished(Outcome::Undone) => close_what_was_undone(desk).map(|()| Vec::new()),
+        _ => Ok(Vec::new()),
     }
 }

@@ -4,7 +4,10 @@ use super::resolve::{after, in_theatre, reach_as_planned, take_up};
 use super::target::load;
 use crate::cli::Cli;
 use crate::cli::exit::{DIVERGED, EVIDENCE, Failure, USAGE};
-use crate::cli::incident::{Desk, has_changed_something, is_open, new_id, refuse_while_open, resume_command};
+use crate::cli::incident::{
+    Desk, give_up_command, has_changed_something, is_open, new_id, refuse_while_open, resume_command,
+    state_words,
+};
 use crate::cli::resolve::journal_stopped;
 use crate::cli::screen::Screen;
 use crate::cli::undo::UndoArgs;
@@ -18,6 +21,7 @@ use crate::judge::incident::{Incident, IncidentState};
 use crate::judge::live_plan::{SealedLivePlan, draw_undo};
 use crate::model::extent::ExtentSet;
 use crate::model::id::IncidentId;
+use crate::model::live_plan::LivePlan;
 use crate::model::plan::Purpose;
 use crate::model::record::{Consent, Outcome};
 use crate::model::salvage::PartKind;
@@ -29,12 +33,16 @@ pub struct LiveIncident {
     sealed: SealedLivePlan,
 }
 
-/// The incident that `undo` means, if it is a live one: the named one, else the last that changed something.
+/// The incident that `undo` means, if it is a live one: an undo that was cut off, or the named one, else the last that changed
+/// something.
 ///
 /// # Errors
 /// Its plan is damaged.
 pub(in crate::cli) fn target(desk: &Desk, asked: Option<&str>) -> Result<Option<LiveIncident>, Failure> {
     let incidents = desk.journal.incidents();
+    if let Some(open) = open_undo(desk, asked)? {
+        return Ok(Some(open));
+    }
     if let Some(asked) = asked {
         let Some(incident) = incidents.iter().find(|incident| incident.id.as_str() == asked).cloned() else {
             return Ok(None);
@@ -56,10 +64,30 @@ pub(in crate::cli) fn target(desk: &Desk, asked: Option<&str>) -> Result<Option<
     Ok(None)
 }
 
+/// The undo that was cut off and is meant: any, or the one that is named, or whose healing is. Also one that had not come to write
+/// anything: nothing else may touch these devices before it is over.
+fn open_undo(desk: &Desk, asked: Option<&str>) -> Result<Option<LiveIncident>, Failure> {
+    for incident in desk.journal.incidents().iter().filter(|incident| is_open(incident)) {
+        let meant = |id: &IncidentId| asked.is_none_or(|asked| asked == id.as_str());
+        let sealed = match load(desk, incident) {
+            Ok(Some(sealed)) => sealed,
+            Ok(None) => continue,
+            // Another one's plan is no obstacle.
+            Err(_) if !meant(&incident.id) => continue,
+            Err(error) => return Err(error.hint(give_up_command(&incident.id))),
+        };
+        if let Purpose::Undo { incident: healed } = &sealed.plan().purpose
+            && (meant(&incident.id) || meant(healed))
+        {
+            return Ok(Some(LiveIncident { incident: incident.clone(), sealed }));
+        }
+    }
+    Ok(None)
+}
+
 fn undone_by(desk: &Desk, healing: &IncidentId) -> Result<Option<IncidentId>, Failure> {
     for incident in desk.journal.incidents() {
-        if !is_open(incident) && !matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone })
-        {
+        if !matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone }) {
             continue;
         }
         let plan = load(desk, incident)?;
@@ -85,6 +113,13 @@ pub(in crate::cli) fn run(
 ) -> Result<u8, Failure> {
     let (id, healed) = (&live.incident.id, live.sealed.plan());
     if matches!(healed.purpose, Purpose::Undo { .. }) {
+        if is_open(&live.incident) && args.dry_run {
+            screen.line(format!(
+                "Undo {id} is under way ({}); it would go on:",
+                state_words(&live.incident.state)
+            ))?;
+            return steps(screen, healed);
+        }
         if is_open(&live.incident) {
             return take_up(cli, screen, desk, &live.incident, &live.sealed, &args.reading, false);
         }
@@ -102,7 +137,7 @@ pub(in crate::cli) fn run(
         ));
     }
     if let Some(by) = undone_by(desk, id)? {
-        return Err(refused(USAGE, format!("incident {id} was undone by {by}, or is being undone")));
+        return Err(refused(USAGE, format!("incident {id} was undone by {by}")));
     }
     if !healed.salvage {
         return Err(refused(EVIDENCE, format!("incident {id} kept no copy: there is nothing to put back")));
@@ -120,9 +155,7 @@ pub(in crate::cli) fn run(
             return Ok(DIVERGED);
         }
         screen.line(format!("Undo of incident {id}:"))?;
-        let words = |step: &_| super::plan::step_words(*step, sealed.plan());
-        crate::cli::plan::steps(screen, sealed.plan().steps.iter().map(words))?;
-        return Ok(DIVERGED);
+        return steps(screen, sealed.plan());
     }
     plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
     let undo = new_id(sealed.id(), desk.journal.incidents())?;
@@ -131,6 +164,12 @@ pub(in crate::cli) fn run(
             .map_err(|error| journal_stopped(cli, &undo, error))
     })?;
     after(cli, screen, desk, &both, &sealed, &undo, &ending)
+}
+
+fn steps(screen: &mut Screen, plan: &LivePlan) -> Result<u8, Failure> {
+    let words = |step: &_| super::plan::step_words(*step, plan);
+    crate::cli::plan::steps(screen, plan.steps.iter().map(words))?;
+    Ok(DIVERGED)
 }
 
 /// What was written after the healing would be mixed with what is put back: a file system of two halves.

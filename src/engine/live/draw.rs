@@ -1,13 +1,17 @@
 //! From a verdict to a plan for a running resource.
 
+use super::others::others;
 use super::pair::{LivePair, PairedVolume};
 use crate::digest::content::content_digest;
 use crate::engine::inquiry::{InquiryError, Sight, look};
+use crate::judge::lineage::{Handshake, Incomparable, compare_in};
 use crate::judge::live_plan::{reach, steps};
 use crate::model::delta::Delta;
 use crate::model::drbd::{MetadataFormat, Superblock};
+use crate::model::evidence::LogState;
 use crate::model::extent::ExtentSet;
 use crate::model::id::Digest;
+use crate::model::lineage::Relation;
 use crate::model::live_plan::{Generations, LivePlan, LiveVolume, Reach};
 use crate::model::node::AfterSb;
 use crate::model::plan::{Purpose, UnitLoss};
@@ -49,10 +53,26 @@ pub fn look_beside(
             Err(_) => false,
         };
         if !again || left == 0 {
-            return seen;
+            return Ok(without_replay(seen?, settings)?);
         }
         pause(BETWEEN);
     }
+}
+
+/// A Primary that is alone begins a generation with its first write. While the generations are still equal none was written, and what
+/// its activity log has hot is of before: no bits that a handshake would bring, because nobody replays the log of a node that runs.
+fn without_replay(mut sight: Sight, settings: &Settings) -> Result<Sight, Incomparable> {
+    let runs = |side: Side| sight.evidence[side].marks.log != LogState::Clean;
+    if sight.comparison.relation != Relation::InSync || !(runs(Side::A) || runs(Side::B)) {
+        return Ok(sight);
+    }
+    for side in Side::BOTH {
+        sight.lineages[side].dirty_bits = sight.evidence[side].marks.bits;
+    }
+    let names = sight.evidence.as_ref().map(|seen| seen.name.as_str());
+    let with = Handshake::newest(sight.lineages.a.format);
+    sight.comparison = compare_in(sight.lineages.as_ref(), names, settings, &with)?;
+    Ok(sight)
 }
 
 /// The generation that a superblock says, toward `peer`.
@@ -135,7 +155,9 @@ pub fn draw(
             size: delta.size,
             generations: Pair::from_fn(|side| generations(superblocks[side], superblocks[side.other()])),
             reach: reach(pair.generation, sight.comparison.common_base),
-            victim_marks: sight.evidence[victim].marks.bitmap.clip(delta.size),
+            // A Primary's bitmap lies on its disk as it was when the log's extents became hot: what it shows after the
+            // demotion was written before, somewhere in these.
+            victim_marks: sight.evidence[victim].marks.candidates(delta.size),
             overwrite: delta.differs.clone(),
             content: Digest([0; 32]),
             losses,
@@ -159,7 +181,7 @@ pub fn draw(
         survivor,
         volumes,
         salvage,
-        steps: steps(bytes, invalidate, full),
+        steps: steps(bytes, invalidate, full, !others(pair).is_empty()),
         trace,
     })
 }

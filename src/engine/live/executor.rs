@@ -4,6 +4,7 @@
 //! begun or done meanwhile by itself is found, not assumed. Nothing is given up without [`Standstill`] and [`Preserved`].
 
 use super::draw::{content_of, generations, look_beside};
+use super::others::in_the_way;
 use super::pair::{LivePair, PairError, look};
 use super::standing::{Standing, standing};
 use crate::engine::executor::{Ending, Obstacle, in_words};
@@ -235,6 +236,7 @@ impl<'w> Stage<'_, 'w> {
             LiveStep::VerifyRelation => self.verify_relation(),
             LiveStep::VerifyContent { full } => self.verify_content(full),
             LiveStep::RestorePolicies => self.restore_policies(),
+            LiveStep::ConnectOthers => self.connect_others(),
             LiveStep::Promote => self.promote(),
             LiveStep::WriteBack { .. } => self.write_back(),
             LiveStep::StepDown => self.step_down(),
@@ -379,6 +381,10 @@ impl<'w> Stage<'_, 'w> {
     /// The proof that the victim stands still, now.
     pub(super) fn still(&mut self, pair: &LivePair) -> Result<Standstill, End> {
         let victim = self.plan.victim();
+        if let Some(why) = in_the_way(pair, self.plan.survivor) {
+            let next = why.what_to_type(&self.plan.resource);
+            return Err(self.stopped(Obstacle::Busy, format!("{why}. To go on: {next}")));
+        }
         Standstill::prove(&pair.told[victim], self.plan.toward[victim].clone()).map_err(|error| {
             let name = &self.plan.names[victim];
             self.obstacle = Some(Obstacle::Busy);

@@ -16,6 +16,7 @@
 
 pub mod draw;
 pub mod executor;
+pub mod others;
 pub mod pair;
 pub mod plans;
 pub mod policies;

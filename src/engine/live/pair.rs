@@ -154,7 +154,13 @@ fn of_state(
     let no_drbd = |why: String| PairError::NoDrbd { node: name.clone(), why };
     let live: &Live = match &state.drbd {
         DrbdSeen::Told(live) => live,
-        DrbdSeen::NotLoaded => return Err(no_drbd("no DRBD module is loaded there".to_owned())),
+        // As after a restart.
+        DrbdSeen::NotLoaded => {
+            let why = format!(
+                "no DRBD module is loaded there; `drbdadm up {resource}` there loads it and starts {resource}"
+            );
+            return Err(no_drbd(why));
+        }
         DrbdSeen::Unreadable(why) => return Err(no_drbd(why.to_string())),
     };
     let found = live.resource(resource.as_str()).cloned();
@@ -309,4 +315,22 @@ fn volumes(
         });
     }
     Ok(volumes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::seen::Stamp;
+
+    #[test]
+    fn a_node_that_was_restarted_says_what_starts_the_resource() {
+        let empty = Live::empty(Generation::V9);
+        for drbd in [DrbdSeen::NotLoaded, DrbdSeen::Told(empty)] {
+            let state =
+                NodeState { host: "node1".to_owned(), machine: None, boot: None, taken_at: Stamp(0), drbd };
+            let (name, resource) = (NodeName::new("node1").unwrap(), ResourceName::new("r0").unwrap());
+            let said = of_state(&name, &state, &resource).unwrap_err().to_string();
+            assert!(said.contains("node1") && said.contains("`drbdadm up r0` there"), "{said}");
+        }
+    }
 }

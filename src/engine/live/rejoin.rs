@@ -19,6 +19,18 @@ const ATTEMPTS: u32 = 4;
 /// The kernel's last words that are told when it refuses.
 const LAST_WORDS: usize = 6;
 
+/// What a kernel says when both ends offer to give up their data.
+const BOTH_DISCARD: &str = "incompatible discard-my-data settings";
+
+fn both_discard(plan: &LivePlan) -> String {
+    let (resource, keep, lose) = (&plan.resource, &plan.names[plan.survivor], &plan.names[plan.victim()]);
+    format!(
+        "{keep}, whose data is to be kept, was told before to discard it (`connect --discard-my-data`, by hand or by a healing that was given \
+         up), and DRBD remembers that: it connects nobody while {lose} is told so, too. On {keep} `drbdadm down {resource} && drbdadm up \
+         {resource}` takes it back"
+    )
+}
+
 impl Stage<'_, '_> {
     pub(super) fn invalidate(&mut self) -> End {
         let (pair, standing) = match self.standing() {
@@ -79,8 +91,15 @@ impl Stage<'_, '_> {
                     standing(pair.told.as_ref(), &pair.toward, self.plan.survivor),
                     Standing::Apart(_)
                 ) => {}
-            // DRBD is at work, or nobody knows: then it is not interrupted.
-            _ => return String::new(),
+            // DRBD is at work: then it is not interrupted.
+            Ok(_) => return String::new(),
+            Err(_) => {
+                let resource = &self.plan.resource;
+                return format!(
+                    ". {name} may wait with --discard-my-data: it is then overwritten as planned as soon as the other node connects. \
+                     `drbdadm down {resource}` and `drbdadm up {resource}` there take that back"
+                );
+            }
         }
         match self.victim().act(&NodeAct::Disconnect(self.plan.toward[victim].clone())) {
             End::Done | End::AlreadySo => {
@@ -119,7 +138,13 @@ impl Stage<'_, '_> {
                         "{} is {}, {} is {}",
                         self.plan.names.a, states.a, self.plan.names.b, states.b
                     );
-                    last.push_str(&self.last_words(&before));
+                    let said = self.last_words(&before);
+                    // The next attempt would end the same way.
+                    if said.contains(BOTH_DISCARD) {
+                        let why = both_discard(self.plan);
+                        return self.stopped(Obstacle::Busy, why);
+                    }
+                    last.push_str(&said);
                 }
                 Ok(_) => return End::Done,
                 Err(end) => return end,

@@ -9,7 +9,7 @@ use crate::digest::content::content_digest;
 use crate::engine::executor::Obstacle;
 use crate::engine::inquiry::look;
 use crate::engine::salvage::{self, dir_of};
-use crate::model::drbd_live::words::Role;
+use crate::model::drbd_live::words::{ConnectionState, Role};
 use crate::model::extent::Extent;
 use crate::model::id::IncidentId;
 use crate::model::live_plan::{LiveVolume, Untouched};
@@ -22,6 +22,7 @@ use crate::model::side::{Pair, Side};
 use crate::ports::disk::{Disk, DiskFault, DiskMut};
 use crate::ports::replica::Replica;
 use crate::ports::store::Store;
+use std::time::Duration;
 
 /// Bytes copied at once.
 const CHUNK: u64 = 4 << 20;
@@ -141,10 +142,13 @@ pub fn written_since(
 
 impl Stage<'_, '_> {
     pub(super) fn promote(&mut self) -> End {
-        let (pair, standing) = match self.standing() {
+        let (pair, standing) = match self.joined_soon() {
             Ok(found) => found,
             Err(end) => return end,
         };
+        if let Err(end) = self.nothing_written_since(&pair) {
+            return end;
+        }
         if standing != Standing::Joined {
             let resource = &self.plan.resource;
             let why = format!(
@@ -181,6 +185,55 @@ impl Stage<'_, '_> {
         }
     }
 
+    /// Both nodes, asked until they are joined: after a power cut they connect, and resync what was being written, by themselves.
+    /// Not longer than they try.
+    fn joined_soon(&mut self) -> Result<(LivePair, Standing), End> {
+        let (patience, pause) = (self.theatre.patience, self.theatre.pause);
+        let mut waited = Duration::ZERO;
+        loop {
+            let (pair, standing) = self.standing()?;
+            let trying = match &standing {
+                Standing::Joined => false,
+                Standing::Apart(states) => ![states.a, states.b].contains(&ConnectionState::StandAlone),
+                Standing::Resyncing { .. } | Standing::Backwards { .. } => true,
+            };
+            if !trying || waited >= patience.connect {
+                return Ok((pair, standing));
+            }
+            pause(patience.look);
+            waited += patience.look;
+        }
+    }
+
+    /// An undo that has not begun to write, first run or taken up again, mixes nothing: what was written since the healing, anywhere
+    /// on the volumes, is newer.
+    fn nothing_written_since(&mut self, pair: &LivePair) -> Result<(), End> {
+        let Purpose::Undo { incident } = self.plan.purpose.clone() else { return Ok(()) };
+        if self.touched {
+            return Ok(());
+        }
+        let then =
+            noted(self.theatre.store, &incident).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
+        let why = match then {
+            None => Some("what the devices showed after the healing was not noted".to_owned()),
+            Some(then) => written_since(&pair.names, &pair.volumes, &then, &untouched(pair)),
+        };
+        let Some(why) = why else { return Ok(()) };
+        let overwritten = self.plan.volumes.iter().filter(|volume| !volume.overwrite.is_empty());
+        let shows: Vec<String> = overwritten
+            .filter_map(|volume| salvage_of(&incident, volume.volume).ok())
+            .map(|salvage| format!("unsplit salvage show {salvage}"))
+            .collect();
+        Err(self.stopped(
+            Obstacle::Stale,
+            format!(
+                "incident {incident} cannot be undone as a whole any more: {why}. Putting back what was kept would mix it with newer data; \
+                 open it beside, and copy over what is needed: {}",
+                shows.join("; ")
+            ),
+        ))
+    }
+
     fn used_here(&mut self) -> Result<Vec<String>, End> {
         let mut all = Vec::new();
         for volume in &self.plan.volumes {
@@ -201,6 +254,9 @@ impl Stage<'_, '_> {
             Ok(pair) => pair,
             Err(end) => return end,
         };
+        if let Err(end) = self.nothing_written_since(&pair) {
+            return end;
+        }
         self.sights.clear();
         for (planned, found) in self.plan.volumes.iter().zip(&pair.volumes) {
             match self.as_healed(planned, found) {

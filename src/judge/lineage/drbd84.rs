@@ -66,7 +66,7 @@ use Outcome::{Code, HolderIsTarget};
 use Relation::{Ahead, Behind, Diverged, InSync, Unrelated};
 
 /// The rows, in DRBD's order. The last one always matches.
-pub static TABLE: [Row; 27] = [
+pub static TABLE: [Row; 28] = [
     row(10, "just-created-both", Code(0), InSync, false, |f| current(f) == CREATED && peers(f) == CREATED),
     row(20, "just-created-self", Code(-2), Behind, false, |f| unused(current(f)) && peers(f) != CREATED),
     row(30, "just-created-peer", Code(2), Ahead, false, |f| current(f) != CREATED && unused(peers(f))),
@@ -106,6 +106,10 @@ pub static TABLE: [Row; 27] = [
     }),
     row(71, "sync-source-missed-start", Code(1), Ahead, true, |f| lost_start(f, peers(f), f.peer, f.me)),
     row(80, "history-self", Code(2), Ahead, false, |f| among(peers(f), past_two(&f.me.history))),
+    // What both remember is the mark of fresh metadata, not a generation that they shared: DRBD calls it a split brain all the same.
+    row(90, "never-met", Code(100), Unrelated, false, |f| {
+        f.me.bitmap.masked() == CREATED && f.peer.bitmap.masked() == CREATED
+    }),
     row(90, "bitmap-both", Code(100), Diverged, true, |f| {
         f.me.bitmap.same(f.peer.bitmap) && f.me.bitmap.masked() != GenerationUuid::UNSET
     }),

@@ -93,7 +93,7 @@ in_sync() {
   for ((n = 0; n < VOLUMES; n++)); do volumes+=" UpToDate/UpToDate/Established"; done
   for ((n = 1; n <= NODES; n++)); do
     for ((other = 1; other <= NODES; other++)); do
-      [ "$n" = "$other" ] || becomes "$n" "[A-Za-z]+ Connected [A-Za-z]+$volumes out-of-sync:0" "${1:-60}" "$(peer_named "$other")"
+      [ "$n" = "$other" ] || becomes "$n" "[A-Za-z]+ Connected [A-Za-z]+$volumes out-of-sync:0" "${1:-60}" "$(peer_named "$other")" || return 1
     done
   done
 }
@@ -122,7 +122,7 @@ drbd_anew() {
 }
 
 # Both sides lost each other while Primary, and refuse each other now.
-both_alone() { for n in 1 2; do becomes "$n" "[A-Za-z]+ StandAlone .*" "${1:-60}"; done; }
+both_alone() { for n in 1 2; do becomes "$n" "[A-Za-z]+ StandAlone .*" "${1:-60}" || return 1; done; }
 
 blocks() { on "$1" "echo \$((\$(blockdev --getsize64 /dev/drbd${2:-0}) / 4096))" < /dev/null; }
 

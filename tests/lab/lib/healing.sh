@@ -12,7 +12,37 @@ compact() { COMMON=base:0-149 A=a:100-129,600-615 B=b:120-139,700-715; }
 begin_part() {
   say "-- $1"
   drbd_anew
-  both "rm -rf /var/lib/unsplit"
+  all "rm -rf /var/lib/unsplit"
+}
+
+# play_parts FUNCTION NAME...: calls FUNCTION NAME for each, in a process of its own. Where one fails, what it left is kept, the nodes begin
+# anew, and the rest is played: one run tells of all of them. Fails if one failed.
+play_parts() {
+  local play=$1 name began status lost=() folder n
+  shift
+  for name; do
+    began=$SECONDS status=0
+    # Neither `if` nor `||` around it: both would switch off `set -e` inside.
+    (
+      trap 'complain "failed: $BASH_COMMAND; in ${FUNCNAME[*]}"' ERR
+      "$play" "$name"
+    ) &
+    wait $! || status=$?
+    if [ "$status" = 0 ]; then
+      say "part $name passed, $((SECONDS - began)) s"
+      continue
+    fi
+    say "part $name FAILED, $((SECONDS - began)) s"
+    lost+=("$name")
+    folder=$LAB/failures/$SCENARIO-$GENERATION-$(date +%Y%m%d-%H%M%S)-$name
+    (set +e; evidence "$folder") || true
+    say "  what it left: $folder"
+    for ((n = 1; n <= NODES; n++)); do node_cut "$n"; done
+    # shellcheck disable=SC2046
+    nodes_on $(seq "$NODES")
+    all "rm -f /etc/drbd.d/r0.res /run/rest"
+  done
+  [ "${#lost[@]}" = 0 ] || die "parts that failed: ${lost[*]}"
 }
 
 # diverged [ROLE1] [ROLE2]: both have written what the other has not, the kernels stand alone, and each node has its role.
@@ -64,7 +94,13 @@ disk_holds() {
   shift
   on "$n" "blockdev --flushbufs /dev/disk/by-id/virtio-n${n}v0; pattern check /dev/disk/by-id/virtio-n${n}v0 $COUNT $*" < /dev/null
 }
-both_hold() { for n in 1 2; do disk_holds "$n" "$@"; done; }
+# both_equal: whatever volume 0 holds, it is the same on both disks.
+both_equal() {
+  local sums
+  sums=$(for n in 1 2; do on "$n" "blockdev --flushbufs /dev/disk/by-id/virtio-n${n}v0; head -c $((COUNT * 4096)) /dev/disk/by-id/virtio-n${n}v0 | sha256sum" < /dev/null; done)
+  [ "$(sort -u <<< "$sums" | wc -l)" = 1 ] || { complain "the disks differ: $sums"; return 1; }
+}
+both_hold() { for n in 1 2; do disk_holds "$n" "$@" || return 1; done; }
 
 # healthy AT: connected, equal, and unsplit says so.
 healthy() {

@@ -167,12 +167,13 @@ node_start() {
   done
   [ ! -f "$I/console$n.log" ] || mv "$I/console$n.log" "$I/console$n.$(date +%s%N).log"
   # The root disk keeps its flushes: a power cut (SIGKILL) then loses what was not flushed to it, as on a real disk. The data disks
-  # are raw: what reached them stays.
+  # are raw: what reached them stays. no_timer_check: on a busy machine the kernel counts too few ticks, and panics ("IO-APIC + timer
+  # doesn't work").
   # shellcheck disable=SC2094
   setsid nice -n 10 qemu-system-x86_64 -name "lab-node$n" -m "${MEMORY:-1024}" -smp 1 -display none \
     -no-reboot -serial "file:$I/console$n.log" -monitor "unix:$SOCKETS/monitor$n,server=on,wait=off" \
     -kernel "$BUILT/vmlinux" -initrd "$I/initramfs.gz" \
-    -append "console=ttyS0 panic=-1 net.ifnames=0 mitigations=off node=$n nodes=$NODES base=$BASE" \
+    -append "console=ttyS0 panic=-1 net.ifnames=0 mitigations=off no_timer_check node=$n nodes=$NODES base=$BASE" \
     -drive "file=$I/root$n.qcow2,if=none,id=root,format=qcow2,cache=writeback" -device virtio-blk-pci,drive=root,serial=root \
     -drive "file=$I/tools.tar,if=none,id=tools,format=raw,readonly=on" -device virtio-blk-pci,drive=tools,serial=tools \
     -device virtio-rng-pci \
@@ -186,7 +187,8 @@ node_start() {
 }
 
 node_answers() {
-  node_runs "$1" || die "QEMU of node $1 ended: $(tail -3 "$I/qemu$1.log")"
+  # While it replaces the program that started it, a process has no command line for a moment.
+  node_runs "$1" || { sleep 1; node_runs "$1"; } || die "QEMU of node $1 ended: $(tail -3 "$I/qemu$1.log")"
   grep -q LABREADY "$I/console$1.log" 2>/dev/null || return 1
   # One connection for all commands: a handshake under emulation takes a second.
   timeout 30 ssh -q -f -N -M "${SSH[@]}" -S "$SOCKETS/ssh$1" -p "$((BASE + $1))" root@127.0.0.1 \

@@ -9,18 +9,18 @@ PARTS="held-open held-by-mount held-by-lvm policies-differ policy-wins-not waiti
   discard-lost secret two-volumes one-volume opposite-winners external history-both strangers unrelated older-kept"
 
 scenario() {
-  local name SECTIONS="" VOLUMES
   compact
   nodes_on 1 2
-  for name in ${UNSPLIT_LAB_PARTS:-$PARTS}; do
-    VOLUMES=1 SECTIONS=""
-    case $name in two-volumes | one-volume | opposite-winners) VOLUMES=2 ;; esac
-    begin_part "$name"
-    "meets_${name//-/_}"
-  done
+  # shellcheck disable=SC2086
+  play_parts meets ${UNSPLIT_LAB_PARTS:-$PARTS}
 }
 
-generations() { both "drbdadm get-gi r0 | cut -d: -f1-4"; }
+meets() {
+  SECTIONS="" VOLUMES=1
+  case $1 in two-volumes | one-volume | opposite-winners) VOLUMES=2 ;; esac
+  begin_part "$1"
+  "meets_${1//-/_}"
+}
 
 # What every healing that keeps node 1 must come to.
 healed() {
@@ -55,11 +55,13 @@ meets_held_by_mount() {
   # The pattern leaves no file system; one is made over it, and what is in it is not this part's subject.
   hold_mount 2
   held "/mnt/held"
+  both_equal
 }
 meets_held_by_lvm() {
   diverged Primary Primary
   hold_lvm 2
-  held "held"
+  held "LVM.*held"
+  both_equal
 }
 
 # --- policies ---
@@ -109,8 +111,18 @@ meets_waiting_survivor() {
 meets_bare_connect() {
   diverged Secondary Secondary
   on 2 "drbdadm connect --discard-my-data r0; drbdadm connect r0 || true" < /dev/null
-  # The victim waits with a word given; the plan overwrites the other one.
-  heal_live 1 2 0
+  # Node 2 waits with its word given; the plan overwrites the other one.
+  if [ "$GENERATION" = 9 ]; then
+    # 9 remembers the word, and takes it from one end only.
+    heal_live 1 2 6
+    said "On node2 .drbdadm down r0 && drbdadm up r0. takes it back"
+    disk_holds 1 "$COMMON" "$A"
+    disk_holds 2 "$COMMON" "$B"
+    on 2 "drbdadm down r0 && drbdadm up r0" < /dev/null
+    unsplit_on 1 0 resolve --resume
+  else
+    heal_live 1 2 0
+  fi
   healthy 1
   both_hold "$COMMON" "$B"
 }
@@ -162,7 +174,7 @@ meets_secret() {
   diverged Primary Secondary
   unsplit_on 1 1 status r0 --peer ssh:mgmt2 --json
   unsplit_on 1 1 plan r0 --peer ssh:mgmt2 --keep node1
-  unsplit_on 1 0 resolve r0 --peer ssh:mgmt2 --keep node1 --yes -v
+  { echo '$ unsplit resolve r0, with all that it can log'; LIMIT=400 on 1 "UNSPLIT_LOG=trace unsplit resolve r0 --peer ssh:mgmt2 --keep node1 --yes" < /dev/null 2>&1; } >> "$I/unsplit.log"
   healed
   fails grep -q "$secret" "$I/unsplit.log"
   for n in 1 2; do fails on "$n" "grep -rqa -- '$secret' /var/lib/unsplit" < /dev/null; done
@@ -171,13 +183,16 @@ meets_secret() {
 
 # --- volumes ---
 
+# second_holds WHO:BLOCKS...: both disks of volume 1.
+second_holds() {
+  for n in 1 2; do on "$n" "blockdev --flushbufs /dev/disk/by-id/virtio-n${n}v1; pattern check /dev/disk/by-id/virtio-n${n}v1 $COUNT $*" < /dev/null; done
+}
 meets_two_volumes() {
-  local v
   diverged Primary Primary
   heal_live 1 1 0
   healthy 1
   both_hold "$COMMON" "$A"
-  for n in 1 2; do on "$n" "blockdev --flushbufs /dev/disk/by-id/virtio-n${n}v1; pattern check /dev/disk/by-id/virtio-n${n}v1 $COUNT $COMMON $A" < /dev/null; done
+  second_holds "$COMMON" "$A"
   unsplit_on 1 0 salvage verify
 }
 # Both nodes wrote volume 0; of volume 1 only node 2 has changes, or the generations say nothing new.
@@ -208,17 +223,23 @@ meets_opposite_winners() {
   if [ "$GENERATION" = 9 ]; then
     # Each volume is merely behind on one side: no split brain.
     in_sync 90
+    unsplit_on 1 0 status r0 --peer ssh:mgmt2
+    both_hold a:100-149
+    second_holds b:140-189
     return
   fi
   both_alone 90
-  printf 'version = 1\n[defaults]\nresolve = ["discard-zero-changes"]\n' | on 1 "cat > /tmp/policy.toml"
-  unsplit_on 1 3 plan r0 --peer ssh:mgmt2
+  printf 'after-sb-0pri = "discard-zero-changes"\n' | on 1 "cat > /tmp/policy.toml"
+  unsplit_on 1 3 plan r0 --peer ssh:mgmt2 --policy /tmp/policy.toml
+  said "one survivor for a connection"
   heal_live 1 1 0
   healthy 1
   both_hold a:100-149
-  for n in 1 2; do on "$n" "blockdev --flushbufs /dev/disk/by-id/virtio-n${n}v1; pattern check /dev/disk/by-id/virtio-n${n}v1 $COUNT zero:0" < /dev/null || true; done
+  second_holds
   unsplit_on 1 0 undo
   healthy 1
+  both_hold
+  second_holds b:140-189
 }
 
 # --- metadata beside the data ---
@@ -258,9 +279,13 @@ meets_history_both() {
   writes 2 0 b 140-189
   both "drbdadm secondary r0"
   stand_alone
-  on 1 "drbdadm new-current-uuid --clear-bitmap r0/0; drbdadm primary r0" < /dev/null
+  on 1 "drbdadm new-current-uuid --clear-bitmap r0/0" < /dev/null
+  # 9 keeps no history on a sync target: there node 2 needs a rotation of its own to have one in common.
+  [ "$GENERATION" = 8.4 ] || on 2 "drbdadm new-current-uuid --clear-bitmap r0/0" < /dev/null
+  on 1 "drbdadm primary r0" < /dev/null
   writes 1 0 later 300-304
   on 1 "drbdadm secondary r0" < /dev/null
+  link 1 2 on
   heal_live 1 1 0
   healthy 1
   both_hold common:0-9 a:100-149 later:300-304
@@ -275,24 +300,30 @@ never_met() {
   drbd_create
   for n in 1 2; do
     becomes "$n" "Secondary Connecting .*" 30
-    on "$n" "drbdadm primary --force r0" < /dev/null
+    on "$n" "drbdadm disconnect r0; drbdadm primary --force r0" < /dev/null
     COUNT=$(blocks "$n")
     writes "$n" 0 "node$n" 10-19
-    for ((generation = 1; generation < $1; generation++)); do on "$n" "drbdadm new-current-uuid r0/0 > /dev/null 2>&1 || true" < /dev/null; done
+    for ((generation = 1; generation < $1; generation++)); do on "$n" "drbdadm new-current-uuid r0/0" < /dev/null; done
     on "$n" "drbdadm secondary r0" < /dev/null
   done
   link 1 2 on
+  both "drbdadm connect r0"
   both_alone 60
   unsplit_on 1 1 status r0 --peer ssh:mgmt2
   heal_live 1 1 3
   said "create-md"
   disk_holds 1 node1:10-19
   disk_holds 2 node2:10-19
+  # What it says to type does work.
+  on 2 "drbdadm down r0; drbdadm create-md --force r0 > /dev/null 2>&1; drbdadm up r0" < /dev/null
+  on 1 "drbdadm connect r0 > /dev/null 2>&1 || true" < /dev/null
+  healthy 1
+  both_hold node1:10-19
 }
 meets_strangers() { never_met 1; }
 meets_unrelated() { never_met 4; }
 
-# Only node 1 went on, no split brain: the older side cannot be kept by --discard-my-data, which DRBD ignores here.
+# Only node 1 went on, no split brain. 8.4 ignores --discard-my-data here, so the older side cannot be kept while it runs; 9 reverses the resync.
 meets_older_kept() {
   on 1 "drbdadm primary r0"
   COUNT=$(blocks 1)
@@ -303,11 +334,19 @@ meets_older_kept() {
   on 1 "drbdadm secondary r0"
   stand_alone
   link 1 2 on
-  heal_live 1 2 3
-  said "cannot be healed live with node2 kept"
-  disk_holds 1 common:0-99 newer:200-249
-  disk_holds 2 common:0-99
-  heal_live 1 1 0
+  if [ "$GENERATION" = 9 ]; then
+    heal_live 1 2 0
+    healthy 1
+    both_hold common:0-99
+    salvage_of 1 2 common:0-99 newer:200-249
+    unsplit_on 1 0 undo
+  else
+    heal_live 1 2 3
+    said "cannot be healed live with node2 kept"
+    disk_holds 1 common:0-99 newer:200-249
+    disk_holds 2 common:0-99
+    heal_live 1 1 0
+  fi
   healthy 1
   both_hold common:0-99 newer:200-249
 }

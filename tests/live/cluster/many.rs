@@ -60,6 +60,7 @@ fn of_act(act: &NodeAct) -> &ResourceName {
     match act {
         NodeAct::Disconnect(toward)
         | NodeAct::Connect { toward, .. }
+        | NodeAct::Reconnect(toward)
         | NodeAct::RestorePolicies { toward, .. } => &toward.resource,
         NodeAct::Demote { resource }
         | NodeAct::Promote { resource }

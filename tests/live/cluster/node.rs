@@ -76,8 +76,8 @@ impl Node for FakeNode {
     }
 
     fn log(&self) -> Result<Result<Vec<LogLine>, Why>, Unseen> {
-        drop(self.answers()?);
-        Ok(Ok(Vec::new()))
+        let state = self.answers()?;
+        Ok(Ok((1..).zip(&state.log).map(|(at, text)| LogLine { at, text: text.clone() }).collect()))
     }
 
     fn report(&self) -> Result<NodeReport, Unseen> {

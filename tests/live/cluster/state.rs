@@ -45,6 +45,10 @@ impl State {
             self.note("incompatible after-sb settings");
             return Side::BOTH.into_iter().for_each(|side| self.alone(side));
         }
+        if self.hosts.a.discard && self.hosts.b.discard {
+            self.note("incompatible discard-my-data settings");
+            return Side::BOTH.into_iter().for_each(|side| self.alone(side));
+        }
         let mut sources = Vec::new();
         for number in 0..self.hosts.a.volumes.len() {
             let (a, b) = (&self.hosts.a.volumes[number], &self.hosts.b.volumes[number]);
@@ -390,6 +394,7 @@ impl State {
                 host.connection = ConnectionState::Connecting;
                 End::Done
             }
+            NodeAct::Reconnect(_) => no("there is no third node"),
             NodeAct::RestorePolicies { to, .. } => {
                 let v84 = self.generation == Generation::V84;
                 let host = &mut self.hosts[side];

@@ -16,7 +16,7 @@ use crate::cli::live::drawing::{Drawing, DrawnPlan, policy};
 use crate::cli::live::ending::{finished_document, show_finished};
 use crate::cli::live::list::{List, Outcome, Row};
 use crate::cli::live::plan::show;
-use crate::cli::live::resolve::{ended, start};
+use crate::cli::live::resolve::{ended, others, start};
 use crate::cli::live::target::Wanted;
 use crate::cli::resolve::ResolveArgs;
 use crate::cli::screen::{Screen, Tone};
@@ -143,13 +143,14 @@ fn heal(
     }
     let run = both.still_there().and_then(|()| start(cli, args, desk, both, sealed, consent));
     let outcome = run.and_then(|(id, ending)| {
-        let outcome = ended(cli, desk, both, sealed, &id, &ending)?;
-        Ok((id, outcome))
+        let (outcome, left) = ended(cli, desk, both, sealed, &id, &ending)?;
+        Ok((id, outcome, left))
     });
     match outcome {
-        Ok((id, outcome)) => {
+        Ok((id, outcome, left)) => {
             if !cli.json {
                 show_finished(cli, screen, &*desk.store, plan, &id, outcome)?;
+                others(cli, screen, &left)?;
                 screen.line("")?;
             }
             let document = finished_document(&*desk.store, plan, &id, outcome);

@@ -140,6 +140,7 @@ impl Hands<'_> {
             NodeAct::Disconnect(toward) => self.disconnect(toward),
             NodeAct::Demote { resource } => self.demote(resource.as_str()),
             NodeAct::Connect { toward, how } => self.connect(toward, *how),
+            NodeAct::Reconnect(toward) => self.reconnect(toward),
             NodeAct::RestorePolicies { toward, to } => self.restore(toward, *to),
             NodeAct::Invalidate { resource, volume, minor } => {
                 self.invalidate(resource.as_str(), *volume, *minor)
@@ -306,6 +307,19 @@ impl Hands<'_> {
                 self.tool(&[drbdsetup, argv, policies, discard.into_iter().collect()].concat())?;
             }
         }
+        Ok(End::Done)
+    }
+
+    fn reconnect(&self, toward: &Toward) -> Step<End> {
+        let name = toward.resource.as_str();
+        let (_, found) = self.connection(toward)?;
+        let Some(peer) = toward.peer else {
+            return Err(not_done("DRBD 8.4 has one connection, which is not connected without a plan"));
+        };
+        if state_of(found.as_ref()) != Some(ConnectionState::StandAlone) {
+            return Ok(End::AlreadySo);
+        }
+        self.tool(&words(&["drbdsetup", "connect", name, &peer.to_string()]))?;
         Ok(End::Done)
     }
 

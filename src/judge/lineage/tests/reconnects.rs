@@ -4,7 +4,7 @@ use super::super::handshake::WireProtocol;
 use super::super::{Handshake, compare, compare_in};
 use super::{A, B, C, D, settings, split, v08, v09};
 use crate::model::drbd::{DiskState, MetadataFormat, Role};
-use crate::model::lineage::{Comparison, Lineage, Reconnect};
+use crate::model::lineage::{Comparison, Lineage, Reconnect, Relation};
 use crate::model::policy::{AfterSb0pri, AfterSb1pri, AfterSb2pri, RrConflict, Settings};
 use crate::model::side::{Pair, Side};
 
@@ -308,4 +308,13 @@ fn the_node_to_discard_is_found_by_name() {
     assert_eq!(resync(&with(&a, &b, &net("node1"), &newest)), (Side::B, false));
     assert_eq!(resync(&with(&a, &b, &net("node2"), &newest)), (Side::A, false));
     assert!(refused(&with(&a, &b, &net("node3"), &newest)).contains("unresolved"));
+}
+
+#[test]
+fn two_data_sets_that_never_met_are_unrelated_although_84_calls_them_a_split_brain() {
+    // As the lab's kernel showed them: fresh metadata on both, `primary --force` on both.
+    let found = compare(&v08(B, 4, &[0, 0]), &v08(C, 4, &[0, 0]), &settings()).unwrap();
+    assert_eq!((found.rule, found.result.as_str()), (Some(90), "100"));
+    assert_eq!((found.relation, found.common_base), (Relation::Unrelated, false));
+    assert!(refused(&found).contains("Split-Brain"));
 }
