@@ -152,6 +152,46 @@ fn reading_goes_on_over_a_new_link_and_only_on_the_same_disk() {
     assert!(lost.contains("not as it was"), "{lost}");
 }
 
+/// One session has several things open, and one closed, when its link dies: they are open again under their own numbers.
+#[test]
+fn all_that_is_open_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let files: Vec<(String, Vec<u8>)> = (1..4u64)
+        .map(|seed| {
+            let (path, bytes) = (folder.path().join(seed.to_string()), noise(2_000_000, seed));
+            std::fs::write(&path, &bytes).unwrap();
+            (path.display().to_string(), bytes)
+        })
+        .collect();
+    let flag = folder.path().join("died").display().to_string();
+    let session = connect(
+        &shell(&format!(
+            "if mkdir {flag}; then {BIN} agent --stdio | stdbuf -o0 head -c 1500000; else exec {BIN} agent --stdio; fi"
+        )),
+        30,
+    );
+    let open = |at: usize| RemoteDisk::open(&session, &files[at].0, Courtesy::default()).unwrap();
+    let ((first, one), (_, two), (third, three)) = (open(0), open(1), open(2));
+    let things = [one.thing, two.thing, three.thing];
+    assert!(things[0] < things[1] && things[1] < things[2], "{things:?}");
+    session.close(two.thing);
+    // More than the first agent can say.
+    for (disk, at) in [(&first, 0), (&third, 2), (&first, 0)] {
+        let mut whole = vec![0; files[at].1.len()];
+        disk.read_at(0, &mut whole).unwrap();
+        assert!(whole == files[at].1, "file {at}");
+    }
+    let closed = Request::Read { thing: two.thing, which: Which::Data, at: 0, len: 512, squeeze: false };
+    let (reply, _) = session.call(&closed, &[]).unwrap();
+    assert!(matches!(reply, Reply::Fault(_)), "{reply:?}");
+    // A number is not given twice, so that nobody reads what is not his.
+    let (again, four) = open(1);
+    assert!(four.thing > three.thing, "{things:?} {}", four.thing);
+    let mut some = vec![0; 512];
+    again.read_at(4096, &mut some).unwrap();
+    assert!(some == files[1].1[4096..4608]);
+}
+
 #[test]
 fn reconnecting_has_an_end() {
     let folder = tempfile::tempdir().unwrap();

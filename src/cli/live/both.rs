@@ -77,7 +77,6 @@ impl Both {
     }
 
     /// Lets time pass.
-    #[must_use]
     pub fn pause(&self) -> &Pause {
         &*self.pause
     }

@@ -29,6 +29,16 @@ pub(super) enum Chosen {
     Leave(Row),
 }
 
+impl Chosen {
+    /// Its name, if it is to be taken on.
+    pub(super) fn taken(&self) -> Option<&ResourceName> {
+        match self {
+            Chosen::Take(name) => Some(name),
+            Chosen::Leave(_) => None,
+        }
+    }
+}
+
 /// What was asked for: those that were named, as they are; or all, each by how it stands.
 pub(super) fn choose(
     wanted: &Wanted,

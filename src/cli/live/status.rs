@@ -231,6 +231,12 @@ pub(in crate::cli) fn all(
         screen.heading("Next")?;
         screen.line(format!("  unsplit status {}{words}", worst.resource))?;
         screen.line("      why, what would be lost, what to do")?;
+        let split = standings.iter().filter(|standing| standing.worst() == Class::SplitBrain).count();
+        if split > 1 && peer.is_some() {
+            screen.line(format!("  unsplit plan --all{words} --keep NODE"))?;
+            screen
+                .line(format!("      what healing all {split} that are split would do; changes nothing"))?;
+        }
     }
     Ok(code)
 }

@@ -38,11 +38,7 @@ fn ask(both: &Both, wanted: &Wanted, task: Task) -> Result<Asked, Failure> {
 impl Asked {
     /// Those to take on.
     fn taken(&self) -> Vec<&ResourceName> {
-        let taken = |chosen| match chosen {
-            &Chosen::Take(ref name) => Some(name),
-            Chosen::Leave(_) => None,
-        };
-        self.chosen.iter().filter_map(taken).collect()
+        self.chosen.iter().filter_map(Chosen::taken).collect()
     }
 
     /// Works on those to take on, several at once, and hands the results over in order. What `work` gets of a resource is what
