@@ -175,7 +175,12 @@ impl Scene {
         for incident in journal.incidents().to_vec() {
             let plan =
                 plans::load(&*self.cluster.store, incident.plan).map_err(|error| in_words(&error))?.unwrap();
-            if matches!(plan.plan().purpose, Purpose::Undo { .. }) && !incident.is_closed() {
+            let undoes = matches!(plan.plan().purpose, Purpose::Undo { .. });
+            // The cut came after its last record: "was undone by ...".
+            if undoes && matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone }) {
+                return Ok(Ending::Finished(Outcome::Undone));
+            }
+            if undoes && !incident.is_closed() {
                 return resume(&mut journal, self.theatre(&pause), &plan, &incident.id, None)
                     .map_err(|error| in_words(&error));
             }

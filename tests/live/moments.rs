@@ -5,7 +5,7 @@ use std::path::Path;
 use unsplit::judge::live::{Witness, classify};
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::lineage::Relation;
-use unsplit::model::node::NodeReport;
+use unsplit::model::node::{LogLine, NodeReport};
 use unsplit::model::standing::{Class as K, Standing};
 
 fn reports(generation: Generation, folder: &Path) -> Vec<NodeReport> {
@@ -141,6 +141,23 @@ fn three_nodes_and_who_agrees() {
     };
     assert_eq!(sorted("three-one-against-two"), [vec!["node1", "node2"], vec!["node3"]]);
     assert_eq!(sorted("three-all-apart"), [["node1"], ["node2"], ["node3"]]);
+}
+
+/// Of two split brains the one comes first whose two sides were asked.
+#[test]
+fn what_was_seen_from_both_sides_comes_first() {
+    let mut all = moment("9", "three-one-against-two");
+    let refused = |peer: &str| {
+        format!("drbd r0/0 drbd0 {peer}: Split-Brain detected but unresolved, dropping connection!")
+    };
+    let lines = ["node1", "node2"].map(refused);
+    all[2].log = Ok((1..).zip(lines).map(|(at, text)| LogLine { at, text }).collect());
+    for other in [0, 1] {
+        let standing = judge(&[all[2].clone(), all[other].clone()]);
+        let named: Vec<_> = standing.findings.iter().map(|finding| finding.nodes.clone()).collect();
+        assert_eq!(named[0], ["node3".to_owned(), all[other].state.host.clone()], "{named:?}");
+        assert_eq!(standing.findings[1].class, K::SplitBrain);
+    }
 }
 
 #[test]

@@ -81,7 +81,9 @@ pub fn classify(resource: &str, witnesses: &[Witness<'_>]) -> Standing {
     if findings.iter().all(|finding| finding.class == Class::Client) {
         findings.push(healthy(&nodes, &links));
     }
-    findings.sort_by_key(|finding| finding.class);
+    // Of the same, first what was seen from both sides: more can be done about it from where it was asked.
+    let told = |name: &String| nodes.iter().any(|node| node.node == *name && node.told == Asked::Told);
+    findings.sort_by_key(|finding| (finding.class, !finding.nodes.iter().all(told)));
     // The same from several witnesses.
     findings.dedup_by(|later, first| later.class == first.class && later.says == first.says);
     let agree = agree(&nodes, &links);

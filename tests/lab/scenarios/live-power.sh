@@ -67,7 +67,6 @@ follow_up() {
 is_healed() {
   in_sync 120
   both_hold "$COMMON" "$A"
-  unsplit_on 1 0 status r0 --peer ssh:mgmt2
   unsplit_on 1 0 salvage verify
   salvage_of 1 1 "$COMMON" "$B"
 }
@@ -252,6 +251,11 @@ power_random() {
   done
 }
 
+# said_by N REGEX: waits until that node's kernel has said so.
+said_by() {
+  LIMIT=400 on "$1" "until dmesg | grep -qE '$2'; do sleep 0.2; done" < /dev/null || { last_words; die "node $1's kernel never said: $2"; }
+}
+
 # The victim waits with its word given, the survivor is told to connect: then the victim's power goes, before or after the handshake.
 power_survivor_connects() {
   local resolver when
@@ -260,12 +264,9 @@ power_survivor_connects() {
     diverged Secondary Secondary
     for n in 1 2; do kernel_forget "$n"; done
     slow resolve r0 --peer ssh:mgmt2 --keep node1 --yes
-    if [ "$when" = handshake ]; then
-      cut_when 2 300 "dmesg | grep -qE 'Handshake .*successful'"
-    else
-      LIMIT=305 on 1 "until dmesg | grep -q 'StandAlone -> Unconnected'; do sleep 0.02; done" < /dev/null
-      node_cut 2
-    fi
+    # Not looked at more often: what looks all the time takes the time from what it waits for.
+    if [ "$when" = handshake ]; then said_by 2 'Handshake .*successful'; else said_by 1 'StandAlone -> Unconnected'; fi
+    node_cut 2
     unshaped 1
     on_again
     healed_or_followed_up

@@ -246,8 +246,9 @@ meets_opposite_winners() {
 
 meets_external() {
   both "drbdadm down r0"
-  both "dd if=/dev/zero of=/dev/disk/by-id/virtio-n\$(hostname | tr -dc 0-9)v1 bs=1M count=8 oflag=direct status=none
-    sed -i 's|\\(disk /dev/disk/by-id/virtio-n\\([12]\\)v0; meta-disk \\)internal|\\1/dev/disk/by-id/virtio-n\\2v1|' /etc/drbd.d/r0.res; grep -q 'v1' /etc/drbd.d/r0.res"
+  # The metadata that lay behind the data, too.
+  VOLUMES=2 wipe_disks
+  both "sed -i 's|\\(disk /dev/disk/by-id/virtio-n\\([12]\\)v0; meta-disk \\)internal|\\1/dev/disk/by-id/virtio-n\\2v1|' /etc/drbd.d/r0.res; grep -q 'v1' /etc/drbd.d/r0.res"
   drbd_create
   becomes 1 "Secondary Connected Secondary.*" 60
   on 1 "drbdadm new-current-uuid --clear-bitmap r0/0" < /dev/null

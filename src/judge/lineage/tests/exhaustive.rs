@@ -120,6 +120,8 @@ fn drbd84_every_row_is_reached() {
     }
     let fresh = lineage(MetadataFormat::V08, 4, 0, &[0, 0]);
     reached.insert(both_ends84(&fresh, &fresh, &Handshake::newest(MetadataFormat::V08)));
+    let never_met = |current: u64| lineage(MetadataFormat::V08, current, 4, &[0, 0]);
+    reached.insert(both_ends84(&never_met(A), &never_met(B), &Handshake::newest(MetadataFormat::V08)));
     // Only two unlike, full histories are told apart from a split brain.
     let unlike = lineage(MetadataFormat::V08, A + 16, 0, &[A + 32, A + 48]);
     reached.insert(both_ends84(
