@@ -417,10 +417,8 @@ fn screens_are_as_they_were() {
     let mut page = String::new();
     for line in [
         "diff r0 r4",
-        "diff --all",
         "plan --all --policy POLICY",
         "plan r2 r3 --keep node1",
-        "resolve --all --policy POLICY",
         "resolve --all --policy POLICY --yes",
         "resolve --all --keep node1 --yes",
     ] {
