@@ -376,3 +376,65 @@ fn what_concerns_all_of_them_stops_at_once() {
     assert_eq!(ran.code, 4, "{}", ran.out);
     ran.says(&["node2 cannot be asked", "mend the connection"]);
 }
+
+/// Without what differs from run to run: the folder, plans' and incidents' names.
+fn plain(folder: &Path, text: &str) -> String {
+    let text = text.replace(folder.to_str().unwrap(), "DIR");
+    let hex = |word: &str| word.len() >= 12 && word.chars().all(|c| c.is_ascii_hexdigit());
+    let incident = |word: &str| {
+        let parts: Vec<&str> = word.split('-').collect();
+        parts.len() >= 3
+            && parts[0].len() == 8
+            && parts[1].len() == 6
+            && parts[2].len() == 6
+            && hex(&parts.concat()[..20])
+    };
+    let word = |word: &str| {
+        if hex(word) {
+            return "PLAN".to_owned();
+        }
+        if incident(word) { "INCIDENT".to_owned() } else { word.to_owned() }
+    };
+    let ends = |c: char| !(c.is_ascii_alphanumeric() || c == '-');
+    text.split_inclusive(ends)
+        .map(|part| match part.char_indices().last() {
+            Some((at, c)) if ends(c) => format!("{}{c}", word(&part[..at])),
+            _ => word(part),
+        })
+        .collect()
+}
+
+/// Whole screens, word for word. `UNSPLIT_UPDATE=1 cargo test --test live screens` writes them anew.
+#[test]
+fn screens_are_as_they_were() {
+    let (nodes, folder) = (five(), tempfile::tempdir().unwrap());
+    let policy = policy(folder.path());
+    {
+        let mut state = nodes.cluster("r2").lock();
+        state.hosts.b.role = Role::Primary;
+        state.hosts.b.held = true;
+    }
+    let mut page = String::new();
+    for line in [
+        "diff r0 r4",
+        "plan --all --policy POLICY",
+        "plan r2 r3 --keep node1",
+        "resolve --all --policy POLICY --yes",
+        "resolve --all --keep node1 --yes",
+    ] {
+        let words: Vec<&str> =
+            line.split(' ').map(|word| if word == "POLICY" { policy.as_str() } else { word }).collect();
+        let ran = run(&nodes, folder.path(), &words);
+        page.push_str(&format!(
+            "$ unsplit {line} --peer ssh:node2\n{}[exit code {}]\n\n",
+            plain(folder.path(), &ran.out),
+            ran.code
+        ));
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/screens/several.txt");
+    if std::env::var_os("UNSPLIT_UPDATE").is_some_and(|value| value == "1") {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == page, "{} is out of date\n--- is\n{found}\n--- should be\n{page}", path.display());
+}

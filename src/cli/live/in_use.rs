@@ -63,8 +63,7 @@ impl InUse {
         if self.users.is_empty() {
             return Ok(());
         }
-        let title = format!("{} is in use on {}:", self.resource, self.node);
-        let title = screen.paint(Tone::Bad, &title);
+        let title = screen.paint(Tone::Bad, &format!("{} is in use on {}:", self.resource, self.node));
         screen.line(title)?;
         for user in &self.users {
             let place = format!("volume {} (/dev/drbd{})", user.volume, user.minor);

@@ -154,7 +154,9 @@ impl<'l> List<'l> {
         if self.resources.is_empty() {
             return screen.line(format!("No DRBD resources on {a} and {b}, neither running nor configured."));
         }
-        screen.heading(&format!("All {} on {a} and {b}", plural(self.resources.len(), "resource")))?;
+        let title = format!("All {} on {a} and {b}", plural(self.resources.len(), "resource"));
+        let title = screen.paint(Tone::Strong, &title);
+        screen.line(title)?;
         let wide = |f: fn(&Row) -> usize| self.resources.iter().map(f).max().unwrap_or(0);
         let word = wide(|row| row.outcome.word().len());
         let name = wide(|row| row.resource.len().min(40));

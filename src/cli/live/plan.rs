@@ -146,7 +146,7 @@ pub fn show(
     }
     kept(screen, plan.salvage.then(|| (plan.bytes(), format!("{lose}'s data"), "")), salvages)?;
     if let Some(in_use) = in_use.filter(|in_use| !in_use.users.is_empty()) {
-        screen.heading("What must end first")?;
+        screen.line("")?;
         in_use.show(screen)?;
     }
     screen.heading("What will happen")?;

@@ -411,9 +411,8 @@ impl Judge<'_> {
                     "both nodes answer, and {victim} must show itself Secondary and alone before it gives up anything"
                 ),
                 format!(
-                    "not asked for this: the plan makes nobody Primary. It is asked when {name} is to become Primary while \
-                     {victim} does not answer: then {proof} is needed, which DRBD gets from its fence-peer handler where \
-                     `fencing` is set"
+                    "not asked for this: the plan makes nobody Primary. Once {name} is to become Primary while {victim} is \
+                     silent: {proof} (DRBD asks its fence-peer handler)"
                 ),
             ),
         };

@@ -289,7 +289,7 @@ fn a_healing_that_runs_says_when_fencing_is_asked_for() {
         "{running:?}"
     );
     assert!(
-        running.conclusion.contains("node1 is to become Primary while node2 does not answer"),
+        running.conclusion.contains("Once node1 is to become Primary while node2 is silent: a fence agent"),
         "{running:?}"
     );
     assert!(running.evidence.contains("node2 must show itself Secondary"), "{running:?}");

@@ -3,7 +3,6 @@
 //! One after the other, because there is one journal: one process writes it, record after record, and the cursor that lets an act
 //! follow its intent holds it for as long as its incident runs. And resyncs side by side would only share the same link.
 
-use super::diff::failed;
 use super::plan::{draw_each, lost_words};
 use super::{Rows, ask, row};
 use crate::cli::Cli;
@@ -159,7 +158,10 @@ fn heal(
         }
         Err(failure) => {
             let failure = failure.in_state_dir(&crate::cli::plan::state_dir_words(cli));
-            failed(cli, screen, &plan.resource, &failure)?;
+            if !cli.json {
+                screen.line(failure.text())?;
+                screen.line("")?;
+            }
             Ok(Row::failed(plan.resource.as_str(), &failure))
         }
     }
