@@ -1,7 +1,7 @@
 //! DRBD 9 with three nodes, as real kernels told of them: what the third one means for a healing between the other two.
 
 use super::{data, node};
-use unsplit::engine::live::others::{InTheWay, in_the_way, left_to_do, others};
+use unsplit::engine::live::others::{InTheWay, in_the_way, left_to_do, others, primary_elsewhere};
 use unsplit::engine::live::pair::{LivePair, look};
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::drbd_live::words::{ConnectionState, Role};
@@ -93,6 +93,16 @@ fn a_primary_beyond_a_secondary_survivor_is_where_one_heals_from() {
     assert!(why.what_to_type(&pair.resource).contains("unsplit resolve r0 --peer ssh:node3 --keep node2"));
     pair.told.a.info.role = Some(Role::Primary);
     assert_eq!(in_the_way(&pair, Side::A), None);
+}
+
+#[test]
+fn an_undo_does_not_write_under_a_third_node_that_is_primary() {
+    let mut pair = pair("node1", "node3");
+    assert_eq!(primary_elsewhere(&pair), None);
+    connection(&mut pair, Side::A, "node2").info.peer_role = Some(Role::Primary);
+    assert!(primary_elsewhere(&pair).unwrap().contains("Primary on node2"));
+    connection(&mut pair, Side::A, "node2").info.state = Some(ConnectionState::StandAlone);
+    assert_eq!(primary_elsewhere(&pair), None);
 }
 
 #[test]

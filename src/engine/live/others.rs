@@ -97,6 +97,19 @@ impl Other {
     }
 }
 
+/// Why nothing may be written through DRBD from here: another node is Primary, and what is written arrives under whoever uses the
+/// device there. One whose role nobody tells while it is connected counts as Primary.
+#[must_use]
+pub fn primary_elsewhere(pair: &LivePair) -> Option<String> {
+    let one = others(pair).into_iter().find(|other| {
+        Side::BOTH.into_iter().any(|side| other.connected(side) && other.role[side] != Some(Role::Secondary))
+    })?;
+    let (r, name) = (&pair.resource, one.name);
+    Some(format!(
+        "{r} is Primary on {name}: stop what uses it there, and make it Secondary (`drbdadm secondary {r}`)"
+    ))
+}
+
 /// Why a healing must not begin while another node is connected as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InTheWay {

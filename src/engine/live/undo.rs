@@ -3,6 +3,7 @@
 
 use super::draw::content_of;
 use super::executor::{Seen, Stage, salvage_of};
+use super::others::primary_elsewhere;
 use super::pair::{LivePair, PairedVolume};
 use super::standing::Standing;
 use crate::digest::content::content_digest;
@@ -187,6 +188,9 @@ impl Stage<'_, '_> {
             );
             return self.stopped(Obstacle::Busy, why);
         }
+        if let Some(why) = primary_elsewhere(&pair) {
+            return self.stopped(Obstacle::Busy, why);
+        }
         if pair.told.a.info.role == Some(Role::Primary) {
             return match self.used_here() {
                 Ok(users) if users.is_empty() => End::AlreadySo,
@@ -335,6 +339,9 @@ impl Stage<'_, '_> {
         // Whatever promoted the other node, or mounted the device here, while the copy was taken.
         if pair.told.b.info.role != Some(Role::Secondary) {
             let why = format!("{} is not Secondary on {} any more", self.plan.resource, self.plan.names.b);
+            return self.stopped(Obstacle::Busy, why);
+        }
+        if let Some(why) = primary_elsewhere(&pair) {
             return self.stopped(Obstacle::Busy, why);
         }
         match self.used_here() {
