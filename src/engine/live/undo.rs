@@ -97,9 +97,36 @@ pub fn noted(store: &dyn Store, incident: &IncidentId) -> Result<Option<Vec<Pair
     serde_json::from_slice(&text).map(Some).map_err(|error| format!("{}: {error}", store.locate(&name)))
 }
 
-/// Whether nothing was written since; if not, or if it cannot be known, why.
+/// Whether nothing was written since, and no generation began; if not, or if it cannot be known, why.
 #[must_use]
 pub fn written_since(
+    names: &Pair<crate::model::id::NodeName>,
+    volumes: &[PairedVolume],
+    then: &[Pair<Untouched>],
+    now: &[Pair<Untouched>],
+) -> Option<String> {
+    if let Some(why) = writes_since(names, volumes, then, now) {
+        return Some(why);
+    }
+    for ((then, now), volume) in then.iter().zip(now).zip(volumes) {
+        for side in Side::BOTH {
+            match (then[side].current, now[side].current) {
+                (Some(then), Some(now)) if then.same(now) => {}
+                _ => {
+                    return Some(format!(
+                        "volume {} has another generation on {} since",
+                        volume.volume, names[side]
+                    ));
+                }
+            }
+        }
+    }
+    None
+}
+
+/// The same by the counters of writes alone: a Primary that loses its peer for a moment begins a generation, and an undo is Primary
+/// itself.
+fn writes_since(
     names: &Pair<crate::model::id::NodeName>,
     volumes: &[PairedVolume],
     then: &[Pair<Untouched>],
@@ -130,10 +157,6 @@ pub fn written_since(
                         "volume {number} was attached anew on {name} since, so what was written is not counted any more"
                     ));
                 }
-            }
-            match (then.current, now.current) {
-                (Some(then), Some(now)) if then.same(now) => {}
-                _ => return Some(format!("volume {number} has another generation on {name} since")),
             }
         }
     }
@@ -216,7 +239,7 @@ impl Stage<'_, '_> {
             noted(self.theatre.store, &incident).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
         let why = match then {
             None => Some("what the devices showed after the healing was not noted".to_owned()),
-            Some(then) => written_since(&pair.names, &pair.volumes, &then, &untouched(pair)),
+            Some(then) => writes_since(&pair.names, &pair.volumes, &then, &untouched(pair)),
         };
         let Some(why) = why else { return Ok(()) };
         let overwritten = self.plan.volumes.iter().filter(|volume| !volume.overwrite.is_empty());
@@ -499,5 +522,12 @@ mod tests {
         let noted = since_kept(Some(at(10, 20)), at(10, 70), Side::A).unwrap();
         assert!(written_since(&names, &volumes, &noted, &rebooted).unwrap().contains("restarted"));
         assert_eq!(since_kept(None, at(10, 70), Side::A), None);
+
+        // The undo is Primary, and its peer was gone for a moment: a generation, and no write.
+        let noted = at(10, 70);
+        let mut began = at(10, 70);
+        began[0].a.current = Some(GenerationUuid(0xABCD_EF00));
+        assert_eq!(writes_since(&names, &volumes, &noted, &began), None);
+        assert!(written_since(&names, &volumes, &noted, &began).unwrap().contains("another generation"));
     }
 }
