@@ -12,7 +12,8 @@ use std::time::Duration;
 use unsplit::engine::executor::{Ending, Obstacle, in_words};
 use unsplit::engine::inquiry::diff;
 use unsplit::engine::journal::Journal;
-use unsplit::engine::live::draw::{Decision, Found, content_of, draw, look_beside};
+use unsplit::engine::live::beside::look_beside;
+use unsplit::engine::live::draw::{Decision, Found, content_of, draw};
 use unsplit::engine::live::executor::{LiveTheatre, Patience, begin, resume, salvage_of};
 use unsplit::engine::live::pair::look;
 use unsplit::engine::live::plans;
@@ -100,8 +101,7 @@ impl Scene {
                 .transpose()
                 .map_err(|error| error.to_string())?;
             let borrowed = replicas.as_ref().map(|replica| &**replica);
-            let roles = pair.told.as_ref().map(|told| told.info.role == Some(Role::Secondary));
-            let sight = look_beside(borrowed, roles, &settings, &*self.clock, &pause)
+            let sight = look_beside(borrowed, volume, &settings, &*self.clock, &pause)
                 .map_err(|error| in_words(&error))?;
             let delta = diff(borrowed, &sight, false, 1, &Silent).map_err(|error| in_words(&error))?;
             let names = pair.names.as_ref().map(|name| name.as_str());

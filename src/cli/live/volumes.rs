@@ -10,7 +10,7 @@ use crate::cli::peer::MEND;
 use crate::edge::clock::SystemClock;
 use crate::edge::peer::PeerSpec;
 use crate::engine::inquiry::{InquiryError, Sight};
-use crate::engine::live::draw::look_beside;
+use crate::engine::live::beside::look_beside;
 use crate::engine::live::pair::{LivePair, PairedVolume};
 use crate::engine::recall::{Memory, Place};
 use crate::model::drbd::Role;
@@ -136,10 +136,9 @@ fn compared(both: &Both, volume: &PairedVolume, how: How<'_>) -> Result<Compared
         let failure = inquiry_failure(error);
         if both.still_there().is_err() { failure.hint(MEND) } else { failure }
     };
-    let secondary = Pair::from_fn(|side: Side| volume.backing[side].role == Role::Secondary);
     let pause: &Pause = both.pause();
     let sight =
-        look_beside(borrowed, secondary, how.settings, &SystemClock, &|time| pause(time)).map_err(failed)?;
+        look_beside(borrowed, volume, how.settings, &SystemClock, &|time| pause(time)).map_err(failed)?;
     let in_place = |place: Place<'_>| {
         let memory = Memory { place, clock: &SystemClock, believe: how.believe };
         contents(borrowed, &sight, how.full, how.share.threads, how.progress, &memory)

@@ -3,77 +3,20 @@
 use super::others::others;
 use super::pair::{LivePair, PairedVolume};
 use crate::digest::content::content_digest;
-use crate::engine::inquiry::{InquiryError, Sight, look};
-use crate::judge::lineage::{Handshake, Incomparable, compare_in};
+use crate::engine::inquiry::Sight;
 use crate::judge::live_plan::{reach, steps};
 use crate::model::delta::Delta;
 use crate::model::drbd::{MetadataFormat, Superblock};
-use crate::model::evidence::LogState;
 use crate::model::extent::ExtentSet;
 use crate::model::id::Digest;
-use crate::model::lineage::Relation;
 use crate::model::live_plan::{Generations, LivePlan, LiveVolume, Reach};
 use crate::model::node::AfterSb;
 use crate::model::plan::{Purpose, UnitLoss};
-use crate::model::policy::Settings;
 use crate::model::side::{Pair, Side};
 use crate::model::verdict::Trace;
-use crate::ports::clock::Clock;
 use crate::ports::disk::DiskFault;
 use crate::ports::progress::Progress;
 use crate::ports::replica::Replica;
-use std::time::Duration;
-
-/// How often a look at metadata that changes meanwhile is repeated, and how long is waited between.
-const LOOKS: u32 = 12;
-const BETWEEN: Duration = Duration::from_millis(700);
-
-/// Reads both sides and compares their lineages, beside DRBD: metadata that changes while it is read is read again, and a
-/// superblock may say for some seconds after a demotion that its node is Primary.
-///
-/// # Errors
-/// [`InquiryError`].
-pub fn look_beside(
-    replicas: Pair<&dyn Replica>,
-    secondary: Pair<bool>,
-    settings: &Settings,
-    clock: &dyn Clock,
-    pause: &dyn Fn(Duration),
-) -> Result<Sight, InquiryError> {
-    let mut left = LOOKS;
-    loop {
-        let seen = look(replicas, settings, clock);
-        left -= 1;
-        let again = match &seen {
-            Err(InquiryError::Unseen { .. }) => true,
-            Ok(sight) => Side::BOTH.into_iter().any(|side| {
-                let flag = crate::model::drbd::device_flag::PRIMARY_IND;
-                secondary[side] && sight.evidence[side].superblock.has(flag)
-            }),
-            Err(_) => false,
-        };
-        if !again || left == 0 {
-            return Ok(without_replay(seen?, settings)?);
-        }
-        pause(BETWEEN);
-    }
-}
-
-/// A Primary that is alone begins a generation with its first write. While the generations are still equal none was written, and what
-/// its activity log has hot is of before: no bits that a handshake would bring, because nobody replays the log of a node that runs.
-fn without_replay(mut sight: Sight, settings: &Settings) -> Result<Sight, Incomparable> {
-    let runs = |side: Side| sight.evidence[side].marks.log != LogState::Clean;
-    if sight.comparison.relation != Relation::InSync || !(runs(Side::A) || runs(Side::B)) {
-        return Ok(sight);
-    }
-    for side in Side::BOTH {
-        sight.lineages[side].dirty_bits = sight.evidence[side].marks.bits;
-    }
-    let names = sight.evidence.as_ref().map(|seen| seen.name.as_str());
-    let with = Handshake::newest(sight.lineages.a.format);
-    sight.comparison = compare_in(sight.lineages.as_ref(), names, settings, &with)?;
-    Ok(sight)
-}
 
 /// The generation that a superblock says, toward `peer`.
 #[must_use]

@@ -3,9 +3,10 @@
 //! Every step looks first where the two nodes stand, so a run that was cut off is run again from its first step: what DRBD has
 //! begun or done meanwhile by itself is found, not assumed. Nothing is given up without [`Standstill`] and [`Preserved`].
 
-use super::draw::{content_of, generations, look_beside};
+use super::beside::look_beside;
+use super::draw::{content_of, generations};
 use super::others::in_the_way;
-use super::pair::{LivePair, PairError, look};
+use super::pair::{LivePair, PairError, PairedVolume, look};
 use super::standing::{Standing, standing};
 use crate::engine::executor::{Ending, Obstacle, in_words};
 use crate::engine::inquiry::{InquiryError, Sight};
@@ -453,7 +454,7 @@ impl<'w> Stage<'_, 'w> {
             if last.is_some_and(|at| self.marks[at].1 == mark && mark.tells()) {
                 continue;
             }
-            let seen = self.as_drawn(planned, pair, replicas)?;
+            let seen = self.as_drawn(planned, found, replicas)?;
             if let Some(at) = last {
                 self.marks.remove(at);
             }
@@ -477,14 +478,13 @@ impl<'w> Stage<'_, 'w> {
     fn as_drawn(
         &mut self,
         planned: &LiveVolume,
-        pair: &LivePair,
+        found: &PairedVolume,
         replicas: Pair<Box<dyn Replica>>,
     ) -> Result<Seen, End> {
         let (victim, number) = (self.plan.victim(), planned.volume);
         let LiveTheatre { clock, pause, threads, progress, .. } = self.theatre;
-        let roles = pair.told.as_ref().map(|told| told.info.role == Some(Role::Secondary));
         let settings = Settings::drbd_defaults();
-        let sight = look_beside(replicas.as_ref().map(|replica| &**replica), roles, &settings, clock, pause)
+        let sight = look_beside(replicas.as_ref().map(|replica| &**replica), found, &settings, clock, pause)
             .map_err(|error| self.not_done(inquiry_obstacle(&error), &error))?;
         let superblocks = sight.evidence.as_ref().map(|seen| &seen.superblock);
         let same = |side: Side| {

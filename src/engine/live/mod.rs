@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `standing` | where a connection stands, from what both nodes tell |
 //! | `pair` | the two nodes of a resource, and its volumes |
+//! | `beside` | reading metadata beside a DRBD that runs |
 //! | `draw` | from a verdict to a plan |
 //! | `policies` | the after-sb policies that are put back in the end |
 //! | `plans` | live plans at rest |
@@ -14,6 +15,7 @@
 //! | `rejoin` | connecting with `--discard-my-data`, and watching the resync |
 //! | `undo` | putting back, through DRBD, what a live healing overwrote |
 
+pub mod beside;
 pub mod draw;
 pub mod executor;
 pub mod others;

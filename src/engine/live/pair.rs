@@ -123,6 +123,9 @@ pub struct PairedVolume {
     pub backing: Pair<Backing>,
     /// State of its disks.
     pub disks: Pair<DiskState>,
+    /// What each kernel counts as out of sync toward the other node, in bytes, while it is Primary; a Secondary's bitmap on disk is
+    /// exact.
+    pub out_of_sync: Pair<Option<u64>>,
 }
 
 /// A resource on its two nodes, read now.
@@ -236,7 +239,7 @@ pub fn put_together(
     }
     let (generation, told) = (a.0, Pair::new(a.1, b.1));
     let toward = towards(&names, &told, generation, resource)?;
-    let volumes = volumes(&names, &told, resource)?;
+    let volumes = volumes(&names, &told, &toward, resource)?;
     let policies = Pair::from_fn(|side| policies(&told[side], &toward[side]));
     Ok(LivePair { resource: resource.clone(), names, told, states, generation, toward, policies, volumes })
 }
@@ -273,9 +276,15 @@ fn towards(
     Ok(Pair::from_fn(|side| Toward { resource: resource.clone(), peer: Some(ids[side.other()]) }))
 }
 
+fn out_of_sync(told: &Resource, toward: &Toward, volume: u32) -> Option<u64> {
+    let there = connection(told, toward)?.peer_devices.iter().find(|known| known.volume == volume)?;
+    if role(told) == Role::Secondary { None } else { there.out_of_sync_bytes() }
+}
+
 fn volumes(
     names: &Pair<NodeName>,
     told: &Pair<Resource>,
+    toward: &Pair<Toward>,
     resource: &ResourceName,
 ) -> Result<Vec<PairedVolume>, PairError> {
     let numbers =
@@ -312,6 +321,7 @@ fn volumes(
             minors: Pair::new(a_side.0, b_side.0),
             backing: Pair::new(a_side.1, b_side.1),
             disks: Pair::new(a_side.2, b_side.2),
+            out_of_sync: Pair::from_fn(|side| out_of_sync(&told[side], &toward[side], a.volume)),
         });
     }
     Ok(volumes)

@@ -510,6 +510,7 @@ mod tests {
             volume: 0,
             minors: Pair::new(0, 0),
             backing: Pair::new(backing.clone(), backing),
+            out_of_sync: Pair::new(None, None),
             disks: Pair::new(
                 crate::model::drbd_live::words::DiskState::UpToDate,
                 crate::model::drbd_live::words::DiskState::UpToDate,
