@@ -74,6 +74,17 @@ impl Marked {
     }
 }
 
+/// What reading the same runs costs, and nothing else.
+fn ceilings(files: Files, both: [&Marked; 2], total: u64) -> anyhow::Result<Vec<Row<'_>>> {
+    let mut rows = Vec::new();
+    for marked in both {
+        let mut row = ceiling_within(files, [&marked.a, &marked.b], &marked.list, total, &marked.expected)?;
+        row.name = format!("{}, runs of {}", row.name, human(marked.run));
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
 /// Bytes on disk that [`measure_candidates`] needs.
 pub(crate) fn needs(total: u64) -> u64 {
     6 * total + 256 * MIB
@@ -114,20 +125,10 @@ pub(crate) fn measure_candidates(
         let name = format!("unsplit diff, DRBD's bitmaps, {shape}");
         rows.push(unsplit(&name, marked.words("diff"), total, &marked.expected, "/delta/differs"));
     }
-    // What reading the same runs costs, and nothing else: the ratio of ratios tells what is unsplit's own.
-    let ceilings = |files: Files| -> anyhow::Result<Vec<Row<'_>>> {
-        let each = |marked: &'_ Marked| {
-            let sides = [marked.a.as_path(), marked.b.as_path()];
-            let mut row = ceiling_within(files, sides, &marked.list, total, &marked.expected)?;
-            row.name = format!("{}, runs of {}", row.name, human(marked.run));
-            Ok(row)
-        };
-        [&wide, &narrow].into_iter().map(each).collect()
-    };
     let title =
         |state: &str| format!("Candidates: {} marked in volumes of {}, {state}", human(total), human(volume));
     let mut warm = rows;
-    warm.extend(ceilings(Files::ListPread)?);
+    warm.extend(ceilings(Files::ListPread, [&wide, &narrow], total)?);
     let mut sections = vec![measure(&title("warm"), &warm, limits, &|| Ok(()))?];
     if cold {
         let before = || {
@@ -144,7 +145,7 @@ pub(crate) fn measure_candidates(
         };
         warm.truncate(warm.len() - 2);
         let mut rows = warm;
-        rows.extend(ceilings(Files::ListDirect)?);
+        rows.extend(ceilings(Files::ListDirect, [&wide, &narrow], total)?);
         let mut section = measure(&title("cold"), &rows, limits, &before)?;
         section.notes.push(
             "Before each run all files were put out of the page cache (posix_fadvise; on tmpfs that does nothing). Whether \
