@@ -2,6 +2,7 @@
 
 use super::blockdev::{BlockFile, Identity};
 use super::holders;
+use super::passing::outwait;
 use crate::ports::disk::Disk;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
@@ -11,11 +12,6 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
-
-/// How often, and how long apart, a disk in use is looked at again.
-const LOOKS: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Why a disk could not be claimed. It was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -70,16 +66,7 @@ impl BlockFile {
     /// # Errors
     /// [`ClaimError`], also when it is this process that has claimed it already.
     pub fn claim(&self) -> Result<Claimed, ClaimError> {
-        // Udev's probes hold a device for milliseconds, and so does, with all descriptors of this process,
-        // a child that another thread has just forked. Only who stays is in the way.
-        let mut look = 1;
-        loop {
-            match self.try_claim() {
-                Err(ClaimError::InUse { .. }) if look < LOOKS => std::thread::sleep(PAUSE),
-                end => return end,
-            }
-            look += 1;
-        }
+        outwait(|| self.try_claim(), |error| matches!(error, ClaimError::InUse { .. }))
     }
 
     /// Claims the disk, or shares the claim that is held on this opened disk already: the metadata of both sides may
@@ -112,17 +99,9 @@ impl BlockFile {
         let others = || {
             let mut others = holders::writers(self.identity());
             others.extend(holders::loop_device(self.identity()));
-            others
+            if others.is_empty() { Ok(()) } else { Err(others) }
         };
-        let mut by = others();
-        for _ in 1..LOOKS {
-            if by.is_empty() {
-                return Ok(());
-            }
-            std::thread::sleep(PAUSE);
-            by = others();
-        }
-        if by.is_empty() { Ok(()) } else { Err(format!("{} is in use by {}", self.name(), by.join(", "))) }
+        outwait(others, |_| true).map_err(|by| format!("{} is in use by {}", self.name(), by.join(", ")))
     }
 
     fn try_claim(&self) -> Result<Claimed, ClaimError> {

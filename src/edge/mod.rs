@@ -11,6 +11,7 @@ mod kernel;
 pub mod layout;
 mod mapped;
 pub mod pace;
+mod passing;
 pub mod peer;
 pub mod process;
 pub mod state_dir;

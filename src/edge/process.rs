@@ -5,13 +5,15 @@ use std::ffi::OsString;
 use std::io::{self, BufRead, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Kept of what a program says on its standard error: its last lines, at most that many, each at most that long.
 const LINES: usize = 12;
 const LONGEST_LINE: usize = 400;
 const PAUSE: Duration = Duration::from_millis(10);
+/// How long the last words of a program that has ended are waited for.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Longest line that is heard of a program that runs apart.
 const LONGEST_HEARD: u64 = 64 << 10;
 
@@ -19,7 +21,7 @@ const LONGEST_HEARD: u64 = 64 << 10;
 #[derive(Debug)]
 pub struct Process {
     child: Mutex<Child>,
-    said: Arc<Mutex<VecDeque<String>>>,
+    said: Arc<Said>,
     name: String,
 }
 
@@ -37,7 +39,7 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        let said = Arc::default();
+        let said = Arc::<Said>::default();
         let (Some(stdin), Some(stdout), Some(stderr)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -59,14 +61,23 @@ impl Process {
         self.child().id()
     }
 
-    fn child(&self) -> std::sync::MutexGuard<'_, Child> {
+    fn child(&self) -> MutexGuard<'_, Child> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The last lines of its standard error.
+    /// The last lines of its standard error, as far as they have arrived.
     #[must_use]
     pub fn said(&self) -> Vec<String> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.said.lock().lines.iter().cloned().collect()
+    }
+
+    /// The last lines of its standard error once there will be no more, or after `limit`: those of a program that has ended
+    /// may still be on their way, and a program that it left behind may keep the pipe open.
+    #[must_use]
+    pub fn said_at_last(&self, limit: Duration) -> Vec<String> {
+        let waited = self.said.changed.wait_timeout_while(self.said.lock(), limit, |heard| !heard.over);
+        let heard = waited.unwrap_or_else(PoisonError::into_inner).0;
+        heard.lines.iter().cloned().collect()
     }
 
     /// How it ended, if it does within `limit`.
@@ -135,9 +146,7 @@ pub fn run(argv: &[String], limit: Duration, most: usize) -> io::Result<Ran> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, words));
     }
     let status = process.ended_within(left()).ok_or_else(took_too_long)?;
-    // The last words may still be on their way through the pipe.
-    std::thread::sleep(PAUSE);
-    Ok(Ran { status, output, said: process.said() })
+    Ok(Ran { status, output, said: process.said_at_last(LAST_WORDS) })
 }
 
 /// A program that runs apart from us: in a process group of its own, without standard input and error, and not ended with
@@ -214,43 +223,74 @@ impl Apart {
     }
 }
 
-/// Keeps the last lines, so that a program that says much neither fills memory nor waits for a reader.
-fn listen(mut stderr: impl Read + Send + 'static, said: Arc<Mutex<VecDeque<String>>>) {
-    let listener = move || {
-        let mut line = Vec::new();
-        let mut bytes = [0; 1024];
-        loop {
-            let read = match stderr.read(&mut bytes) {
-                Ok(0) => break,
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => break,
-            };
-            for byte in &bytes[..read] {
-                match byte {
-                    b'\n' => keep(&said, &mut line),
-                    _ if line.len() < LONGEST_LINE => line.push(*byte),
-                    _ => {}
-                }
-            }
-        }
-        keep(&said, &mut line);
-    };
-    // Without the thread the program may wait for a reader; its own time limit then ends it.
-    let _ = std::thread::Builder::new().name("stderr".to_owned()).spawn(listener);
+/// What is heard of a program's standard error.
+#[derive(Debug, Default)]
+struct Said {
+    heard: Mutex<HeardSoFar>,
+    changed: Condvar,
 }
 
-fn keep(said: &Mutex<VecDeque<String>>, line: &mut Vec<u8>) {
-    let text = String::from_utf8_lossy(line).trim_end().replace(char::is_control, "?");
-    line.clear();
-    if text.is_empty() {
-        return;
+#[derive(Debug, Default)]
+struct HeardSoFar {
+    lines: VecDeque<String>,
+    /// Nothing more will come.
+    over: bool,
+}
+
+impl Said {
+    fn lock(&self) -> MutexGuard<'_, HeardSoFar> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-    if said.len() == LINES {
-        said.pop_front();
+
+    fn keep(&self, line: &mut Vec<u8>) {
+        let text = String::from_utf8_lossy(line).trim_end().replace(char::is_control, "?");
+        line.clear();
+        if text.is_empty() {
+            return;
+        }
+        let lines = &mut self.lock().lines;
+        if lines.len() == LINES {
+            lines.pop_front();
+        }
+        lines.push_back(text);
     }
-    said.push_back(text);
+
+    fn end(&self) {
+        self.lock().over = true;
+        self.changed.notify_all();
+    }
+}
+
+/// Keeps the last lines, so that a program that says much neither fills memory nor waits for a reader.
+fn listen(mut stderr: impl Read + Send + 'static, said: Arc<Said>) {
+    let listener = {
+        let said = Arc::clone(&said);
+        move || {
+            let mut line = Vec::new();
+            let mut bytes = [0; 1024];
+            loop {
+                let read = match stderr.read(&mut bytes) {
+                    Ok(0) => break,
+                    Ok(read) => read,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(_) => break,
+                };
+                for byte in &bytes[..read] {
+                    match byte {
+                        b'\n' => said.keep(&mut line),
+                        _ if line.len() < LONGEST_LINE => line.push(*byte),
+                        _ => {}
+                    }
+                }
+            }
+            said.keep(&mut line);
+            said.end();
+        }
+    };
+    // Without the thread the program may wait for a reader; its own time limit then ends it.
+    if std::thread::Builder::new().name("stderr".to_owned()).spawn(listener).is_err() {
+        said.end();
+    }
 }
 
 #[cfg(test)]
@@ -266,12 +306,29 @@ mod tests {
         let script = "for i in $(seq 1 50); do echo line $i >&2; done; exit 3";
         let (process, _in, _out) = Process::start(&argv(&["sh", "-c", script])).unwrap();
         assert_eq!(process.ended_within(Duration::from_secs(10)).unwrap().code(), Some(3));
-        let until = Instant::now() + Duration::from_secs(5);
-        while process.said().last().map(String::as_str) != Some("line 50") {
-            assert!(Instant::now() < until, "{:?}", process.said());
-            std::thread::sleep(PAUSE);
-        }
-        assert_eq!(process.said().len(), LINES);
+        let said = process.said_at_last(Duration::from_secs(60));
+        assert_eq!((said.last().map(String::as_str), said.len()), (Some("line 50"), LINES));
+    }
+
+    /// The words come through another process, when the program itself has long ended.
+    #[test]
+    fn last_words_that_are_late_are_waited_for() {
+        let script = "{ read go; echo because >&2; } 0<&3 & exit 3";
+        let (reader, mut writer) = io::pipe().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("exec 3<&0; {script}")]).stdin(reader).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let said = Arc::<Said>::default();
+        listen(child.stderr.take().unwrap(), Arc::clone(&said));
+        let process = Process { child: Mutex::new(child), said, name: "sh".to_owned() };
+        assert_eq!(process.ended_within(Duration::from_secs(60)).unwrap().code(), Some(3));
+        assert_eq!(process.said_at_last(Duration::from_millis(1)), [""; 0]);
+        let words = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| process.said_at_last(Duration::from_secs(60)));
+            io::Write::write_all(&mut writer, b"go\n").unwrap();
+            waiting.join().unwrap()
+        });
+        assert_eq!(words, ["because"]);
     }
 
     #[test]

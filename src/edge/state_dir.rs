@@ -2,6 +2,7 @@
 
 mod files;
 
+use super::passing::outwait;
 use crate::ports::store::{Store, StoreFault};
 use files::OpenFiles;
 use rustix::fs::{FlockOperation, flock};
@@ -95,7 +96,7 @@ impl StateDir {
             }
         }
         let root = resolved(&root)?;
-        let lock = take_lock(&root)?;
+        let lock = outwait(|| take_lock(&root), |error| matches!(error, StateDirError::Locked { .. }))?;
         Ok(StateDir { root, files: OpenFiles::new(true), lock: Some(lock), part: None })
     }
 

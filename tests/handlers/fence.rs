@@ -28,13 +28,16 @@ fn an_agents_answer_is_handed_on() {
         let via = format!("sh -c 'echo because >&2; exit {code_there}'");
         assert_eq!(code(folder.path(), V84, &["--via", &via]), code_there);
     }
+    // DRBD gets its answer before the event is written down: one call's event may come after the next call's.
     let found = events_when(folder.path(), 8);
-    assert_eq!(found[3].exit, 4);
-    assert!(
-        matches!(&found[3].did, Outcome::Fenced { how } if how.contains("because")),
-        "{:?}",
-        found[3].did
-    );
+    for code_there in [0, 1, 3, 4, 5, 6, 7, 99] {
+        let event = found.iter().find(|event| event.exit == code_there).expect("an event for each answer");
+        assert!(
+            matches!(&event.did, Outcome::Fenced { how } if how.contains("because")),
+            "{code_there}: {:?}",
+            event.did
+        );
+    }
     // It sees what DRBD told.
     let via = "sh -c 'test $DRBD_RESOURCE.$DRBD_PEER_NODE_ID = r0.0 && exit 4'";
     assert_eq!(code(folder.path(), V9, &["--via", via]), 4);

@@ -4,7 +4,7 @@
 use super::HandlerArgs;
 use super::inside::Job;
 use crate::edge::peer::PeerSpec;
-use crate::edge::process::{Process, run};
+use crate::edge::process::{LAST_WORDS, Process, run};
 use crate::format::outdated::{Peer, command, parse};
 use crate::model::handled::{Handler, Outcome};
 use crate::model::id::ResourceName;
@@ -51,7 +51,9 @@ fn via(line: &str, until: Instant) -> Result<(Outcome, u8), String> {
     };
     std::thread::Builder::new().spawn(drain).map_err(|error| failed(error.to_string()))?;
     let status = process.ended_within(until.saturating_duration_since(Instant::now()));
-    let said = process.said().last().map_or_else(String::new, |said| format!(" ({said})"));
+    // Who did not end in time has said all that it will be heard of.
+    let heard = status.map_or_else(|| process.said(), |_| process.said_at_last(LAST_WORDS));
+    let said = heard.last().map_or_else(String::new, |said| format!(" ({said})"));
     let Some(status) = status else { return Err(failed(format!("it did not end in time{said}"))) };
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     let code = code.ok_or_else(|| failed(format!("it was ended: {status}{said}")))?;

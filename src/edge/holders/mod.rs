@@ -27,7 +27,9 @@ pub(in crate::edge) use roots::{Number, Roots};
 pub(in crate::edge) use stack::Upper;
 
 use super::blockdev::Identity;
+use super::passing::is_forked_child;
 use std::fs;
+use std::path::Path;
 
 /// Words for everybody known to hold the file or device.
 pub(super) fn of(identity: Identity) -> Vec<String> {
@@ -108,7 +110,9 @@ fn processes(identity: Identity, writing: bool) -> Vec<String> {
         if pid == own {
             continue;
         }
-        if names(&format!("/proc/{pid}/fd")).iter().any(|fd| is_open(&pid, fd, identity, writing)) {
+        let opened = names(&format!("/proc/{pid}/fd")).iter().any(|fd| is_open(&pid, fd, identity, writing));
+        // A child of ours that has not run its program yet has all that we have, and writes nothing.
+        if opened && !is_forked_child(Path::new("/proc"), &pid) {
             let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
             by.push(format!("process {pid} ({})", command.trim_end()));
         }

@@ -3,6 +3,7 @@
 use super::mounts::{Mount, processes};
 use super::owner::Process;
 use super::roots::{Number, Roots, text};
+use crate::edge::passing::is_forked_child;
 use crate::model::node::DeviceUser;
 use std::collections::BTreeSet;
 use std::io;
@@ -52,6 +53,10 @@ pub(super) fn open(roots: &Roots, devices: &BTreeSet<Number>, mounts: &[Mount], 
             && our_namespace == std::fs::read_link(folder.join("ns/mnt")).ok()
         {
             on = mounts.iter().find(|mount| mount.process.is_none() && stays_in(&folder, &mount.place));
+        }
+        // A child of ours that has not run its program yet has all that we have, and uses nothing.
+        if (device || on.is_some()) && is_forked_child(&roots.proc, &pid.to_string()) {
+            continue;
         }
         let what = match (device, on) {
             (false, None) => continue,
