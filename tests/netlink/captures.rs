@@ -61,7 +61,7 @@ fn families_are_described_whole() {
     ] {
         let family = family(Node(node));
         assert_eq!((family.name.as_str(), family.id, family.version), ("drbd", id, version));
-        assert_eq!(family.generation(), Some(Node(node).generation()));
+        assert_eq!(family.generation(None), Ok(Node(node).generation()));
         assert_eq!(family.header_bytes, 8);
         assert_eq!(family.group(GROUP_EVENTS), Some(group));
         assert_eq!(family.commands.len(), commands);

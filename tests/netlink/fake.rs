@@ -22,6 +22,15 @@ pub struct Asked {
     pub family: u16,
     pub command: u8,
     pub sequence: u32,
+    /// Of the controller: the second family is asked for.
+    pub second: bool,
+}
+
+/// Where the second family is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Second {
+    Beside,
+    Alone,
 }
 
 type Answer = Box<dyn FnMut(Asked, &World) -> Vec<Given>>;
@@ -30,6 +39,10 @@ type Answer = Box<dyn FnMut(Asked, &World) -> Vec<Given>>;
 pub struct World {
     /// The loaded module.
     pub loaded: Option<Node>,
+    /// What the module says of its own version.
+    pub version: Option<&'static str>,
+    /// The second family is there, too, or alone.
+    pub second: Option<Second>,
     /// Added to the captured family and group ids, as loading again does.
     pub shift: u16,
     /// Every request so far.
@@ -69,13 +82,26 @@ pub fn control(kind: u16, errno: i32, sequence: u32) -> Vec<u8> {
     out
 }
 
+/// The description of a family as that of the second one: its name fits into the same place.
+fn second(mut family: Vec<u8>) -> Vec<u8> {
+    let name = b"\x09\0\x02\0drbd\0\0\0\0";
+    let at = family.windows(name.len()).position(|run| run == name).unwrap();
+    family[at..at + name.len()].copy_from_slice(b"\x0a\0\x02\0drbd2\0\0\0");
+    family
+}
+
 impl World {
     /// What a kernel with the loaded module answers.
     pub fn honest(&self, asked: Asked) -> Vec<Given> {
         let refuse = |errno| vec![Given::Bytes(control(sys::NLMSG_ERROR, errno, asked.sequence))];
         let Some(node) = self.loaded else { return refuse(sys::ENOENT) };
         if asked.family == sys::GENL_ID_CTRL {
-            return vec![Given::Bytes(self.family(asked.sequence))];
+            let there = if asked.second { self.second.is_some() } else { self.second != Some(Second::Alone) };
+            if !there {
+                return refuse(sys::ENOENT);
+            }
+            let family = self.family(asked.sequence);
+            return vec![Given::Bytes(if asked.second { second(family) } else { family })];
         }
         let captured = crate::captures::family(node);
         if asked.family != captured.id + self.shift {
@@ -159,6 +185,10 @@ impl Open for Fake {
         self.world.borrow_mut().opened += 1;
         Ok(FakeWire { fake: self.clone(), inbox: VecDeque::new(), joined: false })
     }
+
+    fn module_version(&mut self) -> Result<Option<String>, WireFault> {
+        Ok(self.world.borrow().version.map(str::to_owned))
+    }
 }
 
 pub struct FakeWire {
@@ -175,6 +205,7 @@ impl Wire for FakeWire {
             family: u16::from_ne_bytes(message[4..6].try_into().unwrap()),
             sequence: u32::from_ne_bytes(message[8..12].try_into().unwrap()),
             command: message[16],
+            second: message.ends_with(b"drbd2\0\0\0"),
         };
         self.fake.world.borrow_mut().asked.push(asked);
         let given = (self.fake.answer.borrow_mut())(asked, &self.fake.world.borrow());

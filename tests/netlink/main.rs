@@ -9,6 +9,7 @@ mod dmesg;
 mod fake;
 mod hostile;
 mod kernel;
+mod module;
 mod reading;
 mod tables;
 mod tools;

@@ -36,14 +36,50 @@ impl Family {
         self.groups.iter().find(|(known, _)| known == name).map(|(_, id)| *id)
     }
 
-    /// For the family `drbd`: whose module it is; `None` for a version that nothing here knows.
-    #[must_use]
-    pub fn generation(&self) -> Option<Generation> {
-        match self.version {
-            drbd::VERSION_84 => Some(Generation::V84),
-            drbd::VERSION_9 => Some(Generation::V9),
-            _ => None,
+    /// For the family `drbd`: which DRBD it is. `module`: the module's own version, where it tells one; without it the family's
+    /// version alone counts. A DRBD 9 can be built to speak the family's version 1, in which it leaves out what its own rules
+    /// rest on: taken for an 8.4 it would be judged by the wrong rules.
+    ///
+    /// # Errors
+    /// [`NoGeneration`].
+    pub fn generation(&self, module: Option<&str>) -> Result<Generation, NoGeneration> {
+        let spoken = match self.version {
+            drbd::VERSION_84 => Generation::V84,
+            drbd::VERSION_9 => Generation::V9,
+            other => return Err(NoGeneration::Family(other)),
+        };
+        let Some(module) = module else { return Ok(spoken) };
+        match module_generation(module) {
+            None => Err(NoGeneration::Module(module.to_owned())),
+            Some(built) if built == spoken => Ok(spoken),
+            Some(_) => Err(NoGeneration::Contradiction { module: module.to_owned(), family: self.version }),
         }
+    }
+}
+
+/// Why nobody can say which DRBD it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoGeneration {
+    /// The family has a version that nothing here knows.
+    Family(u32),
+    /// The module has a version that nothing here knows.
+    Module(String),
+    /// The module is of one generation, its family of the other.
+    Contradiction {
+        /// The module's version.
+        module: String,
+        /// The family's.
+        family: u32,
+    },
+}
+
+/// The generation of a module's version, such as `8.4.11` or `9.2.15-1`.
+fn module_generation(version: &str) -> Option<Generation> {
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit());
+    match (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?) {
+        (8u32, 4u32) => Some(Generation::V84),
+        (9, _) => Some(Generation::V9),
+        _ => None,
     }
 }
 
@@ -111,4 +147,30 @@ pub fn announcement(body: &[u8]) -> Result<Announcement, FramingError> {
 #[must_use]
 pub(super) fn request_bytes(name: &str) -> usize {
     sys::NLMSG_HEADER_BYTES + sys::GENL_HEADER_BYTES + aligned(sys::ATTRIBUTE_HEADER_BYTES + name.len() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn family_and_module_must_agree() {
+        let family = |version| Family { version, ..Family::default() };
+        for (version, module, expected) in [
+            (1, None, Ok(Generation::V84)),
+            (2, None, Ok(Generation::V9)),
+            (1, Some("8.4.11"), Ok(Generation::V84)),
+            (1, Some("8.4.11-1"), Ok(Generation::V84)),
+            (2, Some("9.2.15-xen.1"), Ok(Generation::V9)),
+            (2, Some("9.3.5"), Ok(Generation::V9)),
+            (3, Some("9.3.5"), Err(NoGeneration::Family(3))),
+            (2, Some("10.0.0"), Err(NoGeneration::Module("10.0.0".to_owned()))),
+            (1, Some("8.3.16"), Err(NoGeneration::Module("8.3.16".to_owned()))),
+            (1, Some(""), Err(NoGeneration::Module(String::new()))),
+            (1, Some("9.3.5"), Err(NoGeneration::Contradiction { module: "9.3.5".to_owned(), family: 1 })),
+            (2, Some("8.4.11"), Err(NoGeneration::Contradiction { module: "8.4.11".to_owned(), family: 2 })),
+        ] {
+            assert_eq!(family(version).generation(module), expected, "{version} {module:?}");
+        }
+    }
 }

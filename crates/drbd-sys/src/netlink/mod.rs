@@ -17,9 +17,13 @@ pub mod state;
 pub const MAJOR: u32 = 147;
 /// Name of the generic netlink family of both generations. Only one of the modules can be loaded.
 pub const FAMILY: &str = "drbd";
+/// Name of a second family that DRBD 9.3.5 has beside it, as read in its published source (2026): no header of DRBD's own
+/// behind `genlmsghdr`, other numbers for commands and attributes, addresses as nests. Nothing here speaks it.
+pub const FAMILY_SECOND: &str = "drbd2";
 /// Name of the family's multicast group.
 pub const GROUP_EVENTS: &str = "events";
-/// Family version of DRBD 8.4, also of the driver in Linux.
+/// Family version of DRBD 8.4, also of the driver in Linux; and, as read in its published source, of a DRBD 9.3.5 that was built
+/// to serve DRBD 8.4's tools. The module's own version tells the two apart.
 pub const VERSION_84: u32 = 1;
 /// Family version of DRBD 9.
 pub const VERSION_9: u32 = 2;

@@ -27,6 +27,29 @@ pub enum NetlinkError {
         "the loaded DRBD module speaks version {0} of its netlink protocol; 1 (DRBD 8.4) and 2 (DRBD 9) are known"
     )]
     UnknownVersion(u32),
+    /// A module of a generation that nothing here knows.
+    #[error("the loaded DRBD module has version `{0}`; 8.4 and 9 are known")]
+    UnknownModule(String),
+    /// The module is of one generation, and speaks as the other.
+    #[error(
+        "the loaded DRBD module has version {module}, but its netlink family `drbd` speaks version {version}, which is DRBD {spoken}'s; \
+         its answers would be judged by the wrong rules, so none is taken. A DRBD 9.3.5 or later that was built to serve DRBD 8.4's \
+         tools does that: load one that was built without that option"
+    )]
+    Contradiction {
+        /// The module's version.
+        module: String,
+        /// The family's.
+        version: u32,
+        /// Whose version that is.
+        spoken: &'static str,
+    },
+    /// Only the second family of DRBD 9.3.5 is there.
+    #[error(
+        "a DRBD module is loaded, but of its netlink families only `drbd2` is there, which has another format and is not read \
+         here; it needs a DRBD that has the family `drbd`"
+    )]
+    OnlySecondFamily,
     /// The module went away, or another took its place, while it was asked.
     #[error("the DRBD module was unloaded or loaded again while it was asked for {question}")]
     ModuleChanged {

@@ -2,7 +2,7 @@
 
 use super::NetlinkError;
 use super::socket::{Kernel, Open, Wire, WireFault};
-use crate::format::drbdnl::family::{Announcement, Family, announcement};
+use crate::format::drbdnl::family::{Announcement, Family, NoGeneration, announcement};
 use crate::format::drbdnl::frame::{Control, Frame, frames};
 use crate::format::drbdnl::request::{self, Question};
 use crate::format::drbdnl::{FramingError, report};
@@ -77,7 +77,28 @@ impl<O: Open> Reader<O> {
     /// # Errors
     /// [`NetlinkError`]; [`NetlinkError::NotLoaded`] if there is none.
     pub fn family(&mut self) -> Result<Family, NetlinkError> {
-        self.family_named(drbd::FAMILY)
+        match self.family_named(drbd::FAMILY) {
+            // A DRBD that only speaks otherwise is no DRBD that is not there.
+            Err(NetlinkError::NotLoaded) => match self.family_named(drbd::FAMILY_SECOND) {
+                Ok(_) => Err(NetlinkError::OnlySecondFamily),
+                Err(error) => Err(error),
+            },
+            found => found,
+        }
+    }
+
+    /// Which DRBD it is, by its family and by its module.
+    pub(super) fn generation(&mut self, family: &Family) -> Result<Generation, NetlinkError> {
+        const QUESTION: &str = "the version of its module";
+        let module = self.opener.module_version().map_err(|fault| self.error(QUESTION, fault))?;
+        family.generation(module.as_deref()).map_err(|why| match why {
+            NoGeneration::Family(version) => NetlinkError::UnknownVersion(version),
+            NoGeneration::Module(version) => NetlinkError::UnknownModule(version),
+            NoGeneration::Contradiction { module, family: version } => {
+                let spoken = if version == drbd::VERSION_84 { "8.4" } else { "9" };
+                NetlinkError::Contradiction { module, version, spoken }
+            }
+        })
     }
 
     /// Looks a family up.
@@ -125,7 +146,7 @@ impl<O: Open> Reader<O> {
         resource: Option<&str>,
     ) -> Result<Vec<Report>, NetlinkError> {
         let name = question.name();
-        let generation = generation(family)?;
+        let generation = self.generation(family)?;
         if request::dump(family, question, resource, 0).is_none() {
             return Err(NetlinkError::ImpossibleName(resource.unwrap_or_default().to_owned()));
         }
@@ -178,6 +199,8 @@ impl<O: Open> Reader<O> {
             let family = self.family()?;
             match self.gather(&family) {
                 Err(NetlinkError::ModuleChanged { .. }) => continue,
+                // The file and the family may be those of two modules, one after the other.
+                Err(NetlinkError::Contradiction { .. }) if self.family()?.id != family.id => continue,
                 Err(other) => return Err(other),
                 // A module loaded meanwhile would have answered a part of the questions.
                 Ok(live) if self.family()?.id == family.id => return Ok((live, family)),
@@ -188,7 +211,7 @@ impl<O: Open> Reader<O> {
     }
 
     fn gather(&mut self, family: &Family) -> Result<Live, NetlinkError> {
-        let mut live = Live::empty(generation(family)?);
+        let mut live = Live::empty(self.generation(family)?);
         let mut how = Take::State;
         let can = |question: Question| family.dumps(question.command());
         if can(Question::InitialState) {
@@ -309,8 +332,4 @@ fn refusal(question: &'static str, errno: i32) -> NetlinkError {
         sys::EPERM | sys::EACCES => NetlinkError::NotPermitted { question, errno },
         errno => NetlinkError::Refused { question, errno },
     }
-}
-
-fn generation(family: &Family) -> Result<Generation, NetlinkError> {
-    family.generation().ok_or(NetlinkError::UnknownVersion(family.version))
 }

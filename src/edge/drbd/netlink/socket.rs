@@ -3,7 +3,8 @@
 use drbd_sys::netlink::generic as sys;
 use netlink_sys::{Socket, SocketAddr};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -54,7 +55,17 @@ pub trait Open {
     /// # Errors
     /// [`WireFault`].
     fn open(&mut self) -> Result<Self::Wire, WireFault>;
+    /// The DRBD module's own version; `None` where none is told.
+    ///
+    /// # Errors
+    /// [`WireFault`].
+    fn module_version(&mut self) -> Result<Option<String>, WireFault>;
 }
+
+/// Where a loaded module tells its version (Linux, `Documentation/ABI/stable/sysfs-module`).
+const MODULE_VERSION: &str = "/sys/module/drbd/version";
+/// Longest version that is read of it, in bytes.
+const VERSION_BYTES: u64 = 100;
 
 /// This machine's kernel.
 #[derive(Debug, Clone, Copy, Default)]
@@ -72,6 +83,17 @@ impl Open for Kernel {
             tracing::debug!(%error, "the netlink socket keeps its default buffer");
         }
         Ok(KernelSocket { socket })
+    }
+
+    fn module_version(&mut self) -> Result<Option<String>, WireFault> {
+        let file = match File::open(MODULE_VERSION) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(WireFault::Io(error)),
+        };
+        let mut text = String::new();
+        file.take(VERSION_BYTES).read_to_string(&mut text)?;
+        Ok(Some(text.trim().to_owned()))
     }
 }
 

@@ -169,7 +169,7 @@ impl<O: Open> Watch<O> {
     /// Joins the loaded module's group.
     fn join(&mut self) -> Result<(), NetlinkError> {
         let family = self.reader.family()?;
-        let generation = family.generation().ok_or(NetlinkError::UnknownVersion(family.version))?;
+        let generation = self.reader.generation(&family)?;
         let question = "its notifications";
         let group = family.group(drbd::GROUP_EVENTS).ok_or(NetlinkError::ModuleChanged { question })?;
         let joined = self.ears.as_mut().map_or(Ok(()), |ears| ears.join(group));
