@@ -1,15 +1,14 @@
 //! What the kernel logged about DRBD, from `/dev/kmsg`: what its ring still holds.
 
-use crate::format::kmsg;
+use crate::format::kmsg::{self, Latest};
 use crate::model::node::LogLine;
 use crate::model::seen::Why;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, read as read_fd};
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// The last lines of DRBD's that are kept.
-const LINES: usize = 2000;
+/// How many of DRBD's lines are kept, of all resources together.
+const LINES: usize = 4000;
 /// How long is read. Rings are read in milliseconds, in seconds on a machine that has no time; a log of which the end was not
 /// reached is none, because its last lines are what counts.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -25,7 +24,7 @@ pub(super) fn read() -> Result<Vec<LogLine>, Why> {
     };
     let log = open("/dev/kmsg", flags, Mode::empty()).map_err(cannot)?;
     let until = Instant::now() + LIMIT;
-    let mut lines = VecDeque::new();
+    let mut lines = Latest::new(LINES);
     let mut record = vec![0; RECORD];
     loop {
         if Instant::now() >= until {
@@ -34,16 +33,14 @@ pub(super) fn read() -> Result<Vec<LogLine>, Why> {
         match read_fd(&log, record.as_mut_slice()) {
             Ok(0) | Err(Errno::AGAIN) => break,
             Ok(len) => {
-                let line = record.get(..len).and_then(kmsg::record).filter(kmsg::is_drbd);
-                if lines.len() == LINES && line.is_some() {
-                    lines.pop_front();
+                if let Some(line) = record.get(..len).and_then(kmsg::record).filter(kmsg::is_drbd) {
+                    lines.take(line);
                 }
-                lines.extend(line);
             }
             // Overwritten while it was read: the next read goes on with the oldest that is left.
             Err(Errno::PIPE | Errno::INTR) => {}
             Err(errno) => return Err(cannot(errno)),
         }
     }
-    Ok(lines.into())
+    Ok(lines.into_lines())
 }
