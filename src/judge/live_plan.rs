@@ -1,12 +1,11 @@
-//! Plans for running resources: drawing them, and auditing them before they may run. The audit reads the finished plan and
-//! shares nothing with what drew it.
+//! Plans for running resources: their steps, the undo of one, and whether DRBD would heal as planned. They are audited in
+//! [`crate::judge::audit_live`], which shares nothing with this.
 
-use crate::judge::audit::Finding;
 use crate::judge::lineage::{Handshake, compare_in};
 use crate::model::drbd::{DiskState, Role};
 use crate::model::drbd_live::Generation;
 use crate::model::extent::ExtentSet;
-use crate::model::id::{Digest, IncidentId, PlanId};
+use crate::model::id::{Digest, IncidentId};
 use crate::model::lineage::{Lineage, Reconnect};
 use crate::model::live_plan::{LivePlan, LiveStep, Reach};
 use crate::model::plan::Purpose;
@@ -50,7 +49,10 @@ pub fn draw_undo(healed: &LivePlan, incident: IncidentId, kept: Vec<(ExtentSet, 
     );
     plan.purpose = Purpose::Undo { incident };
     for (volume, (extents, content)) in plan.volumes.iter_mut().zip(kept) {
-        volume.victim_marks = ExtentSet::empty();
+        // What the healing took for equal: it stays as it is.
+        let marked = volume.guarded().union(&volume.survivor_marks.take().unwrap_or_else(ExtentSet::empty));
+        volume.victim_marks = marked.subtract(&extents);
+        volume.shown = None;
         volume.overwrite = extents;
         volume.content = content;
         volume.losses = Vec::new();
@@ -67,158 +69,6 @@ pub fn draw_undo(healed: &LivePlan, incident: IncidentId, kept: Vec<(ExtentSet, 
         LiveStep::Record,
     ];
     plan
-}
-
-/// A live plan that passed the audit. There is no other way to get one:
-///
-/// ```compile_fail,E0451
-/// use unsplit::{judge::live_plan::SealedLivePlan, model::{id::PlanId, live_plan::LivePlan}};
-/// fn forge(plan: LivePlan, id: PlanId) -> SealedLivePlan {
-///     SealedLivePlan { plan, id }
-/// }
-/// ```
-///
-/// ```
-/// use unsplit::{judge::{audit::Finding, live_plan::{SealedLivePlan, seal}}, model::{id::Digest, live_plan::LivePlan}};
-/// fn ask(plan: LivePlan, canonical: Digest) -> Result<SealedLivePlan, Vec<Finding>> {
-///     seal(plan, canonical)
-/// }
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SealedLivePlan {
-    plan: LivePlan,
-    id: PlanId,
-}
-
-impl SealedLivePlan {
-    /// The plan.
-    #[must_use]
-    pub fn plan(&self) -> &LivePlan {
-        &self.plan
-    }
-
-    /// Its identity.
-    #[must_use]
-    pub fn id(&self) -> PlanId {
-        self.id
-    }
-}
-
-/// Audits a plan. `canonical` is the BLAKE3 of its canonical form.
-///
-/// # Errors
-/// Everything that is wrong with it.
-pub fn seal(plan: LivePlan, canonical: Digest) -> Result<SealedLivePlan, Vec<Finding>> {
-    let findings = audit(&plan);
-    if findings.is_empty() { Ok(SealedLivePlan { plan, id: PlanId(canonical) }) } else { Err(findings) }
-}
-
-fn audit(plan: &LivePlan) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut note = |rule: &'static str, wrong: bool, what: String| {
-        if wrong {
-            findings.push(Finding { rule, what });
-        }
-    };
-    note("schema", plan.version != 1, format!("version {} is not 1", plan.version));
-    note("two-sides", plan.names.a == plan.names.b, format!("both nodes are called {}", plan.names.a));
-    let same_machine = plan.machines.a.is_some() && plan.machines.a == plan.machines.b;
-    note("two-sides", same_machine, "both nodes are the same machine".to_owned());
-    note("volumes", plan.volumes.is_empty(), "there is no volume".to_owned());
-    for (side, toward) in plan.toward.iter() {
-        let names_peer = toward.peer.is_some() == (plan.generation == Generation::V9);
-        note(
-            "connection",
-            !names_peer,
-            format!("side {side} does not name its connection as {}", plan.generation),
-        );
-        note(
-            "connection",
-            toward.resource != plan.resource,
-            format!("side {side} names a connection of {}", toward.resource),
-        );
-    }
-    let mut numbers: Vec<u32> = plan.volumes.iter().map(|volume| volume.volume).collect();
-    numbers.dedup();
-    let ascending = numbers.windows(2).all(|pair| pair[0] < pair[1]) && numbers.len() == plan.volumes.len();
-    note("volumes", !ascending, "a volume stands twice, or out of order".to_owned());
-    for volume in &plan.volumes {
-        let number = volume.volume;
-        let end = volume.overwrite.end().max(volume.victim_marks.end());
-        note("inside", end > volume.size, format!("volume {number} ends before byte {end}"));
-        for side in Side::BOTH {
-            note(
-                "inside",
-                volume.size > volume.sources[side].data_size,
-                format!("volume {number}: side {side}'s device is smaller than the replicated data"),
-            );
-        }
-        let v84 = plan.generation == Generation::V84;
-        note(
-            "reach",
-            (volume.reach == Reach::Everything && v84) || (volume.reach == Reach::Invalidate && !v84),
-            format!("volume {number}: {:?} is not {}'s way", volume.reach, plan.generation),
-        );
-    }
-    order(plan, &mut note);
-    findings
-}
-
-/// `note` gets a rule, whether it is broken, and how.
-fn order(plan: &LivePlan, note: &mut dyn FnMut(&'static str, bool, String)) {
-    let at = |word: &str| plan.steps.iter().position(|step| step.word() == word);
-    let heal = plan.purpose == Purpose::Heal;
-    let wanted: &[&str] = if heal {
-        &["isolate", "demote", "check-basis", "preserve", "reconnect", "resync", "verify-relation"]
-    } else {
-        &["promote", "check-basis", "preserve", "write-back", "step-down"]
-    };
-    for word in wanted.iter().chain(&["verify-content", "record"]) {
-        let count = plan.steps.iter().filter(|step| step.word() == *word).count();
-        note("exactly-once", count != 1, format!("a plan has exactly one step `{word}`, this one {count}"));
-    }
-    let foreign = plan.steps.iter().find(|step| {
-        let undoing = ["promote", "write-back", "step-down"].contains(&step.word());
-        let common = ["check-basis", "preserve", "verify-content", "record"].contains(&step.word());
-        !common && undoing == heal
-    });
-    if let Some(step) = foreign {
-        note("purpose", true, format!("`{}` does not belong here", step.word()));
-    }
-    let first = plan.steps.iter().position(|step| step.overwrites());
-    let mut before = |earlier: &str, rule: &'static str, what: &str| {
-        let fine = matches!((at(earlier), first), (Some(earlier), Some(first)) if earlier < first);
-        note(rule, !fine, what.to_owned());
-    };
-    before("check-basis", "stale-evidence", "something is overwritten before the basis is checked");
-    before("preserve", "discard-before-preserve", "something is overwritten before it is kept");
-    if heal {
-        before("isolate", "quiesce-first", "something is overwritten before the victim is alone");
-        before("demote", "quiesce-first", "something is overwritten while the victim may be Primary");
-        let invalidates = plan.volumes.iter().any(|volume| volume.reach == Reach::Invalidate);
-        note(
-            "reach",
-            invalidates != at("invalidate").is_some(),
-            "a volume without a common base is invalidated on 8.4, and no other".to_owned(),
-        );
-        note(
-            "reach",
-            matches!((at("invalidate"), at("reconnect")), (Some(first), Some(then)) if first > then),
-            "it is invalidated before it connects".to_owned(),
-        );
-        let check = matches!((at("demote"), at("check-basis")), (Some(first), Some(then)) if first < then);
-        note("quiesce-first", !check, "the basis is checked before writers are kept out".to_owned());
-    } else {
-        note("salvage", !plan.salvage, "an undo keeps what it overwrites".to_owned());
-    }
-    let last = plan.steps.iter().rposition(|step| step.overwrites());
-    let verified = matches!((last, at("verify-content")), (Some(last), Some(verify)) if last < verify);
-    note("verify-last", !verified, "the content is verified before the last change".to_owned());
-    note(
-        "record-last",
-        at("record").is_some_and(|record| record + 1 != plan.steps.len()),
-        "steps follow the record".to_owned(),
-    );
 }
 
 /// Which way DRBD reaches all that differs.

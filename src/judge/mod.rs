@@ -2,6 +2,7 @@
 
 pub mod aftermath;
 pub mod audit;
+pub mod audit_live;
 pub mod incident;
 pub mod lineage;
 pub mod live;

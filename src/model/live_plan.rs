@@ -64,11 +64,18 @@ pub struct LiveVolume {
     /// What is synced.
     pub reach: Reach,
     /// What the victim may have written alone: its bitmap, and the hot extents of a Primary. What its bitmap shows when the plan
-    /// runs lies within.
+    /// runs lies within. In an undo: what the healing took for equal, which stays as it is.
     pub victim_marks: ExtentSet,
+    /// The same of the survivor when the plan was drawn; it may have written more since. `None` in an undo, and in plans of
+    /// unsplit up to 0.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub survivor_marks: Option<ExtentSet>,
+    /// What both devices told of their writes when the plan was drawn. `None` as above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<Pair<Untouched>>,
     /// What differed.
     pub overwrite: ExtentSet,
-    /// Digest of the victim's bytes in `victim_marks` and `overwrite` together.
+    /// Digest of the victim's bytes in `victim_marks` and `overwrite` together; in an undo of both nodes' in `overwrite`.
     pub content: Digest,
     /// What the victim loses, per unit.
     pub losses: Vec<UnitLoss>,
@@ -159,7 +166,7 @@ impl LiveStep {
     }
 }
 
-/// What one node's devices showed right after a healing: nothing was written since if they still show it.
+/// What one node's device showed at a moment: nothing was written since if it still shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Untouched {
     /// The node's boot id.

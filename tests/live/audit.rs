@@ -2,16 +2,25 @@
 
 use crate::cluster::{Apart, CONFIGURED, Shape};
 use crate::healing::Scene;
-use unsplit::engine::executor::Ending;
-use unsplit::judge::live_plan::seal;
+use std::sync::Arc;
+use unsplit::engine::executor::{Ending, Obstacle};
+use unsplit::engine::live::plans;
+use unsplit::engine::plans::PlanError;
+use unsplit::judge::audit_live::{SealedLivePlan, Seen, seal, seal_undo, unseal_stored};
+use unsplit::judge::live_plan::draw_undo;
+use unsplit::model::delta::{Delta, Unreadable};
+use unsplit::model::drbd::device_flag;
 use unsplit::model::drbd_live::Generation;
+use unsplit::model::evidence::Evidence;
 use unsplit::model::extent::{Extent, ExtentSet};
-use unsplit::model::id::{Digest, IncidentId, ResourceName};
+use unsplit::model::id::{Digest, IncidentId, PlanId, ResourceName};
 use unsplit::model::live_plan::{LivePlan, LiveStep, Reach};
 use unsplit::model::node::AfterSb;
 use unsplit::model::plan::Purpose;
 use unsplit::model::record::Outcome;
-use unsplit::model::side::Side;
+use unsplit::model::seen::Why;
+use unsplit::model::side::{Pair, Side};
+use unsplit::ports::store::Store;
 
 fn plan(generation: Generation, volumes: &[Apart]) -> LivePlan {
     let shape = Shape {
@@ -27,7 +36,24 @@ fn plan(generation: Generation, volumes: &[Apart]) -> LivePlan {
 }
 
 fn rules(plan: LivePlan) -> Vec<&'static str> {
-    seal(plan, Digest([7; 32])).err().unwrap_or_default().iter().map(|finding| finding.rule).collect()
+    unseal_stored(plan, Digest([7; 32]))
+        .err()
+        .unwrap_or_default()
+        .iter()
+        .map(|finding| finding.rule)
+        .collect()
+}
+
+/// A plan written into the state directory by somebody else, its id recomputed; as it is read back.
+pub fn stored_as(store: &dyn Store, plan: &LivePlan) -> Result<SealedLivePlan, PlanError> {
+    let mut text = serde_json::to_vec(plan).unwrap();
+    text.push(b'\n');
+    let id = PlanId(Digest(*blake3::hash(&text).as_bytes()));
+    let name = format!("live-plans/{}.json", id.0);
+    store.create_dir("live-plans").unwrap();
+    store.create(&name).unwrap();
+    store.write_at(&name, 0, &text).unwrap();
+    plans::load(store, id).map(|loaded| loaded.unwrap())
 }
 
 type Spoil = fn(&mut LivePlan);
@@ -80,6 +106,18 @@ fn each_flaw_is_found() {
         ("quiesce-first", |plan| to_end(plan, "demote")),
         ("verify-last", |plan| to_end(plan, "reconnect")),
         ("record-last", |plan| plan.steps.push(LiveStep::RestorePolicies)),
+        ("exactly-once", |plan| drop_step(plan, "restore-policies")),
+        ("order", |plan| {
+            let at = plan.steps.iter().position(|step| *step == LiveStep::Resync).unwrap();
+            plan.steps.swap(at, at + 1);
+        }),
+        ("verify-last", |plan| to_end(plan, "resync")),
+        ("numbers", |plan| plan.steps[3] = LiveStep::Preserve { bytes: 1 }),
+        ("numbers", |plan| plan.volumes.iter_mut().for_each(|one| one.overwrite = ExtentSet::empty())),
+        ("losses", |plan| plan.volumes[0].losses.clear()),
+        ("losses", |plan| plan.volumes[0].losses[0].both += 1),
+        ("losses", |plan| plan.volumes[0].losses[0].unmarked = u64::MAX),
+        ("losses", |plan| plan.volumes[1].doubtful = u64::MAX),
         ("purpose", |plan| plan.purpose = Purpose::Undo { incident: IncidentId::new("i1").unwrap() }),
     ];
     let sound = plan(Generation::V9, &[Apart::Diverged, Apart::Diverged]);
@@ -155,6 +193,167 @@ fn opposite_winners_are_refused_on_8_4_and_kept_on_9() {
         let sealed = scene.plan().unwrap();
         assert!(!sealed.plan().volumes[1].overwrite.is_empty());
         assert_eq!(scene.resolve(sealed.id()), Ok(Ending::Finished(Outcome::Healed)));
+        scene.healed().unwrap();
+    }
+}
+
+/// A plan that was just drawn is held against all that it was drawn from.
+#[test]
+fn a_plan_that_is_not_what_was_seen_is_not_sealed() {
+    fn outside(plan: &LivePlan) -> ExtentSet {
+        let free = ExtentSet::whole(plan.volumes[0].size).subtract(&plan.volumes[0].guarded());
+        let first = free.first().unwrap().start;
+        [Extent { start: first, len: 4096 }].into_iter().collect()
+    }
+    fn told(plan: &mut LivePlan) {
+        let all = plan.bytes();
+        for volume in &mut plan.volumes {
+            volume.losses[0].both = volume.overwrite.bytes();
+        }
+        plan.steps.iter_mut().for_each(|step| {
+            if let LiveStep::Preserve { bytes } = step {
+                *bytes = all;
+            }
+        });
+    }
+    let flaws: Vec<(&str, Spoil)> = vec![
+        ("everything-that-differs", |plan| {
+            let first = plan.volumes[0].overwrite.first().unwrap();
+            plan.volumes[0].overwrite =
+                plan.volumes[0].overwrite.subtract(&[Extent { len: 4096, ..first }].into_iter().collect());
+            told(plan);
+        }),
+        ("everything-that-differs", |plan| {
+            plan.volumes[0].overwrite = plan.volumes[0].overwrite.union(&outside(plan));
+            told(plan);
+        }),
+        ("marks", |plan| plan.volumes[0].victim_marks = plan.volumes[0].victim_marks.union(&outside(plan))),
+        ("marks", |plan| plan.volumes[0].victim_marks = ExtentSet::empty()),
+        ("marks", |plan| plan.volumes[1].survivor_marks = None),
+        ("basis", |plan| plan.volumes[0].shown = None),
+        ("basis", |plan| plan.volumes[0].sources.b.data = "/dev/other".to_owned()),
+        ("basis", |plan| plan.volumes[1].generations.a = plan.volumes[1].generations.b.clone()),
+        ("inside", |plan| plan.volumes[0].size -= 4096),
+        ("common-base", |plan| plan.volumes[0].reach = Reach::Everything),
+        ("volumes", |plan| drop(plan.volumes.pop())),
+        ("survivor-consistent", |_| {}),
+    ];
+    let shape = Shape {
+        generation: Generation::V9,
+        survivor: Side::A,
+        volumes: vec![Apart::Diverged, Apart::Diverged],
+        busy: false,
+        survivor_primary: false,
+        victim_primary: false,
+        seed: 3,
+    };
+    let (sound, seen) = Scene::new(&shape).drawn().unwrap();
+    let sealed = |plan: LivePlan, seen: &[(Pair<Evidence>, Delta)]| {
+        let seen: Vec<Seen<'_>> = seen.iter().map(|(evidence, delta)| Seen { evidence, delta }).collect();
+        let found = seal(plan, Digest([7; 32]), &seen).err().unwrap_or_default();
+        found.iter().map(|finding| finding.rule).collect::<Vec<_>>()
+    };
+    assert_eq!(sealed(sound.clone(), &seen), Vec::<&str>::new());
+    for (number, (rule, spoil)) in flaws.into_iter().enumerate() {
+        let (mut spoiled, mut seen) = (sound.clone(), seen.clone());
+        spoil(&mut spoiled);
+        if rule == "survivor-consistent" {
+            seen[0].0.a.superblock.flags &= !device_flag::CONSISTENT;
+        }
+        let found = sealed(spoiled, &seen);
+        assert!(found.contains(&rule), "flaw {number} ({rule}): {found:?}");
+    }
+    // Nothing of that can be read off a stored plan: it is looked at when it runs.
+    let mut partial = seen;
+    partial[1].1.unreadable = vec![Unreadable {
+        side: Side::B,
+        extent: Extent { start: 0, len: 4096 },
+        why: Why("broken".to_owned()),
+    }];
+    assert_eq!(sealed(sound, &partial), ["unreadable"]);
+}
+
+#[test]
+fn an_undo_that_is_not_about_its_healing_is_not_sealed() {
+    let healed = plan(Generation::V9, &[Apart::Diverged, Apart::Diverged]);
+    let all = || healed.volumes.iter().map(|one| (one.overwrite.clone(), one.content)).collect();
+    let undo = draw_undo(&healed, IncidentId::new("i1").unwrap(), all());
+    let found = |plan: LivePlan| {
+        let found = seal_undo(plan, Digest([7; 32]), &healed).err().unwrap_or_default();
+        found.iter().map(|finding| finding.rule).collect::<Vec<_>>()
+    };
+    assert_eq!(found(undo.clone()), Vec::<&str>::new());
+    let flaws: Vec<(&str, Spoil)> = vec![
+        ("purpose", |plan| plan.purpose = Purpose::Heal),
+        ("undoes-that", |plan| plan.resource = ResourceName::new("other").unwrap()),
+        ("undoes-that", |plan| plan.machines.a = Some("another".to_owned())),
+        ("undoes-that", |plan| plan.volumes[0].minors.a = 7),
+        ("undoes-that", |plan| plan.survivor = Side::B),
+        ("puts-all-back", |plan| plan.volumes[1].overwrite = ExtentSet::empty()),
+        ("numbers", |plan| plan.steps[3] = LiveStep::WriteBack { bytes: 1 }),
+        ("salvage", |plan| plan.salvage = false),
+    ];
+    for (number, (rule, spoil)) in flaws.into_iter().enumerate() {
+        let mut spoiled = undo.clone();
+        spoil(&mut spoiled);
+        let found = found(spoiled);
+        assert!(found.contains(&rule), "flaw {number} ({rule}): {found:?}");
+    }
+}
+
+/// "Preserve 1 byte, overwrite nothing", its id recomputed: refused when it is read. A plan that was made to add up is refused when it
+/// runs, before anything is kept or overwritten: it is held against what both nodes show.
+#[test]
+fn an_edited_stored_plan_does_not_run() {
+    for generation in [Generation::V84, Generation::V9] {
+        let shape = Shape {
+            generation,
+            survivor: Side::A,
+            volumes: vec![Apart::Diverged],
+            busy: false,
+            survivor_primary: false,
+            victim_primary: false,
+            seed: 3,
+        };
+        let nothing = |plan: &mut LivePlan, kept: u64| {
+            let volume = &mut plan.volumes[0];
+            volume.overwrite = ExtentSet::empty();
+            volume.losses.clear();
+            volume.doubtful = 0;
+            plan.steps[3] = LiveStep::Preserve { bytes: kept };
+        };
+        let mut scene = Scene::new(&shape);
+        let store = Arc::clone(&scene.cluster.store);
+        let sound = scene.plan().unwrap().plan().clone();
+
+        let mut edited = sound.clone();
+        nothing(&mut edited, 1);
+        let refused = stored_as(&*store, &edited).unwrap_err();
+        assert!(
+            matches!(&refused, PlanError::Unsound { findings } if findings[0].rule == "numbers"),
+            "{refused:?}"
+        );
+
+        for told in [true, false] {
+            let mut edited = sound.clone();
+            nothing(&mut edited, 0);
+            if !told {
+                edited.volumes[0].shown = None;
+            }
+            edited.volumes[0].content = scene.content_of(Side::B, &edited.volumes[0].guarded());
+            let stored = stored_as(&*store, &edited).unwrap();
+            let before = scene.cluster.lock().hosts.b.volumes[0].data();
+            let Ok(Ending::Abandoned { obstacle: Obstacle::Stale, why }) = scene.resolve(stored.id()) else {
+                panic!("{generation}, {told}: {}", scene.log());
+            };
+            assert!(why.contains("the plan leaves out"), "{why}");
+            assert_eq!(scene.cluster.lock().hosts.b.volumes[0].data(), before);
+        }
+
+        assert_eq!(
+            scene.resolve(stored_as(&*store, &sound).unwrap().id()),
+            Ok(Ending::Finished(Outcome::Healed))
+        );
         scene.healed().unwrap();
     }
 }

@@ -88,6 +88,17 @@ pub struct Host {
     pub volumes: Vec<Volume>,
     /// Its agent does not answer until this tick.
     deaf_until: u64,
+    pub machine: String,
+    /// So many bytes more than its volumes had, as its kernel tells.
+    pub grown: u64,
+    /// What its `before-resync-target` handler ends with.
+    pub refuses: u32,
+    /// Its kernel tells neither its boot id nor what was written.
+    pub hides: bool,
+    /// Who uses its devices cannot be found out.
+    pub users_unknown: bool,
+    /// Its kernel's log.
+    pub kernel: Vec<String>,
 }
 
 /// What somebody else does.
@@ -104,6 +115,25 @@ pub enum Meddling {
     Deaf(Side, u64),
     Hold(Side),
     Release(Side),
+    /// The handler ends so from now on.
+    Refuse(Side, u32),
+    /// So many times the link breaks after the bitmaps were exchanged, and is back at once.
+    Break(u64),
+    /// A guest writes again where it wrote before, and goes.
+    Rewrite(Side),
+    /// Promoted, and nobody writes.
+    Raise(Side),
+    /// Somebody lets DRBD overwrite the survivor. It takes so many ticks until the first block.
+    Turn(u64),
+    /// The same, and it is over at once.
+    Overrun,
+}
+
+/// A third node, of 9.
+#[derive(Debug, Clone, Copy)]
+pub struct Third {
+    pub connected_to: Side,
+    pub role: Role,
 }
 
 pub struct State {
@@ -127,6 +157,19 @@ pub struct State {
     /// How many blocks of the victim were overwritten with something else.
     pub overwritten: u64,
     pub handshakes_that_break: u64,
+    /// Bitmaps are exchanged, and the link breaks.
+    pub exchanges_that_break: u64,
+    /// A plan is being carried out; and what the survivor's guests wrote since: nobody promised to keep what stood there.
+    pub running: bool,
+    pub late: BTreeSet<(usize, u64)>,
+    pub third: Option<Third>,
+    /// Both nodes may be Primary.
+    pub dual: bool,
+    /// What stood in blocks that were written through a device and not flushed since.
+    pub unflushed: Vec<(Side, usize, u64, Vec<u8>)>,
+    /// Ticks until a resync that somebody else turned round copies anything.
+    pub held_back: u64,
+    pub turned_by_others: bool,
 }
 
 /// Both nodes, and what is between them.
@@ -383,6 +426,12 @@ impl Cluster {
             configured: CONFIGURED,
             volumes: (0..shape.volumes.len()).map(|n| Volume::blank(format, side, n, &faults)).collect(),
             deaf_until: 0,
+            machine: format!("machine-{side}"),
+            grown: 0,
+            refuses: 0,
+            hides: false,
+            users_unknown: false,
+            kernel: Vec::new(),
         };
         let mut hosts = Pair::from_fn(host);
         for (number, apart) in shape.volumes.iter().enumerate() {
@@ -452,6 +501,14 @@ impl Cluster {
             survivor_moved: false,
             overwritten: 0,
             handshakes_that_break: 0,
+            exchanges_that_break: 0,
+            running: false,
+            late: BTreeSet::new(),
+            third: None,
+            dual: false,
+            unflushed: Vec::new(),
+            held_back: 0,
+            turned_by_others: false,
         };
         let names = Pair::new(NodeName::new("node1").unwrap(), NodeName::new("node2").unwrap());
         Arc::new(Cluster { state: Mutex::new(state), store, faults, names })
@@ -471,15 +528,43 @@ impl Cluster {
         self.lock().meddle(what, &self.store);
     }
 
+    /// A volume more on both nodes, equal.
+    pub fn add_volume(&self) {
+        let mut state = self.lock();
+        let format = state.hosts.a.volumes[0].superblock.format;
+        let base = uuid(&mut state.rng);
+        for side in Side::BOTH {
+            let host = &mut state.hosts[side];
+            let mut volume = Volume::blank(format, side, host.volumes.len(), &self.faults);
+            volume.superblock.current = base;
+            host.volumes.push(volume);
+            host.persist();
+        }
+    }
+
+    /// A node's metadata, written as its kernel keeps it.
+    pub fn persist(&self, state: &mut State, side: Side) {
+        state.hosts[side].persist();
+    }
+
+    /// The power goes on both nodes: what was not flushed is lost.
+    pub fn lose_unflushed(&self) {
+        let mut state = self.lock();
+        for (side, number, block, old) in std::mem::take(&mut state.unflushed).into_iter().rev() {
+            state.hosts[side].volumes[number].put(block, &old);
+        }
+    }
+
     /// All that went wrong is over: the link is there, both nodes are up, nobody uses the victim.
     pub fn calm(&self) {
         let mut state = self.lock();
         state.meddling.clear();
-        state.handshakes_that_break = 0;
+        (state.handshakes_that_break, state.exchanges_that_break) = (0, 0);
         state.link = true;
         let victim = state.survivor.other();
         for side in Side::BOTH {
             state.hosts[side].deaf_until = 0;
+            state.hosts[side].refuses = 0;
             state.meddle(Meddling::Up(side), &self.store);
         }
         state.meddle(Meddling::Demote(victim), &self.store);

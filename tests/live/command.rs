@@ -9,7 +9,8 @@ use unsplit::engine::journal::{Journal, Recorded};
 use unsplit::engine::live::plans;
 use unsplit::judge::live_plan::draw_undo;
 use unsplit::model::drbd_live::Generation;
-use unsplit::model::id::IncidentId;
+use unsplit::model::id::{IncidentId, PlanId};
+use unsplit::model::plan::Purpose;
 use unsplit::model::record::{Consent, Outcome};
 use unsplit::model::seen::End;
 use unsplit::model::side::Side;
@@ -39,9 +40,17 @@ fn a_peer_that_does_not_answer_leaves_this_nodes_view() {
     assert!(ran.all().contains("the agent ended"), "{}", ran.all());
 }
 
+/// Where it was cut off.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    WhileHealed,
+    InTheUndo,
+    AfterTheUndo,
+}
+
 /// A state directory with a live healing that ended and whose undo was cut off in its first step, or with one that was cut off while
 /// DRBD overwrote. The peer is one that cannot be reached. Ids of the healing and, if there is one, of the undo.
-fn cut_off(scene: &Scene, in_the_undo: bool) -> (String, String) {
+fn cut_off(scene: &Scene, at: Cut) -> (String, String) {
     let shape = Shape {
         generation: Generation::V84,
         survivor: Side::A,
@@ -53,9 +62,8 @@ fn cut_off(scene: &Scene, in_the_undo: bool) -> (String, String) {
     };
     let mut plan = crate::healing::Scene::new(&shape).plan().unwrap().plan().clone();
     plan.peer = "exec:false".to_owned();
-    let healing = plans::sealed(plan).unwrap();
     let store = Arc::new(StateDir::open(&scene.state()).unwrap());
-    plans::keep(&*store, &healing).unwrap();
+    let healing = crate::audit::stored_as(&*store, &plan).unwrap();
     let (id, undo_id) = ("20261121-031502-healed", "20261121-041502-undone");
     let (healed, undone) = (IncidentId::new(id).unwrap(), IncidentId::new(undo_id).unwrap());
     let mut journal = Journal::open(store.clone(), Arc::new(SystemClock)).unwrap();
@@ -64,7 +72,7 @@ fn cut_off(scene: &Scene, in_the_undo: bool) -> (String, String) {
         journal.begin(healed.clone(), resource.clone(), healing.id(), Consent::Operator).unwrap();
     for (index, step) in healing.plan().steps.iter().enumerate() {
         let declared = cursor.declare(index, step.word()).unwrap();
-        if !in_the_undo && step.word() == "resync" {
+        if at == Cut::WhileHealed && step.word() == "resync" {
             return (id.to_owned(), String::new());
         }
         match declared.perform(|_| End::Done).record().unwrap() {
@@ -75,17 +83,27 @@ fn cut_off(scene: &Scene, in_the_undo: bool) -> (String, String) {
     cursor.close(Outcome::Healed).unwrap();
     let kept =
         healing.plan().volumes.iter().map(|volume| (volume.overwrite.clone(), volume.content)).collect();
-    let undo = plans::sealed(draw_undo(healing.plan(), healed, kept)).unwrap();
+    let undo = plans::sealed_undo(draw_undo(healing.plan(), healed, kept), healing.plan()).unwrap();
     plans::keep(&*store, &undo).unwrap();
-    let cursor = journal.begin(undone, resource, undo.id(), Consent::Operator).unwrap();
-    drop(cursor.declare(0, "promote").unwrap());
+    let mut cursor = journal.begin(undone, resource, undo.id(), Consent::Operator).unwrap();
+    if at == Cut::InTheUndo {
+        drop(cursor.declare(0, "promote").unwrap());
+        return (id.to_owned(), undo_id.to_owned());
+    }
+    for (index, step) in undo.plan().steps.iter().enumerate() {
+        match cursor.declare(index, step.word()).unwrap().perform(|_| End::Done).record().unwrap() {
+            Recorded::Well(next) => cursor = next,
+            Recorded::Badly(_) => panic!("{} did not end well", step.word()),
+        }
+    }
+    cursor.close(Outcome::Undone).unwrap();
     (id.to_owned(), undo_id.to_owned())
 }
 
 #[test]
 fn an_undo_that_was_cut_off_before_it_wrote_goes_on() {
     let scene = Scene::empty();
-    let (healing, undo) = cut_off(&scene, true);
+    let (healing, undo) = cut_off(&scene, Cut::InTheUndo);
     // Whichever way it is named. The peer cannot be reached: so far it comes.
     for words in [vec!["undo"], vec!["undo", &healing], vec!["undo", &undo], vec!["resolve", "--resume"]] {
         scene.run(&words).says(4, &["the agent ended"]);
@@ -99,9 +117,37 @@ fn an_undo_that_was_cut_off_before_it_wrote_goes_on() {
 #[test]
 fn an_open_live_healing_is_not_said_to_be_undoable() {
     let scene = Scene::empty();
-    let (healing, _) = cut_off(&scene, false);
+    let (healing, _) = cut_off(&scene, Cut::WhileHealed);
     let shown = scene.run(&["status"]);
     shown.says(6, &[&format!("unsplit resolve --resume {healing}"), &format!("--give-up {healing}")]);
     assert!(!shown.all().contains("unsplit undo"), "{}", shown.all());
     scene.run(&["undo"]).says(4, &["must be healed first"]);
+}
+
+/// A plan whose undo is under way, or done, is not carried out: its data is not there.
+#[test]
+fn a_plan_that_is_being_undone_is_not_called_carried_out() {
+    let healing = |scene: &Scene| {
+        let store = StateDir::open(&scene.state()).unwrap();
+        let all = plans::kept(&store).unwrap();
+        let heals = |id: &PlanId| plans::load(&store, *id).unwrap().unwrap().plan().purpose == Purpose::Heal;
+        all.into_iter().find(heals).unwrap().0.to_string()
+    };
+    let scene = Scene::empty();
+    let (_, undo) = cut_off(&scene, Cut::InTheUndo);
+    let ran = scene.run(&["resolve", "--plan", &healing(&scene), "--yes"]);
+    ran.says(6, &[&format!("incident {undo} on these devices is not over")]);
+    assert!(!ran.all().contains("already carried out"), "{}", ran.all());
+
+    // Done: it would be run anew, and is held against what both nodes show. The peer cannot be reached: so far it comes.
+    let scene = Scene::empty();
+    cut_off(&scene, Cut::AfterTheUndo);
+    for json in [&[][..], &["--json"]] {
+        let id = healing(&scene);
+        let words: Vec<&str> =
+            ["resolve", "--plan", &id, "--yes"].into_iter().chain(json.iter().copied()).collect();
+        let ran = scene.run(&words);
+        assert_eq!(ran.code, 4, "{}", ran.all());
+        assert!(!ran.all().contains("already"), "{}", ran.all());
+    }
 }

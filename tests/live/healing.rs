@@ -2,7 +2,7 @@
 //!
 //! `UNSPLIT_LIVE_SEEDS=N` runs N seeds instead of the default; `UNSPLIT_LIVE_SEED=S` runs just that one, with its log.
 
-use crate::cluster::{Apart, BLOCK, Cluster, FakeNode, Meddling, Shape};
+use crate::cluster::{Apart, Cluster, FakeNode, Meddling, Shape};
 use crate::world::FakeClock;
 use crate::world::faults::Fault;
 use crate::world::rng::Rng;
@@ -20,13 +20,17 @@ use unsplit::engine::live::plans;
 use unsplit::engine::live::policies::to_restore;
 use unsplit::engine::live::undo::{note_healed, untouched};
 use unsplit::engine::salvage::{dir_of, load_manifest, reader};
+use unsplit::judge::audit_live::{SealedLivePlan, Seen};
 use unsplit::judge::incident::{Incident, IncidentState};
-use unsplit::judge::live_plan::{SealedLivePlan, draw_undo, reach, would_heal};
+use unsplit::judge::live_plan::{draw_undo, reach, would_heal};
+use unsplit::model::delta::Delta;
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::drbd_live::words::{ConnectionState, DiskState, Role};
-use unsplit::model::extent::{Extent, ExtentSet};
-use unsplit::model::id::{IncidentId, PlanId, ResourceName};
-use unsplit::model::plan::Purpose;
+use unsplit::model::evidence::Evidence;
+use unsplit::model::extent::ExtentSet;
+use unsplit::model::id::{Digest, IncidentId, PlanId, ResourceName};
+use unsplit::model::live_plan::LivePlan;
+use unsplit::model::plan::{Purpose, UnitLoss};
 use unsplit::model::policy::Settings;
 use unsplit::model::record::{Consent, Outcome};
 use unsplit::model::salvage::PartKind;
@@ -41,6 +45,9 @@ const SEEDS: u64 = 150;
 
 pub type Check = Result<(), String>;
 
+/// What was read of a volume, and what differs.
+pub type DrawnFrom = (Pair<Evidence>, Delta);
+
 fn ensure(fine: bool, words: &str) -> Check {
     if fine { Ok(()) } else { Err(words.to_owned()) }
 }
@@ -48,7 +55,7 @@ fn ensure(fine: bool, words: &str) -> Check {
 /// The two nodes, and unsplit on the first.
 pub struct Scene {
     pub cluster: Arc<Cluster>,
-    nodes: Pair<FakeNode>,
+    pub nodes: Pair<FakeNode>,
     clock: Arc<FakeClock>,
     pub story: Vec<String>,
 }
@@ -61,6 +68,12 @@ fn new_id(journal: &Journal) -> IncidentId {
     IncidentId::new(&format!("i{}", journal.incidents().len() + 1)).unwrap()
 }
 
+/// What is lost, told as one unit.
+fn whole_unit(bytes: u64) -> Vec<UnitLoss> {
+    let none = UnitLoss { unit: "volume".to_owned(), victim_only: 0, both: 0, survivor_only: 0, unmarked: 0 };
+    if bytes == 0 { Vec::new() } else { vec![UnitLoss { both: bytes, ..none }] }
+}
+
 impl Scene {
     pub fn new(shape: &Shape) -> Scene {
         let cluster = Cluster::new(shape);
@@ -68,11 +81,11 @@ impl Scene {
         Scene { cluster, nodes, clock: Arc::new(FakeClock::new()), story: vec![format!("{shape:?}")] }
     }
 
-    fn journal(&self) -> Result<Journal, String> {
+    pub fn journal(&self) -> Result<Journal, String> {
         Journal::open(self.cluster.store.clone(), self.clock.clone()).map_err(|error| in_words(&error))
     }
 
-    fn theatre<'w>(&'w self, pause: &'w dyn Fn(Duration)) -> LiveTheatre<'w> {
+    pub fn theatre<'w>(&'w self, pause: &'w dyn Fn(Duration)) -> LiveTheatre<'w> {
         LiveTheatre {
             nodes: self.nodes.as_ref().map(|node| node as &dyn Operated),
             store: &*self.cluster.store,
@@ -90,6 +103,20 @@ impl Scene {
 
     /// `unsplit plan --keep SURVIVOR`, kept.
     pub fn plan(&self) -> Result<SealedLivePlan, String> {
+        {
+            let mut state = self.cluster.lock();
+            state.running = false;
+            state.late.clear();
+        }
+        let (plan, seen) = self.drawn()?;
+        let seen: Vec<Seen<'_>> = seen.iter().map(|(evidence, delta)| Seen { evidence, delta }).collect();
+        let sealed = plans::sealed(plan, &seen).map_err(|error| in_words(&error))?;
+        plans::keep(&*self.cluster.store, &sealed).map_err(|error| in_words(&error))?;
+        Ok(sealed)
+    }
+
+    /// The plan, not audited yet, and what it was drawn from.
+    pub fn drawn(&self) -> Result<(LivePlan, Vec<DrawnFrom>), String> {
         let survivor = self.cluster.lock().survivor;
         let nodes = self.nodes.as_ref().map(|node| node as &dyn Node);
         let pair = look(nodes, &resource()).map_err(|error| in_words(&error))?;
@@ -115,7 +142,7 @@ impl Scene {
                 volume,
                 sight,
                 delta,
-                losses: Vec::new(),
+                losses: whole_unit(delta.differs.bytes()),
                 replicas: replicas.as_ref().map(|replica| &**replica as &dyn Replica),
             })
             .collect();
@@ -128,13 +155,12 @@ impl Scene {
         let peer = "ssh:node2".to_owned();
         let decision = Decision { peer, survivor, restore, salvage: true, full: false, trace };
         let plan = draw(&pair, found, decision, 1, &Silent).map_err(|error| in_words(&error))?;
-        let sealed = plans::sealed(plan).map_err(|error| in_words(&error))?;
-        plans::keep(&*self.cluster.store, &sealed).map_err(|error| in_words(&error))?;
-        Ok(sealed)
+        Ok((plan, opened.into_iter().map(|(_, _, sight, delta)| (sight.evidence, delta)).collect()))
     }
 
     /// `unsplit resolve --plan ID`, or `--resume` when its incident is open.
     pub fn resolve(&mut self, plan: PlanId) -> Result<Ending, String> {
+        self.cluster.lock().running = true;
         let ending = self.resolved(plan);
         self.after(ending)
     }
@@ -163,13 +189,17 @@ impl Scene {
 
     /// `unsplit undo`, or going on with one.
     pub fn undo(&mut self, healed: &SealedLivePlan) -> Result<Ending, String> {
-        self.cluster.lock().undoing = true;
+        {
+            let mut state = self.cluster.lock();
+            state.undoing = true;
+            state.unflushed.clear();
+        }
         let ending = self.undone(healed);
         self.cluster.lock().undoing = false;
         self.after(ending)
     }
 
-    fn undone(&self, healed: &SealedLivePlan) -> Result<Ending, String> {
+    pub fn undone(&self, healed: &SealedLivePlan) -> Result<Ending, String> {
         let mut journal = self.journal()?;
         let pause = |_: Duration| self.cluster.pass();
         for incident in journal.incidents().to_vec() {
@@ -199,14 +229,22 @@ impl Scene {
             let content = content_of(&*replica, &extents, 1, &Silent).map_err(|error| in_words(&error))?;
             kept.push((extents, content));
         }
-        let undo = plans::sealed(draw_undo(healed.plan(), id, kept)).map_err(|error| in_words(&error))?;
+        let undo = plans::sealed_undo(draw_undo(healed.plan(), id, kept), healed.plan())
+            .map_err(|error| in_words(&error))?;
         plans::keep(&*self.cluster.store, &undo).map_err(|error| in_words(&error))?;
         let incident = new_id(&journal);
         begin(&mut journal, self.theatre(&pause), &undo, &incident, Consent::Operator, None)
             .map_err(|error| in_words(&error))
     }
 
-    fn kept_of(&self, id: &IncidentId, volume: u32, nothing: bool) -> Result<ExtentSet, String> {
+    /// The digest of what a node holds there.
+    pub fn content_of(&self, side: Side, extents: &ExtentSet) -> Digest {
+        let pair = look(self.nodes.as_ref().map(|node| node as &dyn Node), &resource()).unwrap();
+        let replica = self.nodes[side].replica(&pair.volumes[0].backing[side]).unwrap();
+        content_of(&*replica, extents, 1, &Silent).unwrap()
+    }
+
+    pub fn kept_of(&self, id: &IncidentId, volume: u32, nothing: bool) -> Result<ExtentSet, String> {
         if nothing {
             return Ok(ExtentSet::empty());
         }
@@ -215,8 +253,13 @@ impl Scene {
         Ok(manifest.parts.iter().flat_map(|part| part.pieces.iter().map(|piece| piece.extent())).collect())
     }
 
+    /// Both nodes hold what the victim held.
+    pub fn was_undone(&self, sealed: &SealedLivePlan, id: &IncidentId) -> Check {
+        undone(self, sealed, id)
+    }
+
     /// What `unsplit resolve` notes after a healing, so that an undo knows whether something was written since.
-    fn note(&self, healed: &IncidentId) -> Check {
+    pub fn note(&self, healed: &IncidentId) -> Check {
         let nodes = self.nodes.as_ref().map(|node| node as &dyn Node);
         let pair = look(nodes, &resource()).map_err(|error| in_words(&error))?;
         note_healed(&*self.cluster.store, healed, &untouched(&pair))
@@ -256,14 +299,14 @@ impl Scene {
     }
 
     /// The victim's disks hold what its writers left.
-    fn untouched(&self) -> Check {
+    pub fn untouched(&self) -> Check {
         let state = self.cluster.lock();
         let victim = state.survivor.other();
         let same = state.hosts[victim].volumes.iter().all(|volume| volume.data() == volume.truth);
         ensure(same, "given up, but the victim is not as it was")
     }
 
-    fn joined(&self) -> Check {
+    pub fn joined(&self) -> Check {
         let state = self.cluster.lock();
         for (side, host) in state.hosts.iter() {
             ensure(host.connection == ConnectionState::Connected, &format!("{side} is not connected"))?;
@@ -290,7 +333,7 @@ impl Scene {
     }
 
     /// The coordinator loses power, or its process dies.
-    fn cut(&mut self, rng: &mut Rng) {
+    pub fn cut(&mut self, rng: &mut Rng) {
         let reboots = rng.one_in(3);
         self.story.push(format!("power cut, the node reboots: {reboots}"));
         self.cluster.store.power_cut(&mut Rng::new(rng.next()));
@@ -302,7 +345,7 @@ impl Scene {
         }
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         let state = self.cluster.lock();
         format!("{}\n{}", self.story.join("\n"), state.log.join("\n"))
     }
@@ -344,14 +387,19 @@ fn meddling(rng: &mut Rng, now: u64, victim: Side) -> Vec<(u64, Meddling)> {
     for _ in 0..rng.below(4) {
         let at = now + rng.below(50);
         let side = if rng.one_in(2) { Side::A } else { Side::B };
-        match rng.below(9) {
+        match rng.below(11) {
             0 => all.extend([(at, Meddling::Link(false)), (at + rng.below(30), Meddling::Link(true))]),
             1 => all.extend([(at, Meddling::Promote(victim)), (at + rng.below(6), Meddling::Demote(victim))]),
             2 | 3 => all.push((at, Meddling::Adjust(side))),
             4 => all.push((at, Meddling::Disconnect(side))),
             5 => all.extend([(at, Meddling::Reboot(side)), (at + rng.below(40), Meddling::Up(side))]),
             6 => all.push((at, Meddling::Deaf(Side::B, rng.below(60)))),
-            7 => all.extend([(at, Meddling::Hold(victim)), (at + rng.below(30), Meddling::Release(victim))]),
+            7 => all.extend([
+                (at, Meddling::Refuse(victim, 1)),
+                (at + rng.below(20), Meddling::Refuse(victim, 0)),
+            ]),
+            8 => all.push((at, Meddling::Break(1 + rng.below(3)))),
+            9 => all.extend([(at, Meddling::Hold(victim)), (at + rng.below(30), Meddling::Release(victim))]),
             _ => all.push((at, Meddling::Link(false))),
         }
     }
@@ -511,7 +559,7 @@ fn undo_too(scene: &mut Scene, sealed: &SealedLivePlan, rng: &mut Rng) -> Result
 }
 
 /// Both nodes hold what the victim held, wherever it was kept.
-fn undone(scene: &Scene, sealed: &SealedLivePlan, id: &IncidentId) -> Check {
+pub fn undone(scene: &Scene, sealed: &SealedLivePlan, id: &IncidentId) -> Check {
     for (number, volume) in sealed.plan().volumes.iter().enumerate() {
         if volume.overwrite.is_empty() {
             continue;
@@ -563,205 +611,4 @@ fn no_schedule_of_faults_breaks_a_promise() {
     if only.is_none() {
         assert!(ends.contains_key("healed and undone"), "no run came to its end: {ends:?}");
     }
-}
-
-/// A Primary's bits reach its disk when it is demoted, which is after the plan was drawn.
-#[test]
-fn what_a_primary_victim_marked_in_memory_only_is_no_reason_to_refuse() {
-    for generation in [Generation::V84, Generation::V9] {
-        let mut scene = Scene::new(&Shape {
-            generation,
-            survivor: Side::A,
-            volumes: vec![Apart::Diverged],
-            busy: false,
-            survivor_primary: true,
-            victim_primary: true,
-            seed: 11,
-        });
-        let store = Arc::clone(&scene.cluster.store);
-        scene.cluster.lock().write(Side::B, 0, 3, &[0x5A; 4096], &store);
-        let sealed = scene.plan().unwrap();
-        let ending = scene.resolve(sealed.id());
-        assert_eq!(ending, Ok(Ending::Finished(Outcome::Healed)), "{}", scene.log());
-        scene.healed().unwrap();
-    }
-}
-
-/// A volume that nobody wrote to since has a hot log, too, while its node is Primary.
-#[test]
-fn a_hot_log_is_no_difference_where_the_generations_are_equal() {
-    let mut scene = Scene::new(&Shape {
-        generation: Generation::V9,
-        survivor: Side::A,
-        volumes: vec![Apart::Diverged, Apart::Equal],
-        busy: false,
-        survivor_primary: true,
-        victim_primary: true,
-        seed: 3,
-    });
-    let sealed = scene.plan().unwrap();
-    assert_eq!(scene.resolve(sealed.id()), Ok(Ending::Finished(Outcome::Healed)), "{}", scene.log());
-    scene.healed().unwrap();
-}
-
-/// 9 remembers the word over StandAlone; with both ends offering their data it connects nobody.
-#[test]
-fn a_survivor_that_still_offers_its_data_is_named_with_what_takes_it_back() {
-    let mut scene = Scene::new(&Shape {
-        generation: Generation::V9,
-        survivor: Side::A,
-        volumes: vec![Apart::Diverged],
-        busy: false,
-        survivor_primary: false,
-        victim_primary: false,
-        seed: 5,
-    });
-    let sealed = scene.plan().unwrap();
-    scene.cluster.lock().hosts.a.discard = true;
-    let Ok(Ending::Parked { why, .. }) = scene.resolve(sealed.id()) else { panic!("{}", scene.log()) };
-    assert!(why.contains("On node1 `drbdadm down r0 && drbdadm up r0` takes it back"), "{why}");
-    // What it says to type.
-    scene.cluster.meddle(Meddling::Reboot(Side::A));
-    scene.cluster.meddle(Meddling::Up(Side::A));
-    assert_eq!(scene.resolve(sealed.id()), Ok(Ending::Finished(Outcome::Healed)), "{}", scene.log());
-    scene.healed().unwrap();
-}
-
-/// One run of `resolve` that is cut at each of its operations in turn: journal records, plan and salvage writes, acts.
-#[test]
-fn a_cut_at_every_operation_ends_healed() {
-    let mut runs = 0;
-    for generation in [Generation::V84, Generation::V9] {
-        for survivor in Side::BOTH {
-            let shape = Shape {
-                generation,
-                survivor,
-                volumes: vec![Apart::Diverged],
-                busy: false,
-                survivor_primary: true,
-                victim_primary: true,
-                seed: 7,
-            };
-            let mut at = 0;
-            loop {
-                let mut scene = Scene::new(&shape);
-                let sealed = scene.plan().unwrap();
-                scene.cluster.faults.go_on([(at, Fault::Cut)]);
-                let first = scene.resolve(sealed.id());
-                let cut = scene.cluster.faults.is_off();
-                if cut {
-                    scene.cut(&mut Rng::new(at));
-                    scene.cluster.pass();
-                    let second = scene.resolve(sealed.id());
-                    if second != Ok(Ending::Finished(Outcome::Healed)) {
-                        panic!("{generation} {survivor} cut at {at}: {second:?}\n{}", scene.log());
-                    }
-                } else {
-                    assert_eq!(first, Ok(Ending::Finished(Outcome::Healed)), "{}", scene.log());
-                }
-                if let Err(why) = scene.healed() {
-                    panic!("{generation} {survivor} cut at {at}: {why}\n{}", scene.log());
-                }
-                runs += 1;
-                if !cut {
-                    break;
-                }
-                at += 1;
-            }
-        }
-    }
-    assert!(runs > 100, "{runs}");
-    eprintln!("{runs} runs");
-}
-
-/// An undo that was cut off before it wrote anything, and taken up again when guests had used the healed data: what they wrote is not
-/// among what it would write, and would be mixed with it all the same.
-#[test]
-fn an_undo_taken_up_again_does_not_mix_newer_data() {
-    let mut runs = 0;
-    for generation in [Generation::V84, Generation::V9] {
-        let shape = Shape {
-            generation,
-            survivor: Side::A,
-            volumes: vec![Apart::Diverged],
-            busy: false,
-            survivor_primary: false,
-            victim_primary: false,
-            seed: 7,
-        };
-        for at in 0.. {
-            let mut scene = Scene::new(&shape);
-            let sealed = scene.plan().unwrap();
-            assert_eq!(scene.resolve(sealed.id()), Ok(Ending::Finished(Outcome::Healed)));
-            let id = scene.journal().unwrap().incidents()[0].id.clone();
-            scene.note(&id).unwrap();
-            scene.cluster.faults.go_on([(at, Fault::Cut)]);
-            let _ = scene.undo(&sealed);
-            scene.cluster.store.power_cut(&mut Rng::new(at));
-            scene.cluster.faults.reboot();
-            let incidents = scene.journal().unwrap().incidents().to_vec();
-            let words = |incident: &Incident| format!("{:?}", incident.history);
-            if incidents.iter().any(|incident| words(incident).contains("write-back")) {
-                break;
-            }
-            let kept = scene.kept_of(&id, 0, false).unwrap();
-            {
-                let mut state = scene.cluster.lock();
-                let elsewhere = (0..state.hosts.a.volumes[0].blocks())
-                    .find(|block| {
-                        kept.intersect(&[Extent { start: block * BLOCK, len: BLOCK }].into_iter().collect())
-                            .is_empty()
-                    })
-                    .unwrap();
-                state.hosts.a.role = Role::Primary;
-                state.write(Side::A, 0, elsewhere, &[0x5A; 4096], &scene.cluster.store);
-                state.hosts.a.role = Role::Secondary;
-            }
-            let before = scene.cluster.lock().hosts.a.volumes[0].data();
-            let ending = scene.undo(&sealed);
-            let refused = matches!(&ending, Ok(Ending::Abandoned { why, .. }) if why.contains("mix it with newer data"));
-            assert!(refused, "{generation} cut at {at}: {ending:?}\n{}", scene.log());
-            assert_eq!(scene.cluster.lock().hosts.a.volumes[0].data(), before);
-            runs += 1;
-        }
-    }
-    assert!(runs > 10, "{runs}");
-}
-
-/// The victim's agent falls silent at each moment of a healing whose nodes do not find each other: whoever reads why it stopped learns
-/// that the victim still waits with its word given.
-#[test]
-fn a_victim_that_is_left_armed_is_told_of() {
-    let mut armed = 0;
-    for generation in [Generation::V84, Generation::V9] {
-        let shape = Shape {
-            generation,
-            survivor: Side::A,
-            volumes: vec![Apart::Diverged],
-            busy: false,
-            survivor_primary: false,
-            victim_primary: false,
-            seed: 7,
-        };
-        for at in 0..60 {
-            let mut scene = Scene::new(&shape);
-            let sealed = scene.plan().unwrap();
-            {
-                let mut state = scene.cluster.lock();
-                state.link = false;
-                let now = state.tick;
-                state.meddling = vec![(now + at, Meddling::Deaf(Side::B, 100_000))];
-            }
-            let ending = scene.resolve(sealed.id());
-            let state = scene.cluster.lock();
-            let victim = &state.hosts.b;
-            if victim.discard && victim.connection == ConnectionState::Connecting {
-                let told =
-                    matches!(&ending, Ok(Ending::Parked { why, .. }) if why.contains("--discard-my-data"));
-                assert!(told, "{generation}, silent from {at}: {ending:?}");
-                armed += 1;
-            }
-        }
-    }
-    assert!(armed > 3, "{armed}");
 }

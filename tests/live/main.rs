@@ -12,7 +12,10 @@ mod moments;
 mod pair;
 mod scale;
 mod several;
+mod single;
 mod three;
+mod unkind;
+mod unkind_undo;
 
 #[path = "../scene/mod.rs"]
 mod scene;

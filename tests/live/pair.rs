@@ -207,6 +207,30 @@ fn lineage(format: MetadataFormat, current: u64, bitmap: u64, history: u64) -> L
 
 const FORMATS: [MetadataFormat; 2] = [MetadataFormat::V08, MetadataFormat::V09];
 
+/// The larger and the smaller one are named, and what is typed where.
+#[test]
+fn a_volume_that_one_node_resized_is_named() {
+    for generation in [Generation::V84, Generation::V9] {
+        for side in Side::BOTH {
+            let found = with(generation, side, |state| {
+                let device = &mut live(state).resources[0].devices[1];
+                device.statistics.size = device.statistics.size.map(|size| size + 32768);
+            });
+            let error = found.unwrap_err();
+            assert!(matches!(error, PairError::Sizes { volume: 1, .. }), "{error}");
+            let (larger, smaller) = if side == Side::A { ("node1", "node2") } else { ("node2", "node1") };
+            let said = error.to_string();
+            let named = said.contains(&format!("on {larger} and "))
+                && said.contains(&format!("backing device on {smaller}"));
+            assert!(named && said.contains("`drbdadm resize --assume-peer-has-space r0/1`"), "{said}");
+            // A kernel that does not tell is not taken for one that differs.
+            let untold =
+                with(generation, side, |state| live(state).resources[0].devices[1].statistics.size = None);
+            assert!(untold.is_ok());
+        }
+    }
+}
+
 fn asked(pair: &Pair<Lineage>, survivor: Side, reach: Reach) -> Result<(), String> {
     would_heal(pair.as_ref(), Pair::new("node1", "node2"), survivor, reach)
 }

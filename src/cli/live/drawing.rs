@@ -14,7 +14,8 @@ use crate::engine::live::others::in_the_way;
 use crate::engine::live::pair::LivePair;
 use crate::engine::live::plans;
 use crate::engine::live::policies::{to_restore, to_restore_as_told};
-use crate::judge::live_plan::{SealedLivePlan, reach, side_named, would_heal};
+use crate::judge::audit_live::{SealedLivePlan, Seen};
+use crate::judge::live_plan::{reach, side_named, would_heal};
 use crate::judge::policy::Policy;
 use crate::judge::units::losses;
 use crate::model::drbd_live::words::ConnectionState;
@@ -165,7 +166,11 @@ impl Drawing<'_> {
             .collect();
         let plan = draw(&pair, found, decision, share.threads, progress).map_err(Failure::evidence)?;
         both.still_there()?;
-        let sealed = plans::sealed(plan).map_err(Failure::internal)?;
+        let seen: Vec<Seen<'_>> = compared
+            .iter()
+            .map(|volume| Seen { evidence: &volume.sight.evidence, delta: &volume.found.delta })
+            .collect();
+        let sealed = plans::sealed(plan, &seen).map_err(Failure::internal)?;
         plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
         let in_use = asked.unwrap_or_else(|| in_use(both, &pair, survivor.other()));
         Ok(LiveDrawn::Sealed(Box::new(DrawnPlan { sealed, auto, in_use })))

@@ -13,7 +13,7 @@ use crate::cli::plan::{
 use crate::cli::screen::{Screen, Tone, shell_word};
 use crate::edge::peer::PeerSpec;
 use crate::edge::terminal::TerminalProgress;
-use crate::judge::live_plan::SealedLivePlan;
+use crate::judge::audit_live::SealedLivePlan;
 use crate::model::id::{NodeName, ResourceName};
 use crate::model::live_plan::{LivePlan, LiveStep, Reach};
 use crate::model::plan::Purpose;

@@ -5,6 +5,7 @@ use super::drawing::{Drawing, DrawnPlan, LiveDrawn, policy};
 use super::ending::{conclude, finished};
 use super::plan::{held, show};
 use super::turns::Share;
+use super::undo::undone_by;
 use crate::cli::Cli;
 use crate::cli::consent::{agreed_at_the_prompt, must_say_no_salvage, nobody_agreed};
 use crate::cli::exit::{FINE, Failure, HELD};
@@ -20,8 +21,8 @@ use crate::engine::executor::Ending;
 use crate::engine::live::executor::{LiveTheatre, Patience, begin, resume};
 use crate::engine::live::others::left_to_do;
 use crate::engine::live::undo::{note_healed, noted, since_kept, untouched};
+use crate::judge::audit_live::SealedLivePlan;
 use crate::judge::incident::{Incident, IncidentState};
-use crate::judge::live_plan::SealedLivePlan;
 use crate::model::id::{IncidentId, ResourceName};
 use crate::model::live_plan::LivePlan;
 use crate::model::plan::Purpose;
@@ -85,11 +86,18 @@ pub(in crate::cli) fn run_plan(
     let plan = sealed.plan();
     must_say_no_salvage(cli, args.choice.no_salvage, plan.salvage)?;
     let before = desk.journal.incidents().iter().rev().find(|incident| incident.plan == sealed.id()).cloned();
+    if !before.as_ref().is_some_and(is_open) {
+        for volume in &plan.volumes {
+            refuse_while_open(volume.sources.as_ref(), &*desk.store, &desk.journal, &[])?;
+        }
+    }
     match before {
         Some(incident) if is_open(&incident) => {
             take_up(cli, screen, desk, &incident, sealed, &args.options.reading, args.choice.no_salvage)
         }
-        Some(Incident { id, state: IncidentState::Closed { outcome: Outcome::Healed }, .. }) => {
+        Some(Incident { id, state: IncidentState::Closed { outcome: Outcome::Healed }, .. })
+            if undone_by(desk, &id)?.is_none() =>
+        {
             if cli.json {
                 screen.json(&serde_json::json!({
                     "schema": "unsplit.resolve", "version": 1, "incident": id, "outcome": "already-healed",
@@ -108,9 +116,6 @@ pub(in crate::cli) fn run_plan(
             sealed.id()
         ))),
         _ => {
-            for volume in &plan.volumes {
-                refuse_while_open(volume.sources.as_ref(), &*desk.store, &desk.journal, &[])?;
-            }
             let both = reach_as_planned(plan, &args.options.reading)?;
             let (id, ending) = start(cli, args, desk, &both, sealed, Consent::Operator)?;
             after(cli, screen, desk, &both, sealed, &id, &ending)

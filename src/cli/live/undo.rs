@@ -17,8 +17,9 @@ use crate::engine::live::executor::{begin, salvage_of};
 use crate::engine::live::plans;
 use crate::engine::live::undo::{noted, untouched, written_since};
 use crate::engine::salvage::{dir_of, load_manifest};
+use crate::judge::audit_live::SealedLivePlan;
 use crate::judge::incident::{Incident, IncidentState};
-use crate::judge::live_plan::{SealedLivePlan, draw_undo};
+use crate::judge::live_plan::draw_undo;
 use crate::model::extent::ExtentSet;
 use crate::model::id::IncidentId;
 use crate::model::live_plan::LivePlan;
@@ -85,7 +86,11 @@ fn open_undo(desk: &Desk, asked: Option<&str>) -> Result<Option<LiveIncident>, F
     Ok(None)
 }
 
-fn undone_by(desk: &Desk, healing: &IncidentId) -> Result<Option<IncidentId>, Failure> {
+/// The undo of that healing that came to its end.
+///
+/// # Errors
+/// A plan is damaged.
+pub(super) fn undone_by(desk: &Desk, healing: &IncidentId) -> Result<Option<IncidentId>, Failure> {
     for incident in desk.journal.incidents() {
         if !matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone }) {
             continue;
@@ -226,5 +231,5 @@ fn draw(
         let content = content_of(&*replica, &extents, args.reading.threads(), &progress);
         kept.push((extents, content.map_err(Failure::evidence)?));
     }
-    plans::sealed(draw_undo(healed, id.clone(), kept)).map_err(Failure::internal)
+    plans::sealed_undo(draw_undo(healed, id.clone(), kept), healed).map_err(Failure::internal)
 }

@@ -122,13 +122,32 @@ fn compare(both: &Both, pair: &LivePair, volume: &PairedVolume, how: How<'_>) ->
         failure.error = failure.error.context(format!("volume {} of {}", volume.volume, pair.resource));
         failure
     };
-    compared(both, volume, how).map_err(named)
+    compared(both, &pair.resource, volume, how).map_err(named)
 }
 
-fn compared(both: &Both, volume: &PairedVolume, how: How<'_>) -> Result<Compared, Failure> {
+fn compared(
+    both: &Both,
+    resource: &ResourceName,
+    volume: &PairedVolume,
+    how: How<'_>,
+) -> Result<Compared, Failure> {
     let nodes = both.operated();
     let open = |side: Side| {
-        nodes[side].replica(&volume.backing[side]).map_err(|why| unseen(nodes[side].name().as_str(), why))
+        nodes[side].replica(&volume.backing[side]).map_err(|why| {
+            let failure = unseen(nodes[side].name().as_str(), why);
+            // DRBD found its metadata there when it attached the device.
+            match volume.backing[side].metadata {
+                None => failure.hint(format!(
+                    "was {} grown since DRBD attached it, and DRBD not told? Then, on {}: `drbdadm resize --assume-peer-has-space {}/{}`; and \
+                     the same on the other node, once its device is as large",
+                    volume.backing[side].data,
+                    nodes[side].name(),
+                    resource,
+                    volume.volume
+                )),
+                Some(_) => failure,
+            }
+        })
     };
     let replicas = Pair::new(open(Side::A)?, open(Side::B)?);
     let borrowed = replicas.as_ref().map(|replica| &**replica);

@@ -2,6 +2,7 @@
 
 use super::others::others;
 use super::pair::{LivePair, PairedVolume};
+use super::undo::untouched;
 use crate::digest::content::content_digest;
 use crate::engine::inquiry::Sight;
 use crate::judge::live_plan::{reach, steps};
@@ -88,7 +89,7 @@ pub fn draw(
 ) -> Result<LivePlan, DiskFault> {
     let Decision { peer, survivor, restore, salvage, full, trace } = decision;
     let victim = survivor.other();
-    let mut volumes = Vec::new();
+    let (mut volumes, mut shown) = (Vec::new(), untouched(pair).into_iter());
     for Found { volume, sight, delta, losses, replicas } in found {
         let superblocks = sight.evidence.as_ref().map(|seen| &seen.superblock);
         let mut planned = LiveVolume {
@@ -101,6 +102,8 @@ pub fn draw(
             // A Primary's bitmap lies on its disk as it was when the log's extents became hot: what it shows after the
             // demotion was written before, somewhere in these.
             victim_marks: sight.evidence[victim].marks.candidates(delta.size),
+            survivor_marks: Some(sight.evidence[survivor].marks.candidates(delta.size)),
+            shown: shown.next(),
             overwrite: delta.differs.clone(),
             content: Digest([0; 32]),
             losses,

@@ -3,30 +3,24 @@
 //! Every step looks first where the two nodes stand, so a run that was cut off is run again from its first step: what DRBD has
 //! begun or done meanwhile by itself is found, not assumed. Nothing is given up without [`Standstill`] and [`Preserved`].
 
-use super::beside::look_beside;
-use super::draw::{content_of, generations};
+use super::basis::{Mark, Seen};
 use super::others::in_the_way;
-use super::pair::{LivePair, PairError, PairedVolume, look};
+use super::pair::{LivePair, PairError, look};
 use super::standing::{Standing, standing};
 use crate::engine::executor::{Ending, Obstacle, in_words};
-use crate::engine::inquiry::{InquiryError, Sight};
 use crate::engine::journal::{Cursor, Journal, JournalError, Ready, Recorded, Stopped};
-use crate::judge::live_plan::{SealedLivePlan, would_heal};
-use crate::model::drbd::Superblock;
-use crate::model::drbd_live::words::{DiskState, Role};
-use crate::model::id::{Digest, IncidentId, PlanId};
-use crate::model::lineage::Relation;
-use crate::model::live_plan::{LivePlan, LiveStep, LiveVolume};
+use crate::judge::audit_live::SealedLivePlan;
+use crate::model::drbd_live::words::Role;
+use crate::model::id::{IncidentId, PlanId};
+use crate::model::live_plan::{LivePlan, LiveStep};
 use crate::model::node::NodeAct;
 use crate::model::plan::Purpose;
-use crate::model::policy::Settings;
 use crate::model::record::{Consent, Event, Outcome};
 use crate::model::seen::{End, Why};
 use crate::model::side::{Pair, Side};
 use crate::ports::clock::Clock;
 use crate::ports::node::{Node, Operated};
 use crate::ports::progress::Progress;
-use crate::ports::replica::Replica;
 use crate::ports::store::Store;
 use crate::proof::{OperatorSaidNoSalvage, Preserved, Standstill};
 use std::time::Duration;
@@ -136,6 +130,7 @@ fn run(
         touched,
         waived,
         armed: false,
+        heard: None,
         sights: Vec::new(),
         marks: Vec::new(),
         kept: None,
@@ -159,22 +154,6 @@ fn run(
     Ok(Ending::Finished(outcome))
 }
 
-/// One volume, opened and looked at.
-pub(super) struct Seen {
-    pub(super) replicas: Pair<Box<dyn Replica>>,
-    pub(super) sight: Sight,
-}
-
-/// What shows, without reading its data again, that nobody wrote to the victim's volume meanwhile: the kernel counts writes
-/// since the device was attached, and whoever attaches it anew and writes leaves traces in the metadata.
-#[derive(PartialEq, Eq)]
-struct Mark {
-    boot: Option<String>,
-    written: Option<u64>,
-    superblock: Superblock,
-    area: Digest,
-}
-
 /// One run.
 pub(super) struct Stage<'r, 'w> {
     pub(super) theatre: LiveTheatre<'w>,
@@ -185,10 +164,12 @@ pub(super) struct Stage<'r, 'w> {
     pub(super) touched: bool,
     /// The victim was told, in this run, to give up its data.
     pub(super) armed: bool,
+    /// Up to where both kernels had logged when this run first let the two connect.
+    pub(super) heard: Option<Pair<u64>>,
     pub(super) waived: Option<OperatorSaidNoSalvage>,
     pub(super) sights: Vec<Seen>,
     /// Of each volume whose content was last found as the plan has it: what the victim showed then.
-    marks: Vec<(u32, Mark)>,
+    pub(super) marks: Vec<(u32, Mark)>,
     pub(super) kept: Option<Vec<Preserved>>,
     obstacle: Option<Obstacle>,
 }
@@ -265,16 +246,18 @@ impl<'w> Stage<'_, 'w> {
                     && pair.toward == self.plan.toward
                     && pair.generation == self.plan.generation
                     && volumes == planned;
-                if same {
-                    Ok(pair)
-                } else {
-                    Err(self.stopped(
+                if !same {
+                    return Err(self.stopped(
                         Obstacle::Stale,
                         format!(
                             "{} is not the resource on the nodes that the plan was drawn for. Draw a new plan",
                             self.plan.resource
                         ),
-                    ))
+                    ));
+                }
+                match resized(self.plan, &pair) {
+                    None => Ok(pair),
+                    Some(why) => Err(self.stopped(Obstacle::Stale, why)),
                 }
             }
             Err(error @ PairError::Unseen { .. }) => Err(self.not_done(Obstacle::Link, &error)),
@@ -300,7 +283,7 @@ impl<'w> Stage<'_, 'w> {
     }
 
     /// Once DRBD overwrites, or has overwritten, in the plan's direction, the steps before are over.
-    fn is_under_way(&mut self) -> Result<bool, End> {
+    pub(super) fn is_under_way(&mut self) -> Result<bool, End> {
         if !self.touched {
             return Ok(false);
         }
@@ -395,163 +378,20 @@ impl<'w> Stage<'_, 'w> {
             )))
         })
     }
-
-    fn check_basis(&mut self) -> End {
-        match self.is_under_way() {
-            Ok(true) => {
-                return match self.prove_kept() {
-                    Ok(()) => End::AlreadySo,
-                    Err(end) => end,
-                };
-            }
-            Ok(false) => {}
-            Err(end) => return end,
-        }
-        if self.touched
-            && let Err(end) = self.prove_kept()
-        {
-            return end;
-        }
-        let pair = match self.look() {
-            Ok(pair) => pair,
-            Err(end) => return end,
-        };
-        if let Err(end) = self.still(&pair) {
-            return end;
-        }
-        self.sights.clear();
-        self.marks.clear();
-        match self.all_as_drawn(&pair) {
-            Ok(()) => End::Done,
-            Err(end) => end,
-        }
-    }
-
-    /// Whether the victim may have been overwritten already, now or in an earlier run.
-    fn begun(&self) -> bool {
-        self.touched || self.armed
-    }
-
-    /// What the plan rests on is still so. Looked at again before each act that gives up data: a cluster manager may have
-    /// promoted the victim, and a guest may have written there, while it was kept or while a connection was refused. Where the
-    /// kernel and the metadata show that nothing was written since the last look, the data is not read again.
-    pub(super) fn all_as_drawn(&mut self, pair: &LivePair) -> Result<(), End> {
-        let victim = self.plan.victim();
-        for (planned, found) in self.plan.volumes.iter().zip(&pair.volumes) {
-            // A resync that was cut off leaves the victim Inconsistent: nobody can have written there since, and all that
-            // it held is in the salvage.
-            if self.begun() && found.disks[victim] == DiskState::Inconsistent {
-                continue;
-            }
-            let open = |side: Side| self.theatre.nodes[side].replica(&found.backing[side]);
-            let replicas = match (open(Side::A), open(Side::B)) {
-                (Ok(a), Ok(b)) => Pair::new(a, b),
-                (Err(error), _) | (_, Err(error)) => return Err(self.not_done(Obstacle::Device, &error)),
-            };
-            // Before the data is read: what is written during the reading counts as written after it.
-            let mark = self.mark(planned, pair, &*replicas[victim])?;
-            let last = self.marks.iter().position(|(volume, _)| *volume == planned.volume);
-            if last.is_some_and(|at| self.marks[at].1 == mark && mark.tells()) {
-                continue;
-            }
-            let seen = self.as_drawn(planned, found, replicas)?;
-            if let Some(at) = last {
-                self.marks.remove(at);
-            }
-            self.marks.push((planned.volume, mark));
-            if self.kept.is_none() {
-                self.sights.push(seen);
-            }
-        }
-        Ok(())
-    }
-
-    fn mark(&mut self, planned: &LiveVolume, pair: &LivePair, victim: &dyn Replica) -> Result<Mark, End> {
-        let side = self.plan.victim();
-        let device = pair.told[side].devices.iter().find(|device| device.volume == planned.volume);
-        let area = victim.area_digest().map_err(|error| self.not_done(Obstacle::Device, &error))?;
-        let superblock = victim.superblock().map_err(|error| self.not_done(Obstacle::Device, &error))?;
-        let written = device.and_then(|device| device.statistics.written);
-        Ok(Mark { boot: pair.states[side].boot.clone(), written, superblock, area })
-    }
-
-    fn as_drawn(
-        &mut self,
-        planned: &LiveVolume,
-        found: &PairedVolume,
-        replicas: Pair<Box<dyn Replica>>,
-    ) -> Result<Seen, End> {
-        let (victim, number) = (self.plan.victim(), planned.volume);
-        let LiveTheatre { clock, pause, threads, progress, .. } = self.theatre;
-        let settings = Settings::drbd_defaults();
-        let sight = look_beside(replicas.as_ref().map(|replica| &**replica), found, &settings, clock, pause)
-            .map_err(|error| self.not_done(inquiry_obstacle(&error), &error))?;
-        let superblocks = sight.evidence.as_ref().map(|seen| &seen.superblock);
-        let same = |side: Side| {
-            generations(superblocks[side], superblocks[side.other()]).same(&planned.generations[side])
-        };
-        // A resync that came to its end before the two parted again: the victim holds nothing of its own any more.
-        let survivor_leads = if self.plan.survivor == Side::A { Relation::Ahead } else { Relation::Behind };
-        if self.begun()
-            && !same(victim)
-            && (sight.comparison.relation == Relation::InSync || sight.comparison.relation == survivor_leads)
-        {
-            return Ok(Seen { replicas, sight });
-        }
-        for side in Side::BOTH {
-            // Once it is begun, a survivor that goes on is no reason to stop half-way: what DRBD would do decides.
-            let excused = self.begun() && side == self.plan.survivor;
-            if !(same(side) || excused) {
-                return Err(self.stopped(
-                    Obstacle::Stale,
-                    format!(
-                        "volume {number} has another generation on {} than when the plan was drawn. Draw a new plan",
-                        self.plan.names[side]
-                    ),
-                ));
-            }
-        }
-        let names = self.plan.names.as_ref().map(|name| name.as_str());
-        if let Err(why) = would_heal(sight.lineages.as_ref(), names, self.plan.survivor, planned.reach) {
-            return Err(self.stopped(Obstacle::Stale, format!("volume {number}: {why}. Draw a new plan")));
-        }
-        let marks = &sight.evidence[victim].marks.bitmap;
-        let more = marks.clip(planned.size).subtract(&planned.victim_marks);
-        if let Some(first) = more.first() {
-            return Err(self.stopped(
-                Obstacle::Stale,
-                format!(
-                    "{} wrote to volume {number} since the plan was drawn (at byte {}). Draw a new plan",
-                    self.plan.names[victim], first.start
-                ),
-            ));
-        }
-        let content = content_of(&*replicas[victim], &planned.guarded(), threads, progress)
-            .map_err(|error| self.not_done(Obstacle::Device, &error))?;
-        if content != planned.content {
-            return Err(self.stopped(
-                Obstacle::Stale,
-                format!(
-                    "{}'s data of volume {number} is not what it was when the plan was drawn. Draw a new plan",
-                    self.plan.names[victim]
-                ),
-            ));
-        }
-        Ok(Seen { replicas, sight })
-    }
 }
 
-impl Mark {
-    /// A node that tells nothing proves nothing.
-    fn tells(&self) -> bool {
-        self.boot.is_some() && self.written.is_some()
-    }
-}
-
-pub(super) fn inquiry_obstacle(error: &InquiryError) -> Obstacle {
-    match error {
-        InquiryError::Link(_) => Obstacle::Link,
-        InquiryError::Unseen { .. } | InquiryError::Compare(_) => Obstacle::Device,
-        _ => Obstacle::Stale,
-    }
+/// A volume that is larger or smaller now than planned, as far as the kernels tell.
+fn resized(plan: &LivePlan, pair: &LivePair) -> Option<String> {
+    plan.volumes.iter().find_map(|planned| {
+        Side::BOTH.into_iter().find_map(|side| {
+            let device = pair.told[side].devices.iter().find(|device| device.volume == planned.volume)?;
+            let now = device.statistics.size?.saturating_mul(512);
+            (now != planned.size).then(|| {
+                format!(
+                    "volume {} was resized on {} since the plan was drawn: it has {now} bytes, the plan is for {}. Draw a new plan",
+                    planned.volume, plan.names[side], planned.size
+                )
+            })
+        })
+    })
 }

@@ -8,6 +8,7 @@ use crate::model::evidence::MetadataPlace;
 use crate::model::id::{NodeName, ResourceName};
 use crate::model::node::{AfterSb, DrbdSeen, NodeState, Toward};
 use crate::model::side::{Pair, Side};
+use crate::model::size::human;
 use crate::ports::node::{Backing, Node};
 use crate::ports::replica::Unseen;
 
@@ -97,6 +98,28 @@ pub enum PairError {
         volume: u32,
         /// Its state.
         disk: DiskState,
+    },
+    /// One was resized while they were apart.
+    #[error(
+        "volume {volume} of {resource} has {larger_text} on {larger} and {smaller_text} on {smaller}: one was resized while the two were apart, \
+         and DRBD compares and syncs only what both have. Grow the backing device on {smaller}, if it is not as large as the other's, then \
+         tell DRBD there: `drbdadm resize --assume-peer-has-space {resource}/{volume}`",
+        larger_text = human(*larger_bytes),
+        smaller_text = human(*smaller_bytes)
+    )]
+    Sizes {
+        /// The resource.
+        resource: String,
+        /// The volume.
+        volume: u32,
+        /// Where it is larger.
+        larger: NodeName,
+        /// How large, in bytes.
+        larger_bytes: u64,
+        /// Where it is smaller.
+        smaller: NodeName,
+        /// How large, in bytes.
+        smaller_bytes: u64,
     },
     /// The volumes differ.
     #[error(
@@ -316,6 +339,19 @@ fn volumes(
             Ok((minor, backing, disk))
         };
         let (a_side, b_side) = (each(Side::A)?, each(Side::B)?);
+        if let (Some(a_size), Some(b_size)) = (a.statistics.size, b.statistics.size)
+            && a_size != b_size
+        {
+            let larger = if a_size > b_size { Side::A } else { Side::B };
+            return Err(PairError::Sizes {
+                resource: resource.to_string(),
+                volume: a.volume,
+                larger: names[larger].clone(),
+                larger_bytes: a_size.max(b_size).saturating_mul(512),
+                smaller: names[larger.other()].clone(),
+                smaller_bytes: a_size.min(b_size).saturating_mul(512),
+            });
+        }
         volumes.push(PairedVolume {
             volume: a.volume,
             minors: Pair::new(a_side.0, b_side.0),

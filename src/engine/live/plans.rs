@@ -1,7 +1,7 @@
 //! Live plans at rest: `live-plans/<id>.json` in the state directory, named by the BLAKE3 of their bytes.
 
 use crate::engine::plans::PlanError;
-use crate::judge::live_plan::{SealedLivePlan, seal};
+use crate::judge::audit_live::{SealedLivePlan, Seen, seal, seal_undo, unseal_stored};
 use crate::model::id::{Digest, PlanId};
 use crate::model::live_plan::LivePlan;
 use crate::ports::store::Store;
@@ -21,13 +21,22 @@ fn digest(text: &[u8]) -> Digest {
     Digest(*blake3::hash(text).as_bytes())
 }
 
-/// Audits a plan.
+/// Audits a healing that was just drawn from this: what was seen of each volume, in order.
 ///
 /// # Errors
 /// [`PlanError::Unsound`].
-pub fn sealed(plan: LivePlan) -> Result<SealedLivePlan, PlanError> {
+pub fn sealed(plan: LivePlan, seen: &[Seen<'_>]) -> Result<SealedLivePlan, PlanError> {
     let digest = digest(&canonical(&plan)?);
-    seal(plan, digest).map_err(|findings| PlanError::Unsound { findings })
+    seal(plan, digest, seen).map_err(|findings| PlanError::Unsound { findings })
+}
+
+/// Audits an undo of that healing.
+///
+/// # Errors
+/// [`PlanError::Unsound`].
+pub fn sealed_undo(plan: LivePlan, healed: &LivePlan) -> Result<SealedLivePlan, PlanError> {
+    let digest = digest(&canonical(&plan)?);
+    seal_undo(plan, digest, healed).map_err(|findings| PlanError::Unsound { findings })
 }
 
 /// Keeps a sealed plan: written beside, synced, renamed, folder synced.
@@ -86,5 +95,5 @@ pub fn load(store: &dyn Store, id: PlanId) -> Result<Option<SealedLivePlan>, Pla
         return Err(PlanError::Altered { file, found: found.to_string() });
     }
     let plan = serde_json::from_slice(&text).map_err(|source| PlanError::Malformed { file, source })?;
-    seal(plan, found).map(Some).map_err(|findings| PlanError::Unsound { findings })
+    unseal_stored(plan, found).map(Some).map_err(|findings| PlanError::Unsound { findings })
 }

@@ -1,12 +1,12 @@
 //! Keeping what will be overwritten, and proving again that it was kept.
 
+use super::basis::Seen;
 use super::executor::LiveTheatre;
-use super::executor::{Seen, Stage, inquiry_obstacle, salvage_of};
+use super::executor::{Stage, salvage_of};
 use super::undo::{note_healed, untouched};
 use crate::engine::executor::Obstacle;
-use crate::engine::inquiry;
 use crate::engine::salvage::{self, Label, PartSource, dir_of};
-use crate::model::live_plan::{LiveVolume, Reach};
+use crate::model::live_plan::LiveVolume;
 use crate::model::plan::Purpose;
 use crate::model::policy::SalvageRule;
 use crate::model::salvage::PartKind;
@@ -89,20 +89,13 @@ impl Stage<'_, '_> {
 
     /// Keeps all that differs now: the survivor may have gone on writing since the plan was drawn.
     fn preserve_one(&mut self, planned: &LiveVolume, seen: &Seen) -> Result<Option<Preserved>, End> {
-        let LiveTheatre { store, clock, progress, threads, .. } = self.theatre;
+        let LiveTheatre { store, clock, progress, .. } = self.theatre;
         let replicas = seen.replicas.as_ref().map(|replica| &**replica);
         // An undo overwrites what the plan says, on both nodes; a healing all that differs.
         let extents = if self.plan.purpose == Purpose::Heal {
-            let full = planned.reach != Reach::Bitmaps;
-            let delta = inquiry::diff(replicas, &seen.sight, full, threads, progress)
-                .map_err(|error| self.not_done(inquiry_obstacle(&error), &error))?;
-            if let Some(bad) = delta.unreadable.first() {
-                let why = format!(
-                    "volume {} cannot be read on {} at byte {}: {}. What cannot be read cannot be kept",
-                    planned.volume, self.plan.names[bad.side], bad.extent.start, bad.why
-                );
-                return Err(self.stopped(Obstacle::Device, why));
-            }
+            let Some(delta) = &seen.delta else {
+                return Err(self.stopped(Obstacle::Stale, "what differs now was not looked at"));
+            };
             delta.differs.union(&planned.overwrite)
         } else {
             planned.overwrite.clone()

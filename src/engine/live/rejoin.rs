@@ -1,6 +1,7 @@
 //! Connecting with `--discard-my-data`, and watching the resync. DRBD may do something at any moment: each decision is made on
 //! what both nodes tell just then.
 
+use super::cause::{forbade, last_words};
 use super::executor::{LiveTheatre, Stage};
 use super::pair::look;
 use super::standing::{Standing, standing, state};
@@ -16,8 +17,6 @@ use std::time::Duration;
 
 /// How often the two are told to connect. 8.4 forgets the discard flag with each attempt that fails for another reason.
 const ATTEMPTS: u32 = 4;
-/// The kernel's last words that are told when it refuses.
-const LAST_WORDS: usize = 6;
 
 /// What a kernel says when both ends offer to give up their data.
 const BOTH_DISCARD: &str = "incompatible discard-my-data settings";
@@ -74,9 +73,18 @@ impl Stage<'_, '_> {
     /// to give up its data: whoever connects the survivor later would set it off.
     pub(super) fn reconnect(&mut self) -> End {
         let end = self.try_to_reconnect();
+        let with_cause = |why: Why| {
+            // The attempts before this one, of which the one that stopped may know nothing.
+            let said = self.why_ended().filter(|said| !why.0.contains(said.as_str()));
+            said.map_or(why.0.clone(), |said| format!("{why}. Since it began to connect: {said}"))
+        };
         match end {
-            End::NotDone(why) if self.armed => End::NotDone(Why(format!("{why}{}", self.disarm()))),
-            End::Unknown(why) if self.armed => End::Unknown(Why(format!("{why}{}", self.disarm()))),
+            End::NotDone(why) if self.armed => {
+                End::NotDone(Why(format!("{}{}", with_cause(why), self.disarm())))
+            }
+            End::Unknown(why) if self.armed => {
+                End::Unknown(Why(format!("{}{}", with_cause(why), self.disarm())))
+            }
             other => other,
         }
     }
@@ -127,6 +135,7 @@ impl Stage<'_, '_> {
                 Standing::Apart(_) => {}
             }
             let before = self.log_ends();
+            self.heard.get_or_insert(before);
             match self.connect_both() {
                 Ok(()) => {}
                 Err(end) => return end,
@@ -138,8 +147,13 @@ impl Stage<'_, '_> {
                         "{} is {}, {} is {}",
                         self.plan.names.a, states.a, self.plan.names.b, states.b
                     );
-                    let said = self.last_words(&before);
+                    let logs = self.logs();
                     // The next attempt would end the same way.
+                    if let Some(handler) = forbade(self.plan, &logs, &before) {
+                        let why = format!("the resync did not begin: {}", handler.words(self.plan));
+                        return self.stopped(Obstacle::Busy, why);
+                    }
+                    let said = last_words(self.plan, &logs, &before);
                     if said.contains(BOTH_DISCARD) {
                         let why = both_discard(self.plan);
                         return self.stopped(Obstacle::Busy, why);
@@ -154,36 +168,38 @@ impl Stage<'_, '_> {
         self.stopped(Obstacle::Busy, why)
     }
 
-    /// What both kernels logged lately. A node that cannot be asked has logged nothing that could be told.
-    fn logs(&self) -> Pair<Vec<LogLine>> {
+    /// What both kernels logged lately; `None` of a node that cannot be asked.
+    fn told_logs(&self) -> Pair<Option<Vec<LogLine>>> {
         let nodes = self.theatre.nodes;
-        let ask = |side: Side| match nodes[side].log() {
-            Ok(Ok(lines)) => lines,
-            Ok(Err(_)) | Err(_) => Vec::new(),
-        };
+        let ask = |side: Side| nodes[side].log().ok().and_then(Result::ok);
         std::thread::scope(|scope| {
             let b = scope.spawn(|| ask(Side::B));
             Pair::new(ask(Side::A), b.join().unwrap_or_default())
         })
     }
 
-    /// Up to where the kernels have logged.
+    fn logs(&self) -> Pair<Vec<LogLine>> {
+        self.told_logs().map(Option::unwrap_or_default)
+    }
+
+    /// Up to where the kernels have logged. Of one that cannot be asked now nothing counts as new later.
     fn log_ends(&self) -> Pair<u64> {
-        self.logs().map(|lines| lines.last().map_or(0, |line| line.at))
+        self.told_logs().map(|lines| lines.map_or(u64::MAX, |lines| lines.last().map_or(0, |line| line.at)))
     }
 
-    /// Why the kernels refused the connection since.
-    fn last_words(&self, before: &Pair<u64>) -> String {
-        let (logs, mut words) = (self.logs(), String::new());
-        for side in Side::BOTH {
-            if let Some(said) = refusals(&logs[side], before[side]) {
-                words.push_str(&format!("; {}'s kernel: {said}", self.plan.names[side]));
-            }
+    /// A handler that forbade the resync, or else what the kernels said since this run began to connect.
+    fn why_ended(&self) -> Option<String> {
+        let before = self.heard.as_ref()?;
+        let logs = self.logs();
+        match forbade(self.plan, &logs, before) {
+            Some(handler) => Some(handler.words(self.plan)),
+            None => last_words(self.plan, &logs, before).strip_prefix("; ").map(str::to_owned),
         }
-        words
     }
 
-    /// Survivor apart, victim waiting with the flag, survivor connecting: so the first handshake is already the right one.
+    /// Survivor apart, victim waiting with the flag, survivor connecting: so the first handshake is already the right one. The victim
+    /// is looked at before it is told, and again when it waits: a promotion takes the flag back in both generations, so whatever was
+    /// written there between the two looks is seen, and whatever is written later is not overwritten.
     fn connect_both(&mut self) -> Result<(), End> {
         let (victim, survivor) = (self.plan.victim(), self.plan.survivor);
         let apart = self.survivor().act(&NodeAct::Disconnect(self.plan.toward[survivor].clone()));
@@ -197,6 +213,8 @@ impl Stage<'_, '_> {
         self.armed = true;
         let end = self.victim().discard(&self.plan.toward[victim], &still, &kept);
         self.acted(Obstacle::Busy, end)?;
+        let waiting = self.look()?;
+        self.all_as_drawn(&waiting)?;
         let toward = self.plan.toward[survivor].clone();
         let end = self.survivor().act(&NodeAct::Connect { toward, how: ConnectAs::Survivor });
         self.acted(Obstacle::Busy, end)
@@ -286,11 +304,18 @@ impl Stage<'_, '_> {
                     let refused = [states.a, states.b].contains(&ConnectionState::StandAlone);
                     if refused {
                         refusals += 1;
-                        // A handler that forbids the resync (before-resync-target), for one, does so every time.
+                        let forbidden =
+                            self.heard.as_ref().and_then(|before| forbade(self.plan, &self.logs(), before));
+                        if let Some(handler) = forbidden {
+                            let why = format!("the resync did not begin: {}", handler.words(self.plan));
+                            break self.stopped(Obstacle::Busy, why);
+                        }
                         if refusals > ATTEMPTS {
+                            let said = self
+                                .why_ended()
+                                .unwrap_or_else(|| "the kernel's log on both nodes says why".to_owned());
                             let why = format!(
-                                "the connection was given up {ATTEMPTS} times before anything was synced: {} is {}, {} is {}. The \
-                                 kernel's log on both nodes says why",
+                                "the connection was given up {ATTEMPTS} times before anything was synced: {} is {}, {} is {}; {said}",
                                 self.plan.names.a, states.a, self.plan.names.b, states.b
                             );
                             break self.stopped(Obstacle::Busy, why);
@@ -347,35 +372,6 @@ fn unseen_is_bearable(unasked: &mut Option<Unasked>, now: Stamp, limit: Duration
     *unasked = Some(Unasked { paused: so_far.paused + look, ..so_far });
     let asked = Duration::from_millis(u64::try_from(now.0.saturating_sub(so_far.since.0)).unwrap_or(0));
     so_far.paused.max(asked) < limit
-}
-
-/// What the kernel logged after `before`, as far as it says why a connection was refused.
-fn refusals(lines: &[LogLine], before: u64) -> Option<String> {
-    let new: Vec<&str> = lines
-        .iter()
-        .filter(|line| line.at > before && tells(&line.text))
-        .map(|line| line.text.as_str())
-        .collect();
-    let last = &new[new.len().saturating_sub(LAST_WORDS)..];
-    (!last.is_empty()).then(|| last.join(" / "))
-}
-
-/// Lines that say why a connection was refused.
-fn tells(text: &str) -> bool {
-    [
-        "incompatible",
-        "Split-Brain",
-        "Unrelated data",
-        "Authentication",
-        "authentication",
-        "refused",
-        "dropping connection",
-        "expected",
-        "helper",
-        "uuid_compare",
-    ]
-    .iter()
-    .any(|word| text.contains(word))
 }
 
 #[cfg(test)]

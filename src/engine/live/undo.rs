@@ -1,8 +1,9 @@
 //! Putting back, through DRBD, what a live healing overwrote: a new incident in the other direction. One node is Primary and
 //! writes what was kept; DRBD replicates it to the other. What stands there now is kept first.
 
+use super::basis::Seen;
 use super::draw::content_of;
-use super::executor::{Seen, Stage, salvage_of};
+use super::executor::{Stage, salvage_of};
 use super::others::primary_elsewhere;
 use super::pair::{LivePair, PairedVolume};
 use super::standing::Standing;
@@ -20,13 +21,15 @@ use crate::model::policy::Settings;
 use crate::model::salvage::PartKind;
 use crate::model::seen::End;
 use crate::model::side::{Pair, Side};
-use crate::ports::disk::{Disk, DiskFault, DiskMut};
+use crate::ports::disk::{Disk, DiskFault};
 use crate::ports::replica::Replica;
 use crate::ports::store::Store;
 use std::time::Duration;
 
 /// Bytes copied at once.
 const CHUNK: u64 = 4 << 20;
+/// After so many pieces it is looked again whether anybody else may write.
+const PIECES_PER_LOOK: usize = 16;
 /// What a disk writes as a whole.
 const SECTOR: usize = 512;
 const FOLDER: &str = "live-healed";
@@ -274,13 +277,14 @@ impl Stage<'_, '_> {
 
     /// Both nodes still hold what the healing left, unless this undo itself began to overwrite it.
     pub(super) fn check_undo(&mut self) -> End {
-        if self.touched {
-            return self.prove_kept().map_or_else(|end| end, |()| End::Done);
-        }
         let pair = match self.look() {
             Ok(pair) => pair,
             Err(end) => return end,
         };
+        if self.touched {
+            let kept = self.prove_kept().and_then(|()| self.rest_as_noted(&pair));
+            return kept.map_or_else(|end| end, |()| End::Done);
+        }
         if let Err(end) = self.nothing_written_since(&pair) {
             return end;
         }
@@ -291,7 +295,7 @@ impl Stage<'_, '_> {
                 Err(end) => return end,
             }
         }
-        End::Done
+        self.note_rest(&pair).map_or_else(|end| end, |()| End::Done)
     }
 
     fn as_healed(&mut self, planned: &LiveVolume, found: &PairedVolume) -> Result<Seen, End> {
@@ -315,7 +319,7 @@ impl Stage<'_, '_> {
         let borrowed = replicas.as_ref().map(|replica| &**replica);
         let sight = look(borrowed, &Settings::drbd_defaults(), self.theatre.clock)
             .map_err(|error| self.not_done(Obstacle::Device, &error))?;
-        Ok(Seen { replicas, sight })
+        Ok(Seen { replicas, sight, delta: None })
     }
 
     /// Writes what was kept of the victim through this node's DRBD devices.
@@ -326,23 +330,8 @@ impl Stage<'_, '_> {
         if self.kept.is_none() {
             return self.stopped(Obstacle::Salvage, "what stands there now was not kept");
         }
-        let (pair, standing) = match self.standing() {
-            Ok(found) => found,
-            Err(end) => return end,
-        };
-        if !matches!(standing, Standing::Joined | Standing::Resyncing { .. }) {
-            return self.stopped(
-                Obstacle::Link,
-                "the two nodes are not connected: what is written now would reach only one",
-            );
-        }
-        // Whatever promoted the other node, or mounted the device here, while the copy was taken.
-        if pair.told.b.info.role != Some(Role::Secondary) {
-            let why = format!("{} is not Secondary on {} any more", self.plan.resource, self.plan.names.b);
-            return self.stopped(Obstacle::Busy, why);
-        }
-        if let Some(why) = primary_elsewhere(&pair) {
-            return self.stopped(Obstacle::Busy, why);
+        if let Err(end) = self.may_write() {
+            return end;
         }
         match self.used_here() {
             Ok(users) if users.is_empty() => {}
@@ -353,25 +342,44 @@ impl Stage<'_, '_> {
             }
             Err(end) => return end,
         }
+        let overwritten = self.plan.volumes.iter().filter(|volume| !volume.overwrite.is_empty());
         if self.touched {
-            for planned in self.plan.volumes.iter().filter(|volume| !volume.overwrite.is_empty()) {
-                if let Err(end) = self.must_be_ours(planned, &incident) {
+            // Nothing more is written where others wrote anything since.
+            for planned in overwritten.clone() {
+                if let Err(end) = self.put_back(planned, &incident, false) {
                     return end;
                 }
             }
         }
-        for planned in self.plan.volumes.iter().filter(|volume| !volume.overwrite.is_empty()) {
-            if let Err(end) = self.write_volume(planned, &incident) {
+        for planned in overwritten {
+            if let Err(end) = self.put_back(planned, &incident, true) {
                 return end;
             }
         }
         End::Done
     }
 
-    /// An undo that was cut off left each sector either as it stood before or as it was kept. Anything else was written by
-    /// others since, and is not overwritten.
-    fn must_be_ours(&mut self, planned: &LiveVolume, healing: &IncidentId) -> Result<(), End> {
-        let store = self.theatre.store;
+    /// The two are connected, and nobody else may write: whatever promoted the other node since it was looked at last.
+    fn may_write(&mut self) -> Result<(), End> {
+        let (pair, standing) = self.standing()?;
+        if !matches!(standing, Standing::Joined | Standing::Resyncing { .. }) {
+            return Err(self.stopped(
+                Obstacle::Link,
+                "the two nodes are not connected: what is written now would reach only one",
+            ));
+        }
+        if pair.told.b.info.role != Some(Role::Secondary) {
+            let why = format!("{} is not Secondary on {} any more", self.plan.resource, self.plan.names.b);
+            return Err(self.stopped(Obstacle::Busy, why));
+        }
+        primary_elsewhere(&pair).map_or(Ok(()), |why| Err(self.stopped(Obstacle::Busy, why)))
+    }
+
+    /// Goes over what an undo overwrites, piece by piece, and writes it where `write` says so. An undo, also one that was cut off, finds
+    /// each sector either as it stood when it was kept or as it is put back. Anything else was written by others since, and is not
+    /// overwritten.
+    fn put_back(&mut self, planned: &LiveVolume, healing: &IncidentId, write: bool) -> Result<(), End> {
+        let (store, progress) = (self.theatre.store, self.theatre.progress);
         let mut readers = Vec::new();
         for incident in [healing, self.incident] {
             let kept =
@@ -381,60 +389,44 @@ impl Stage<'_, '_> {
         }
         let device = self.theatre.nodes.a.device(planned.minors.a);
         let device = device.map_err(|error| self.not_done(Obstacle::Busy, &error))?;
-        for piece in planned.overwrite.iter().flat_map(|extent| extent.pieces(CHUNK)) {
-            let read = |disk: &dyn Disk| -> Result<Vec<u8>, DiskFault> {
-                let mut bytes = vec![0; usize::try_from(piece.len).unwrap_or(0)];
-                disk.read_at(piece.start, &mut bytes)?;
-                Ok(bytes)
-            };
-            let all = [read(device.as_disk()), read(&readers[0]), read(&readers[1])];
-            let [Ok(now), Ok(wanted), Ok(before)] = all else {
-                let why = all.into_iter().find_map(Result::err);
-                return Err(match why {
-                    Some(error) => self.not_done(Obstacle::Device, &error),
-                    None => self.stopped(Obstacle::Device, "nothing could be read"),
-                });
-            };
-            let sectors = now.chunks(SECTOR).zip(wanted.chunks(SECTOR)).zip(before.chunks(SECTOR));
-            for (at, ((now, wanted), before)) in (piece.start..).step_by(SECTOR).zip(sectors) {
-                if now != wanted && now != before {
+        let word = if write { "write back" } else { "look at what stands there" };
+        progress.begin(word, planned.overwrite.bytes());
+        let mut copy = || -> Result<(), End> {
+            let pieces = planned.overwrite.iter().flat_map(|extent| extent.pieces(CHUNK));
+            for (number, piece) in pieces.enumerate() {
+                if write && number > 0 && number.is_multiple_of(PIECES_PER_LOOK) {
+                    self.may_write()?;
+                }
+                let wanted =
+                    read(&readers[0], piece).map_err(|fault| self.not_done(Obstacle::Salvage, &fault))?;
+                let before =
+                    read(&readers[1], piece).map_err(|fault| self.not_done(Obstacle::Salvage, &fault))?;
+                let now =
+                    read(device.as_disk(), piece).map_err(|fault| self.not_done(Obstacle::Device, &fault))?;
+                if let Some(at) = foreign(&now, &wanted, &before) {
                     let why = format!(
-                        "volume {} was written to at byte {at} since the undo was cut off: newer data is never overwritten. What was kept \
+                        "somebody else wrote to volume {} at byte {} since it was kept: newer data is never overwritten. What was kept \
                          can be opened beside it (`unsplit salvage show`)",
-                        planned.volume
+                        planned.volume,
+                        piece.start + at
                     );
                     return Err(self.stopped(Obstacle::Stale, why));
                 }
-            }
-        }
-        Ok(())
-    }
-
-    fn write_volume(&mut self, planned: &LiveVolume, healing: &IncidentId) -> Result<(), End> {
-        let store = self.theatre.store;
-        let kept = salvage_of(healing, planned.volume).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
-        let reader = salvage::reader(store, &dir_of(&kept), PartKind::VictimData)
-            .map_err(|error| self.not_done(Obstacle::Salvage, &error))?;
-        let device = self
-            .theatre
-            .nodes
-            .a
-            .device(planned.minors.a)
-            .map_err(|error| self.not_done(Obstacle::Busy, &error))?;
-        let progress = self.theatre.progress;
-        progress.begin("write back", planned.overwrite.bytes());
-        let copy = || -> Result<(), DiskFault> {
-            for extent in planned.overwrite.iter() {
-                for piece in extent.pieces(CHUNK) {
-                    move_piece(&reader, &*device, piece)?;
-                    progress.advance(piece.len);
+                if write {
+                    device
+                        .write_at(piece.start, &wanted)
+                        .map_err(|fault| self.not_done(Obstacle::Device, &fault))?;
                 }
+                progress.advance(piece.len);
             }
-            device.flush()
+            if write {
+                device.flush().map_err(|fault| self.not_done(Obstacle::Device, &fault))?;
+            }
+            Ok(())
         };
         let copied = copy();
         progress.finish();
-        copied.map_err(|error| self.not_done(Obstacle::Device, &error))
+        copied
     }
 
     /// Both nodes hold what was kept, not merely the same.
@@ -477,10 +469,17 @@ impl Stage<'_, '_> {
     }
 }
 
-fn move_piece(from: &dyn Disk, to: &dyn DiskMut, piece: Extent) -> Result<(), DiskFault> {
+fn read(from: &dyn Disk, piece: Extent) -> Result<Vec<u8>, DiskFault> {
     let mut bytes = vec![0; usize::try_from(piece.len).unwrap_or(0)];
     from.read_at(piece.start, &mut bytes)?;
-    to.write_at(piece.start, &bytes)
+    Ok(bytes)
+}
+
+/// Where the first sector begins that is neither as wanted nor as before.
+fn foreign(now: &[u8], wanted: &[u8], before: &[u8]) -> Option<u64> {
+    let sectors = now.chunks(SECTOR).zip(wanted.chunks(SECTOR)).zip(before.chunks(SECTOR));
+    let at = sectors.into_iter().position(|((now, wanted), before)| now != wanted && now != before)?;
+    Some((at * SECTOR) as u64)
 }
 
 #[cfg(test)]

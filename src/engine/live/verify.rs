@@ -1,7 +1,8 @@
 //! What is checked when DRBD has done its part, and what is put back then.
 
+use super::basis::inquiry_obstacle;
 use super::executor::LiveTheatre;
-use super::executor::{Stage, inquiry_obstacle};
+use super::executor::Stage;
 use super::standing::Standing;
 use crate::engine::contents::same_within;
 use crate::engine::executor::Obstacle;

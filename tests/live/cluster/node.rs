@@ -68,8 +68,8 @@ impl Node for FakeNode {
         let resources = if host.up { vec![state.told(self.side)] } else { Vec::new() };
         Ok(NodeState {
             host: self.name().to_string(),
-            machine: Some(format!("machine-{}", self.side)),
-            boot: Some(format!("boot-{}", host.boot)),
+            machine: Some(host.machine.clone()),
+            boot: (!host.hides).then(|| format!("boot-{}", host.boot)),
             taken_at: Stamp(0),
             drbd: DrbdSeen::Told(Live { generation: state.generation, resources }),
         })
@@ -77,7 +77,8 @@ impl Node for FakeNode {
 
     fn log(&self) -> Result<Result<Vec<LogLine>, Why>, Unseen> {
         let state = self.answers()?;
-        Ok(Ok((1..).zip(&state.log).map(|(at, text)| LogLine { at, text: text.clone() }).collect()))
+        let lines = (1..).zip(&state.hosts[self.side].kernel);
+        Ok(Ok(lines.map(|(at, text)| LogLine { at, text: text.clone() }).collect()))
     }
 
     fn report(&self) -> Result<NodeReport, Unseen> {
@@ -101,6 +102,9 @@ impl Node for FakeNode {
 
     fn users(&self, _: u32) -> Result<Vec<DeviceUser>, Unseen> {
         let state = self.answers()?;
+        if state.hosts[self.side].users_unknown {
+            return Err(unseen("/proc cannot be read"));
+        }
         let user =
             DeviceUser { who: "mounted on /srv".to_owned(), ends_with: Some("umount /srv".to_owned()) };
         Ok(if state.hosts[self.side].held { vec![user] } else { Vec::new() })
@@ -194,7 +198,14 @@ impl DiskMut for FakeDevice {
                 drop(state);
                 return Err(self.fault(offset, buffer.len(), "not Primary".to_owned()));
             }
+            if state.hosts[self.side.other()].role == Role::Primary && state.unflushed.is_empty() {
+                state.broken.push("undo: the peer is Primary, and the first block is written".to_owned());
+            }
             let block = offset / BLOCK + index;
+            for side in Side::BOTH {
+                let old = state.hosts[side].volumes[self.number].block(block);
+                state.unflushed.push((side, self.number, block, old));
+            }
             let old = state.hosts[self.side].volumes[self.number].block(block);
             if old != bytes && !is_kept(&self.cluster.store.certain(), self.number, block, &old) {
                 let words = format!("undo: block {block} of volume {} was not kept before", self.number);
@@ -207,6 +218,8 @@ impl DiskMut for FakeDevice {
     }
 
     fn flush(&self) -> Result<(), DiskFault> {
+        let mut state = self.cluster.lock();
+        state.unflushed.retain(|(_, number, ..)| *number != self.number);
         Ok(())
     }
 

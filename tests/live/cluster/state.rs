@@ -8,6 +8,23 @@ impl State {
         self.log.push(line);
     }
 
+    /// Both kernels log it, each in its form.
+    pub(super) fn both_log(&mut self, text: &str) {
+        self.note(text);
+        Side::BOTH.into_iter().for_each(|side| self.kernel_logs(side, text));
+    }
+
+    pub(super) fn kernel_logs(&mut self, side: Side, text: &str) {
+        let line = match self.generation {
+            Generation::V84 => format!("block drbd0: {text}"),
+            Generation::V9 => {
+                let peer = if side == Side::A { "node2" } else { "node1" };
+                format!("drbd r0/0 drbd0 {peer}: {text}")
+            }
+        };
+        self.hosts[side].kernel.push(line);
+    }
+
     pub(super) fn alone(&mut self, side: Side) {
         let v84 = self.generation == Generation::V84;
         let host = &mut self.hosts[side];
@@ -42,11 +59,11 @@ impl State {
             return;
         }
         if self.hosts.a.policies != self.hosts.b.policies {
-            self.note("incompatible after-sb settings");
+            self.both_log("incompatible after-sb settings");
             return Side::BOTH.into_iter().for_each(|side| self.alone(side));
         }
         if self.hosts.a.discard && self.hosts.b.discard {
-            self.note("incompatible discard-my-data settings");
+            self.both_log("incompatible discard-my-data settings");
             return Side::BOTH.into_iter().for_each(|side| self.alone(side));
         }
         let mut sources = Vec::new();
@@ -80,24 +97,29 @@ impl State {
                 matches!(decided, Ok(Some((source, _))) if self.hosts[source.other()].role == Role::Primary);
             match decided {
                 Ok(_) if target_is_primary => {
-                    self.note("I shall become SyncTarget, but I am primary!");
+                    self.both_log("I shall become SyncTarget, but I am primary!");
                     return Side::BOTH.into_iter().for_each(|side| self.alone(side));
                 }
                 Ok(source) => sources.push(source),
                 Err(why) => {
-                    self.note(why);
+                    self.both_log(why);
                     return Side::BOTH.into_iter().for_each(|side| self.alone(side));
                 }
             }
         }
         if self.hosts.a.role == Role::Primary && self.hosts.b.role == Role::Primary {
-            self.note("two primaries refused");
+            self.both_log("Multiple primaries not allowed by config");
             return Side::BOTH.into_iter().for_each(|side| self.alone(side));
         }
         self.note(format!("handshake: sources {sources:?}"));
         for side in Side::BOTH {
             self.hosts[side].connection = ConnectionState::Connected;
             self.hosts[side].discard = false;
+        }
+        if let Some(target) = sources.iter().flatten().next().map(|(source, _)| source.other())
+            && (self.hosts[target].refuses != 0 || self.exchanges_that_break > 0)
+        {
+            return self.exchange_only(target, &sources);
         }
         for (number, source) in sources.into_iter().enumerate() {
             match source {
@@ -113,18 +135,63 @@ impl State {
         self.hosts.b.persist();
     }
 
+    /// Both have each other's bitmap, and there it ends: the target's handler refuses, or the link breaks. 9 leaves the generations, 8.4
+    /// has given the target its new one.
+    fn exchange_only(&mut self, target: Side, sources: &[Option<(Side, bool)>]) {
+        for (number, source) in sources.iter().enumerate() {
+            let Some((source, full)) = *source else { continue };
+            let target = source.other();
+            let before = self.hosts[target].volumes[number].state;
+            let own = self.hosts[target].volumes[number].superblock.current;
+            if self.generation == Generation::V84 {
+                self.begin_resync(number, source, full);
+            } else {
+                let union = self.union(number, full);
+                for side in Side::BOTH {
+                    self.hosts[side].volumes[number].bits.clone_from(&union);
+                }
+                if full {
+                    self.hosts[source].volumes[number].set_bitmap_uuid(own);
+                }
+            }
+            let inconsistent = before == DiskState::Inconsistent;
+            self.hosts[target].volumes[number].state =
+                if inconsistent { DiskState::Inconsistent } else { DiskState::Outdated };
+        }
+        let code = self.hosts[target].refuses;
+        if code == 0 {
+            self.exchanges_that_break -= 1;
+            self.both_log("conn( Connected -> NetworkFailure )");
+            Side::BOTH.into_iter().for_each(|side| self.wait_again(side));
+        } else {
+            self.note(format!("the handler on {target} ends with {code}"));
+            let helper = "helper command: /sbin/drbdadm before-resync-target";
+            self.kernel_logs(target, &format!("{helper} exit code {code} (0x{:x})", code << 8));
+            self.kernel_logs(
+                target,
+                &format!("before-resync-target handler returned {code}, dropping connection."),
+            );
+            self.alone(target);
+            self.wait_again(target.other());
+        }
+        self.hosts.a.persist();
+        self.hosts.b.persist();
+    }
+
+    fn union(&self, number: usize, full: bool) -> BTreeSet<u64> {
+        if full {
+            return (0..self.hosts.a.volumes[number].blocks()).collect();
+        }
+        let bits = |side: Side| self.hosts[side].volumes[number].bits.iter().copied();
+        bits(Side::A).chain(bits(Side::B)).collect()
+    }
+
     pub(super) fn begin_resync(&mut self, number: usize, source: Side, full: bool) {
         let target = source.other();
-        if target == self.survivor {
+        if target == self.survivor && !self.turned_by_others {
             self.broken.push(format!("volume {number}: the survivor is overwritten"));
         }
-        let blocks = self.hosts[source].volumes[number].blocks();
-        let union: BTreeSet<u64> = if full {
-            (0..blocks).collect()
-        } else {
-            let bits = |side: Side| self.hosts[side].volumes[number].bits.iter().copied();
-            bits(Side::A).chain(bits(Side::B)).collect()
-        };
+        let union = self.union(number, full);
         let sync = uuid(&mut self.rng);
         {
             let from = &mut self.hosts[source].volumes[number];
@@ -163,7 +230,8 @@ impl State {
             return;
         }
         self.overwritten += 1;
-        let precious = self.undoing || self.hosts[target].volumes[number].own.contains(&block);
+        let own = self.hosts[target].volumes[number].own.contains(&block);
+        let precious = self.undoing || own || !self.late.contains(&(number, block));
         if precious && !is_kept(&store.certain(), number, block, &old) {
             let words =
                 format!("volume {number}: block {block} of {target} was overwritten and is in no salvage");
@@ -183,6 +251,10 @@ impl State {
             else {
                 continue;
             };
+            if source != self.survivor && self.held_back > 0 {
+                self.held_back -= 1;
+                continue;
+            }
             let many = 1 + at(self.rng.below(24));
             let some: Vec<u64> = self.hosts[source].volumes[number].bits.iter().copied().take(many).collect();
             for block in some {
@@ -221,6 +293,9 @@ impl State {
             volume.put(block, bytes);
             volume.truth[at(block * BLOCK)..at((block + 1) * BLOCK)].copy_from_slice(bytes);
             volume.written += 8;
+            if side == self.survivor && self.running {
+                self.late.insert((number, block));
+            }
             if !mirrored {
                 volume.bits.insert(block);
                 volume.own.insert(block);
@@ -256,7 +331,7 @@ impl State {
     pub(super) fn promote(&mut self, side: Side) -> Result<(), &'static str> {
         let peer = &self.hosts[side.other()];
         let connected = self.hosts[side].connection == ConnectionState::Connected;
-        if connected && peer.role == Role::Primary {
+        if connected && peer.role == Role::Primary && !self.dual {
             return Err("(-1) Multiple primaries not allowed by config");
         }
         if self.hosts[side].volumes.iter().any(|volume| volume.state != DiskState::UpToDate) {
@@ -264,9 +339,8 @@ impl State {
         }
         let host = &mut self.hosts[side];
         host.role = Role::Primary;
-        if self.generation == Generation::V9 {
-            host.discard = false;
-        } else if !connected {
+        host.discard = false;
+        if self.generation == Generation::V84 && !connected {
             // 8.4 begins a generation with the promotion.
             let mut moved = false;
             for volume in &mut host.volumes {
@@ -334,7 +408,55 @@ impl State {
             Meddling::Deaf(side, until) => self.hosts[side].deaf_until = self.tick + until,
             Meddling::Hold(side) => self.hosts[side].held = self.hosts[side].role == Role::Primary,
             Meddling::Release(side) => self.hosts[side].held = false,
+            Meddling::Refuse(side, code) => self.hosts[side].refuses = code,
+            Meddling::Break(many) => self.exchanges_that_break = many,
+            Meddling::Raise(side) => {
+                let _ = self.promote(side);
+            }
+            Meddling::Rewrite(side) => self.rewrite(side, store),
+            Meddling::Turn(held_back) => self.turn(held_back),
+            Meddling::Overrun => {
+                self.turn(0);
+                for _ in 0..200 {
+                    self.resync(store);
+                }
+            }
         }
+    }
+
+    /// Promoted, a block that is marked already is written to, demoted.
+    fn rewrite(&mut self, side: Side, store: &Arc<FakeStore>) {
+        let Some(block) = self.hosts[side].volumes[0].own.first().copied() else { return };
+        if self.hosts[side].role == Role::Primary || self.promote(side).is_err() {
+            return;
+        }
+        let mut bytes = self.hosts[side].volumes[0].block(block);
+        self.rng.fill(&mut bytes);
+        self.write(side, 0, block, &bytes, store);
+        self.hosts[side].role = Role::Secondary;
+        self.hosts[side].persist();
+    }
+
+    /// Somebody overwrites the survivor, by hand, where the two look for each other or are connected.
+    fn turn(&mut self, held_back: u64) {
+        let waits = |side: Side| {
+            let host = &self.hosts[side];
+            host.up && host.role == Role::Secondary && host.connection != ConnectionState::StandAlone
+        };
+        if !(self.link && waits(Side::A) && waits(Side::B)) {
+            return;
+        }
+        (self.turned_by_others, self.held_back) = (true, held_back);
+        for side in Side::BOTH {
+            self.hosts[side].connection = ConnectionState::Connected;
+            self.hosts[side].discard = false;
+        }
+        let victim = self.survivor.other();
+        for number in 0..self.hosts.a.volumes.len() {
+            self.begin_resync(number, victim, true);
+        }
+        self.hosts.a.persist();
+        self.hosts.b.persist();
     }
 
     /// Time passes.
@@ -431,6 +553,24 @@ impl State {
         }
     }
 
+    fn toward_third(&self, side: Side, third: Third) -> Connection {
+        let there = third.connected_to == side;
+        let mut connection =
+            Connection { peer_node_id: Some(2), name: Some("node3".to_owned()), ..Connection::default() };
+        connection.info.state =
+            Some(if there { ConnectionState::Connected } else { ConnectionState::StandAlone });
+        connection.info.peer_role = Some(if there { third.role } else { Role::Unknown });
+        for (number, _) in (0..).zip(&self.hosts[side].volumes) {
+            let mut volume = PeerDevice { volume: number, ..PeerDevice::default() };
+            volume.info.replication =
+                Some(if there { ReplicationState::Established } else { ReplicationState::Off });
+            volume.info.disk = Some(if there { DiskState::UpToDate } else { DiskState::Unknown });
+            volume.statistics.out_of_sync = Some(0);
+            connection.peer_devices.push(volume);
+        }
+        connection
+    }
+
     pub(super) fn told(&self, side: Side) -> Resource {
         let host = &self.hosts[side];
         let v84 = self.generation == Generation::V84;
@@ -444,16 +584,19 @@ impl State {
         for (number, volume) in (0..).zip(&host.volumes) {
             let mut device = Device { volume: number, minor: Some(number), ..Device::default() };
             device.info.disk = Some(volume.state);
-            device.statistics.written = Some(volume.written);
+            device.statistics.written = (!host.hides).then_some(volume.written);
             device.statistics.current = Some(volume.superblock.current);
             device.statistics.history = Some(volume.superblock.history.clone());
-            device.statistics.size = Some(volume.size / 512);
+            device.statistics.size = Some((volume.size + host.grown) / 512);
             device.disk_options = Some(DiskOptions {
                 backing_device: Some(format!("/dev/{side}{number}")),
                 meta_index: Some(MetaIndex::Internal),
                 ..DiskOptions::default()
             });
             resource.devices.push(device);
+        }
+        if let Some(third) = self.third {
+            resource.connections.push(self.toward_third(side, third));
         }
         if v84 && host.connection == ConnectionState::StandAlone {
             return resource;

@@ -1,0 +1,94 @@
+//! What an undo does not put back, and must find as the healing left it all the same: what was marked and taken for equal. Its digest is
+//! noted before the first write, and compared whenever the undo is taken up again.
+
+use super::draw::content_of;
+use super::executor::Stage;
+use super::pair::LivePair;
+use crate::engine::executor::Obstacle;
+use crate::model::id::Digest;
+use crate::model::seen::End;
+use crate::model::side::{Pair, Side};
+use crate::ports::store::StoreFault;
+
+const FOLDER: &str = "live-undoing";
+/// Longest note that is read back.
+const LONGEST: u64 = 1 << 20;
+
+impl Stage<'_, '_> {
+    fn note_name(&self) -> String {
+        format!("{FOLDER}/{}.json", self.incident)
+    }
+
+    /// Notes what both nodes hold there now.
+    pub(super) fn note_rest(&mut self, pair: &LivePair) -> Result<(), End> {
+        let digests = self.rest(pair)?;
+        let (store, name) = (self.theatre.store, self.note_name());
+        let text = serde_json::to_vec(&digests)
+            .map_err(|error| self.stopped(Obstacle::Salvage, error.to_string()))?;
+        let write = || -> Result<(), StoreFault> {
+            store.create_dir(FOLDER)?;
+            store.create(&name)?;
+            store.write_at(&name, 0, &text)?;
+            store.sync(&name)?;
+            store.sync_dir(FOLDER)
+        };
+        write().map_err(|fault| self.not_done(Obstacle::Salvage, &fault))
+    }
+
+    /// Whether it is still so. An undo that an older unsplit began noted nothing.
+    pub(super) fn rest_as_noted(&mut self, pair: &LivePair) -> Result<(), End> {
+        let Some(then) = self.noted_rest().map_err(|why| self.stopped(Obstacle::Salvage, why))? else {
+            return Ok(());
+        };
+        let now = self.rest(pair)?;
+        let changed =
+            self.plan.volumes.iter().zip(then.iter().zip(&now)).find(|(_, (then, now))| then != now);
+        let number = match changed {
+            None if then.len() == now.len() => return Ok(()),
+            None => 0,
+            Some((volume, _)) => volume.volume,
+        };
+        Err(self.stopped(
+            Obstacle::Stale,
+            format!(
+                "volume {number} was written to since the undo was cut off, beside what it puts back: going on would mix what was kept with \
+                 newer data. What was kept can be opened beside it (`unsplit salvage show`)"
+            ),
+        ))
+    }
+
+    fn noted_rest(&self) -> Result<Option<Vec<Digest>>, String> {
+        let (store, name) = (self.theatre.store, self.note_name());
+        let Some(len) = store.len(&name).map_err(|fault| fault.to_string())? else { return Ok(None) };
+        if len > LONGEST {
+            return Err(format!("{} is far too long", store.locate(&name)));
+        }
+        let mut text = vec![0; usize::try_from(len).unwrap_or(0)];
+        store.read_at(&name, 0, &mut text).map_err(|fault| fault.to_string())?;
+        serde_json::from_slice(&text).map(Some).map_err(|error| format!("{}: {error}", store.locate(&name)))
+    }
+
+    /// The digest of each volume, the same on both nodes.
+    fn rest(&mut self, pair: &LivePair) -> Result<Vec<Digest>, End> {
+        let (plan, threads, progress) = (self.plan, self.theatre.threads, self.theatre.progress);
+        let mut digests = Vec::new();
+        for (planned, found) in plan.volumes.iter().zip(&pair.volumes) {
+            let mut of = |side: Side| {
+                let replica = self.theatre.nodes[side].replica(&found.backing[side]);
+                let replica = replica.map_err(|error| self.not_done(Obstacle::Device, &error))?;
+                content_of(&*replica, &planned.victim_marks, threads, progress)
+                    .map_err(|error| self.not_done(Obstacle::Device, &error))
+            };
+            let Pair { a, b } = Pair::new(of(Side::A)?, of(Side::B)?);
+            if a != b {
+                let why = format!(
+                    "volume {} is not the same on both nodes where the healing found it equal: `unsplit diff {} --full` shows where",
+                    planned.volume, plan.resource
+                );
+                return Err(self.stopped(Obstacle::Stale, why));
+            }
+            digests.push(a);
+        }
+        Ok(digests)
+    }
+}
