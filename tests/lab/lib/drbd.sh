@@ -122,7 +122,7 @@ drbd_anew() {
 }
 
 # Both sides lost each other while Primary, and refuse each other now.
-both_alone() { for n in 1 2; do becomes "$n" "[A-Za-z]+ StandAlone .*" "${1:-60}" || return 1; done; }
+both_alone() { local n; for n in 1 2; do becomes "$n" "[A-Za-z]+ StandAlone .*" "${1:-60}" || return 1; done; }
 
 blocks() { on "$1" "echo \$((\$(blockdev --getsize64 /dev/drbd${2:-0}) / 4096))" < /dev/null; }
 
@@ -142,6 +142,7 @@ kernel_forget() { on "$1" "dmesg > /var/log/dmesg.\$(date +%s%N); dmesg -C" < /d
 
 # split: cuts the link, waits until both noticed, makes both Primary.
 split() {
+  local n
   say "splitting"
   link 1 2 off
   for n in 1 2; do becomes "$n" "[A-Za-z]+ Connecting .*" 60; done
@@ -150,6 +151,7 @@ split() {
 
 # rejoin: plugs the link; both must call it a split brain and stand alone.
 rejoin() {
+  local n
   say "rejoining"
   for n in 1 2; do kernel_forget "$n"; done
   link 1 2 on

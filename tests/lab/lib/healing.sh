@@ -96,11 +96,11 @@ disk_holds() {
 }
 # both_equal: whatever volume 0 holds, it is the same on both disks.
 both_equal() {
-  local sums
+  local sums n
   sums=$(for n in 1 2; do on "$n" "blockdev --flushbufs /dev/disk/by-id/virtio-n${n}v0; head -c $((COUNT * 4096)) /dev/disk/by-id/virtio-n${n}v0 | sha256sum" < /dev/null; done)
   [ "$(sort -u <<< "$sums" | wc -l)" = 1 ] || { complain "the disks differ: $sums"; return 1; }
 }
-both_hold() { for n in 1 2; do disk_holds "$n" "$@" || return 1; done; }
+both_hold() { local n; for n in 1 2; do disk_holds "$n" "$@" || return 1; done; }
 
 # healthy AT: connected, equal, and unsplit says so.
 healthy() {
@@ -109,7 +109,7 @@ healthy() {
 }
 
 # policies_are WORD: after-sb-0pri in both kernels.
-policies_are() { for n in 1 2; do on "$n" "drbdsetup show r0 --show-defaults | grep -q 'after-sb-0pri[[:space:]]*$1'" < /dev/null || { on "$n" "drbdsetup show r0 --show-defaults | grep after-sb"; complain "node $n has another after-sb-0pri than $1"; return 1; }; done; }
+policies_are() { local n; for n in 1 2; do on "$n" "drbdsetup show r0 --show-defaults | grep -q 'after-sb-0pri[[:space:]]*$1'" < /dev/null || { on "$n" "drbdsetup show r0 --show-defaults | grep after-sb"; complain "node $n has another after-sb-0pri than $1"; return 1; }; done; }
 
 # salvage_of AT SURVIVOR WHO:BLOCKS...: the newest salvage on node AT, opened on the survivor's disk, is the victim's volume.
 salvage_of() {

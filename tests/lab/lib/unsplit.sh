@@ -21,7 +21,7 @@ bring_together() {
 
 # bring_back: each disk where it belongs, the resource up on both.
 bring_back() {
-  local v
+  local v n
   for ((v = 0; v < VOLUMES; v++)); do move_disk "n2v$v" 1 2; done
   for n in 1 2; do kernel_forget "$n"; done
   both "drbdadm up r0"
@@ -42,6 +42,7 @@ salvage_holds() {
 
 # connected_without_resync: the kernel takes the healed pair as equal.
 connected_without_resync() {
+  local n
   in_sync
   for n in 1 2; do
     if on "$n" "dmesg | grep -E 'Began resync|Split-Brain'" < /dev/null; then die "node $n's kernel did not take both sides as equal"; fi
