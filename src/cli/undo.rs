@@ -10,6 +10,7 @@ use super::live;
 use super::plan::{self, show_undo, step_words};
 use super::reading::Reading;
 use super::resolve::{conclude, journal_stopped, open_as_planned, take_up, theatre};
+use super::salvage;
 use super::screen::Screen;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::{Ending, begin};
@@ -42,11 +43,15 @@ pub struct UndoArgs {
 
 pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8, Failure> {
     let mut desk = open_desk(&cli.state_dir)?;
-    if let Some(live) = live::undo::target(&desk, args.incident.as_deref())? {
+    // A salvage's name is its incident's, or that with a volume.
+    let named = args.incident.as_deref();
+    let named = named.map(|word| salvage::incident_meant(&*desk.store, desk.journal.incidents(), word));
+    let named = named.as_deref();
+    if let Some(live) = live::undo::target(&desk, named)? {
         return live::undo::run(cli, args, screen, &mut desk, &live);
     }
     // An undo that was cut off goes on first; nothing else may touch these devices before.
-    if let Some(open) = open_undo(&desk, args.incident.as_deref())? {
+    if let Some(open) = open_undo(&desk, named)? {
         if args.dry_run {
             let sealed = plans::load(&*desk.store, open.plan).map_err(Failure::internal)?;
             screen.line(format!(
@@ -58,8 +63,8 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
         }
         return take_up(cli, screen, &mut desk, &open, &args.reading, false);
     }
-    refuse_what_changed_nothing_yet(&desk, args.incident.as_deref())?;
-    let (id, healed) = healing_of(&desk.journal, &*desk.store, args.incident.as_deref()).map_err(failure)?;
+    refuse_what_changed_nothing_yet(&desk, named)?;
+    let (id, healed) = healing_of(&desk.journal, &*desk.store, named).map_err(failure)?;
     let sources = healed.plan().basis.as_ref().map(|basis| &basis.source);
     refuse_while_open(sources, &*desk.store, &desk.journal, &[&id])?;
     let opened = open_as_planned(healed.plan(), &args.reading)?;

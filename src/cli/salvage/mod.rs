@@ -1,15 +1,25 @@
 //! `unsplit salvage`.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `owner` | whose a salvage is, and how it can be put back |
+//! | `opening` | how it is opened without unsplit |
 
+mod opening;
+mod owner;
+
+use self::opening::Behind;
+use self::owner::WayBack;
 use super::Cli;
 use super::exit::{EVIDENCE, FINE, Failure};
 use super::incident::{open_store_read_only, when};
-use super::screen::{Screen, Tone, shell_word};
+use super::screen::{Screen, Tone};
 use crate::edge::state_dir::StateDir;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::in_words;
 use crate::engine::journal::Journal;
 use crate::engine::live;
-use crate::engine::salvage::{FOLDER, NOTE, State, list, verify};
+use crate::engine::salvage::{FOLDER, NOTE, OF_A_RESYNC, State, list, verify};
 use crate::judge::incident::Incident;
 use crate::model::record::{Event, Record};
 use crate::model::salvage::{Manifest, Part, PartKind};
@@ -81,7 +91,7 @@ fn owed(store: &StateDir) -> Vec<String> {
 }
 
 /// The salvages that an incident's plan takes: one, or for a running resource one for each volume that differs.
-fn salvages_of(store: &StateDir, incident: &Incident) -> Vec<String> {
+fn salvages_of(store: &dyn Store, incident: &Incident) -> Vec<String> {
     match live::plans::load(store, incident.plan) {
         Ok(None) => vec![incident.id.to_string()],
         Ok(Some(sealed)) => {
@@ -240,16 +250,82 @@ fn note(store: &StateDir, dir: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-fn show(cli: &Cli, screen: &mut Screen, incident: &str) -> Result<u8, Failure> {
+/// The incident that somebody means who types its name or one of its salvages'; as typed, if it is neither.
+#[must_use]
+pub(super) fn incident_meant(store: &dyn Store, incidents: &[Incident], word: &str) -> String {
+    owner::meant(store, incidents, word).map_or_else(|| word.to_owned(), |incident| incident.id.to_string())
+}
+
+/// The salvage of that name, or the only one of the incident of that name.
+fn only_salvage(store: &StateDir, incidents: &[Incident], word: &str) -> Result<String, Failure> {
+    let incident = incidents.iter().find(|incident| incident.id.as_str() == word);
+    let salvages = incident.map(|incident| salvages_of(store, incident)).unwrap_or_default();
+    match salvages.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => Ok(word.to_owned()),
+        several => Err(Failure::usage(format!("incident {word} has a salvage for each volume")).hint(
+            several.iter().map(|name| format!("unsplit salvage show {name}")).collect::<Vec<_>>().join("; "),
+        )),
+    }
+}
+
+/// How what is in it can be put back; and what lies behind it.
+fn fate(
+    cli: &Cli,
+    store: &StateDir,
+    incidents: Option<&[Incident]>,
+    name: &str,
+    manifest: &Manifest,
+) -> (WayBack, Behind) {
+    let words = super::plan::state_dir_words(cli);
+    if name.starts_with(OF_A_RESYNC) {
+        let volume = name.strip_prefix(&format!("{OF_A_RESYNC}{}-", manifest.resource));
+        let volume = volume.and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        let behind = volume
+            .map_or(Behind::Unknown, |volume| Behind::LowerDevice(format!("{}/{volume}", manifest.resource)));
+        let why = "DRBD itself discarded it, and no plan of unsplit's knows of it: open it as above, and copy over what is needed";
+        return (WayBack::No(why.to_owned()), behind);
+    }
+    let Some(incidents) = incidents else {
+        return (WayBack::No("the journal cannot be read, and an undo needs it".to_owned()), Behind::Unknown);
+    };
+    match owner::owner(store, incidents, name) {
+        None => (WayBack::No("the journal knows no incident that took it".to_owned()), Behind::Unknown),
+        Some(owner) => {
+            let behind = owner.own_device(store, name, manifest).map_or(Behind::Unknown, Behind::Device);
+            (owner.way_back(store, incidents, &words), behind)
+        }
+    }
+}
+
+fn show(cli: &Cli, screen: &mut Screen, asked: &str) -> Result<u8, Failure> {
     let store = store(cli)?;
-    let (dir, manifest) = known(&store, incident)?;
+    // A damaged journal keeps nobody from opening what was kept.
+    let story = Journal::read(&*store);
+    let incidents = match &story {
+        Ok(story) => Some(story.as_ref().map_or(&[][..], |story| story.incidents.as_slice())),
+        Err(_) => None,
+    };
+    let name = only_salvage(&store, incidents.unwrap_or_default(), asked)?;
+    let (dir, manifest) = known(&store, &name)?;
+    let (back, behind) = fate(cli, &store, incidents, &name, &manifest);
+    let owner = owner::owner(&*store, incidents.unwrap_or_default(), &name);
     let path = |part: &Part| store.locate(&format!("{dir}/{}", part.file));
     if cli.json {
-        screen.json(&serde_json::json!({"schema": "unsplit.salvage", "version": 1, "folder": store.locate(&dir), "manifest": manifest}))?;
+        let undo = match &back {
+            WayBack::Type(command) => Some(command),
+            WayBack::First(..) | WayBack::No(_) => None,
+        };
+        let incident = owner.as_ref().map(|owner| &owner.incident.id);
+        screen.json(&serde_json::json!({
+            "schema": "unsplit.salvage", "version": 1, "folder": store.locate(&dir), "manifest": manifest,
+            "incident": incident, "undo": undo,
+        }))?;
         return Ok(FINE);
     }
+    let what = if owner.is_some() { "Salvage of incident" } else { "Salvage" };
     screen.line(format!(
-        "Salvage of incident {incident}: what {} held before {}'s data was written over it",
+        "{what} {name}: what {} held before {}'s data was written over it",
         manifest.victim_name, manifest.survivor_name
     ))?;
     match note(&store, &dir) {
@@ -271,26 +347,21 @@ fn show(cli: &Cli, screen: &mut Screen, incident: &str) -> Result<u8, Failure> {
         .collect();
     screen.table(&[], &rows, 9)?;
     if let Some(part) = manifest.parts.iter().find(|part| part.kind == PartKind::VictimData) {
-        screen.heading(&format!("To look at {} as it was", manifest.victim_name))?;
-        let file = shell_word(&path(part));
-        screen.line(format!("  qemu-nbd --read-only --connect=/dev/nbd0 {file}"))?;
-        screen.line(format!("  qemu-img convert -O raw {file} {}-as-it-was.img", manifest.victim_name))?;
-        if let Some(backing) = &part.backing {
-            screen.line(format!("Both read the rest from {backing}, which must not have changed since."))?;
-        } else {
-            screen.line(format!(
-                "It holds what {} lost, and zeros elsewhere: {} was on another machine. For all of {}, put its data \
-                 behind first, on a copy of the overlay:",
-                manifest.victim_name, manifest.survivor_name, manifest.victim_name
-            ))?;
-            screen.line(format!(
-                "  qemu-img rebase -u -F raw -b COPY-OF-{} {file}-copy",
-                manifest.survivor_name
-            ))?;
-        }
+        opening::show(screen, &manifest, part, &path(part), &behind)?;
     }
     screen.heading("To put it back")?;
-    screen.line(format!("  unsplit undo {incident}{}", super::plan::state_dir_words(cli)))?;
+    match back {
+        WayBack::Type(command) => {
+            screen.line(format!("  {command}"))?;
+            let others = owner.map(|owner| owner.salvages).unwrap_or_default();
+            let others: Vec<String> = others.into_iter().filter(|other| *other != name).collect();
+            if !others.is_empty() {
+                screen.line(format!("      puts back the whole incident: {}, too", others.join(", ")))?;
+            }
+        }
+        WayBack::First(why, command) => screen.line(format!("  {command}\n      {why}"))?,
+        WayBack::No(why) => screen.line(format!("  {why}"))?,
+    }
     Ok(FINE)
 }
 

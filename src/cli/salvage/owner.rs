@@ -1,0 +1,120 @@
+//! Whose a salvage is, and how what is in it can be put back.
+
+use super::salvages_of;
+use crate::cli::incident::{can_be_undone_now, has_changed_something, is_open, resume_command};
+use crate::engine::{live, plans};
+use crate::judge::incident::{Incident, IncidentState};
+use crate::model::evidence::Source;
+use crate::model::id::IncidentId;
+use crate::model::plan::Purpose;
+use crate::model::record::Outcome;
+use crate::model::salvage::Manifest;
+use crate::ports::store::Store;
+
+/// The incident that took a salvage.
+pub(super) struct Owner<'a> {
+    pub(super) incident: &'a Incident,
+    /// All that it took: one, or for a running resource one for each volume that differed.
+    pub(super) salvages: Vec<String>,
+    purpose: Option<Purpose>,
+}
+
+/// How to put it back.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum WayBack {
+    /// By this command.
+    Type(String),
+    /// Not now: why, and what first.
+    First(String, String),
+    /// Not at all, and why.
+    No(String),
+}
+
+/// The incident that took the salvage of this name.
+pub(super) fn owner<'a>(store: &dyn Store, incidents: &'a [Incident], name: &str) -> Option<Owner<'a>> {
+    incidents.iter().find_map(|incident| {
+        let salvages = salvages_of(store, incident);
+        // Where the plan is gone, the name alone says it: an incident's, or with a volume's number.
+        let by_name = || {
+            let rest = name.strip_prefix(incident.id.as_str());
+            let volume =
+                rest.and_then(|rest| rest.strip_prefix("-v")).map(|number| number.parse::<u32>().is_ok());
+            rest == Some("") || volume == Some(true)
+        };
+        let found = salvages.iter().any(|known| known == name) || (salvages.is_empty() && by_name());
+        found.then(|| Owner { incident, salvages, purpose: purpose(store, incident) })
+    })
+}
+
+/// The incident that somebody means who types its name, or one of its salvages'.
+pub(super) fn meant<'a>(store: &dyn Store, incidents: &'a [Incident], word: &str) -> Option<&'a Incident> {
+    let by_name = incidents.iter().find(|incident| incident.id.as_str() == word);
+    by_name.or_else(|| owner(store, incidents, word).map(|owner| owner.incident))
+}
+
+fn purpose(store: &dyn Store, incident: &Incident) -> Option<Purpose> {
+    match live::plans::load(store, incident.plan) {
+        Ok(Some(sealed)) => Some(sealed.plan().purpose.clone()),
+        Ok(None) => Some(plans::load(store, incident.plan).ok()?.plan().purpose.clone()),
+        Err(_) => None,
+    }
+}
+
+/// The undo that put an incident's salvages back.
+pub(super) fn undone_by<'a>(store: &dyn Store, all: &'a [Incident], id: &IncidentId) -> Option<&'a Incident> {
+    all.iter().find(|undo| {
+        matches!(undo.state, IncidentState::Closed { outcome: Outcome::Undone })
+            && matches!(purpose(store, undo), Some(Purpose::Undo { incident }) if incident == *id)
+    })
+}
+
+impl Owner<'_> {
+    /// How to put back what is in its salvages. `words`: ` --state-dir DIR`, or nothing for the default.
+    pub(super) fn way_back(&self, store: &dyn Store, all: &[Incident], words: &str) -> WayBack {
+        let (incident, id) = (self.incident, &self.incident.id);
+        let undo = || WayBack::Type(format!("unsplit undo {id}{words}"));
+        match &self.purpose {
+            None => {
+                return WayBack::No(format!(
+                    "the plan of incident {id} cannot be read, and an undo needs it"
+                ));
+            }
+            Some(Purpose::Undo { incident: healing }) => {
+                return WayBack::No(format!(
+                    "incident {id} was itself an undo, of {healing}: it kept what stood there before. An undo is not undone; \
+                     open this as above, and copy over what is needed"
+                ));
+            }
+            Some(Purpose::Heal) => {}
+        }
+        if let Some(undo) = undone_by(store, all, id) {
+            return WayBack::No(format!("it was put back, by incident {}", undo.id));
+        }
+        if is_open(incident) && !can_be_undone_now(incident, store) {
+            let why = if has_changed_something(incident) {
+                format!("incident {id} is not over: DRBD may still be overwriting. It must be healed first")
+            } else {
+                format!("incident {id} is not over, and has overwritten nothing so far")
+            };
+            return WayBack::First(why, format!("{}{words}", resume_command(id)));
+        }
+        if !has_changed_something(incident) {
+            return WayBack::No(format!("incident {id} overwrote nothing: it is all still there"));
+        }
+        undo()
+    }
+
+    /// The victim's own device on this machine, which holds the survivor's data now; `None` when it is elsewhere.
+    pub(super) fn own_device(&self, store: &dyn Store, name: &str, manifest: &Manifest) -> Option<String> {
+        let here = |source: &Source| source.on.is_none().then(|| source.data.clone());
+        if let Ok(Some(sealed)) = live::plans::load(store, self.incident.plan) {
+            let volume = sealed.plan().volumes.iter().find(|volume| {
+                live::executor::salvage_of(&self.incident.id, volume.volume)
+                    .is_ok_and(|id| id.as_str() == name)
+            })?;
+            return here(&volume.sources[manifest.victim]);
+        }
+        let sealed = plans::load(store, self.incident.plan).ok()?;
+        here(&sealed.plan().basis[manifest.victim].source)
+    }
+}
