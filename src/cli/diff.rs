@@ -5,6 +5,7 @@ use super::exit::{DIVERGED, EVIDENCE, FINE, Failure};
 use super::live::{self, Target, TargetArgs};
 use super::pair::{Found, open};
 use super::screen::{Screen, Tone};
+use super::still_open::{About, StillOpen};
 use crate::edge::blockdev::Mode;
 use crate::engine::inquiry::Sight;
 use crate::model::delta::{Class, Delta, Scope};
@@ -105,6 +106,10 @@ pub(super) fn run(cli: &Cli, args: &DiffArgs, screen: &mut Screen) -> Result<u8,
     let settings = pair.options.settings()?;
     let sight = opened.look(&settings)?;
     let found = opened.diff(&sight, args.full, &pair.options, &cli.state_dir)?;
+    if !cli.json {
+        let sources = sight.evidence.as_ref().map(|seen| &seen.source);
+        StillOpen::about(cli, About::Devices(sources)).show(screen)?;
+    }
     present(cli, args, screen, &sight, &found)
 }
 

@@ -260,7 +260,7 @@ pub fn refuse_while_open(
 }
 
 /// The devices that an incident is about, offline or live.
-fn devices_of(store: &dyn Store, incident: &Incident) -> Result<Vec<Source>, PlanError> {
+pub(super) fn devices_of(store: &dyn Store, incident: &Incident) -> Result<Vec<Source>, PlanError> {
     if let Some(live) = live::plans::load(store, incident.plan)? {
         let volumes = &live.plan().volumes;
         return Ok(volumes
@@ -275,7 +275,7 @@ fn devices_of(store: &dyn Store, incident: &Incident) -> Result<Vec<Source>, Pla
 
 /// Whether two sides stand on one data or metadata device, by whatever paths. Metadata devices with several indexes
 /// serve several resources.
-fn shares_a_device(a: &Source, b: &Source) -> bool {
+pub(super) fn shares_a_device(a: &Source, b: &Source) -> bool {
     let here = || ourselves(None);
     let machine = |source: &Source| match &source.on {
         None => (here().machine, here().host),
@@ -290,6 +290,17 @@ fn shares_a_device(a: &Source, b: &Source) -> bool {
     let same = |a: &str, b: &str| if is_here { same_thing(a, b) } else { a == b };
     same_machine
         && (same(&a.data, &b.data) || (a.superblock_at == b.superblock_at && same(&a.metadata, &b.metadata)))
+}
+
+/// Whether a side is this device of this machine, by whatever path.
+pub(super) fn stands_on(source: &Source, path: &str) -> bool {
+    let here = || ourselves(None);
+    let is_here = match &source.on {
+        None => true,
+        Some(on) if on.machine.is_some() => on.machine == here().machine,
+        Some(on) => on.host == here().host,
+    };
+    is_here && same_thing(&source.data, path)
 }
 
 fn same_thing(a: &str, b: &str) -> bool {

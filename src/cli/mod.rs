@@ -29,6 +29,7 @@ pub mod resolve;
 pub mod salvage;
 pub mod screen;
 pub mod status;
+pub mod still_open;
 pub mod undo;
 
 use exit::Failure;

@@ -7,6 +7,7 @@ use super::live::status as live;
 use super::pair::{PairArgs, PairOptions, open};
 use super::plan::state_dir_words;
 use super::screen::{Screen, Tone};
+use super::still_open::{About, OpenView, StillOpen};
 use crate::edge::blockdev::Mode;
 use crate::engine::inquiry::Sight;
 use crate::model::drbd::device_flag;
@@ -50,6 +51,7 @@ struct Document<'a> {
     relation: Relation,
     comparison: &'a crate::model::lineage::Comparison,
     sides: Pair<SideView<'a>>,
+    incidents: OpenView,
 }
 
 #[derive(Serialize)]
@@ -81,18 +83,26 @@ pub(super) fn run(cli: &Cli, args: &StatusArgs, screen: &mut Screen) -> Result<u
     let opened = open(&pair, Mode::ReadOnly)?;
     let sight = opened.look(&settings)?;
     let relation = sight.comparison.relation;
+    let open = StillOpen::about(cli, About::Devices(sight.evidence.as_ref().map(|seen| &seen.source)));
     if cli.json {
         let sides = Pair::from_fn(|side| SideView {
             evidence: &sight.evidence[side],
             lineage: &sight.lineages[side],
         });
-        let document =
-            Document { schema: "unsplit.status", version: 1, relation, comparison: &sight.comparison, sides };
+        let document = Document {
+            schema: "unsplit.status",
+            version: 1,
+            relation,
+            comparison: &sight.comparison,
+            sides,
+            incidents: open.view(),
+        };
         screen.json(&document)?;
     } else {
+        open.show(screen)?;
         show(screen, &pair, &sight)?;
     }
-    Ok(if relation == Relation::InSync { FINE } else { DIVERGED })
+    Ok(open.or(if relation == Relation::InSync { FINE } else { DIVERGED }))
 }
 
 /// A single word is a resource, unless it can only be a path.

@@ -207,6 +207,16 @@ fn a_torn_journal() {
         &[&incident, "interrupted", &format!("unsplit resolve --resume {incident} --state-dir")],
     );
     scene.run(&["history"]).says(0, &["interrupted"]);
+    // Wherever one looks at the two, also by another path, and never where it is about others.
+    let next = format!("unsplit resolve --resume {incident} --state-dir");
+    scene.run(&["status", "a.img", "b.img"]).says(6, &["IN SYNC", &incident, &next]);
+    scene.run(&["status", "./a.img", "b.img"]).says(6, &[&incident]);
+    scene.run(&["diff", "a.img", "b.img"]).says(0, &["contents are equal", &incident, &next]);
+    scene.copy("a.img", "x.img");
+    scene.copy("b.img", "y.img");
+    let others = scene.run(&["status", "x.img", "y.img"]);
+    others.says(0, &["IN SYNC"]);
+    assert!(!others.all().contains(&incident), "{}", others.all());
     let images = ["a.img", "b.img"].map(|name| fs::read(scene.path(name)).unwrap());
     scene.run(&["resolve", "--resume"]).says(0, &["Healed"]);
     assert!(images == ["a.img", "b.img"].map(|name| fs::read(scene.path(name)).unwrap()));

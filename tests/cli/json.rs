@@ -121,6 +121,8 @@ fn real_documents_are_as_documented() {
     let journal = fs::read(scene.path("state/journal")).unwrap();
     fs::write(scene.path("state/journal"), &journal[..journal.len() - 7]).unwrap();
     check(&["status"], 6, "unsplit.incidents");
+    let open = &check(&["status", "a.img", "b.img"], 6, "unsplit.status")["incidents"]["open"];
+    assert_eq!(open[0]["id"], *incident);
     fs::write(scene.path("state/journal"), &journal).unwrap();
     assert_eq!(check(&["undo"], 0, "unsplit.resolve")["outcome"], "undone");
     check(&["undo"], 2, "unsplit.error");

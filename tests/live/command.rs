@@ -42,7 +42,7 @@ fn a_peer_that_does_not_answer_leaves_this_nodes_view() {
 
 /// Where it was cut off.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Cut {
+pub enum Cut {
     WhileHealed,
     InTheUndo,
     AfterTheUndo,
@@ -50,7 +50,7 @@ enum Cut {
 
 /// A state directory with a live healing that ended and whose undo was cut off in its first step, or with one that was cut off while
 /// DRBD overwrote. The peer is one that cannot be reached. Ids of the healing and, if there is one, of the undo.
-fn cut_off(scene: &Scene, at: Cut) -> (String, String) {
+pub fn cut_off(scene: &Scene, at: Cut) -> (String, String) {
     let shape = Shape {
         generation: Generation::V84,
         survivor: Side::A,

@@ -8,6 +8,7 @@ mod audit;
 mod cluster;
 mod command;
 mod healing;
+mod looking;
 mod moments;
 mod pair;
 mod scale;

@@ -18,7 +18,13 @@ use unsplit::model::side::Side;
 
 /// A screen that can be read afterwards.
 #[derive(Clone, Default)]
-struct Paper(Arc<Mutex<Vec<u8>>>);
+pub struct Paper(Arc<Mutex<Vec<u8>>>);
+
+impl Paper {
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl Write for Paper {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -91,7 +97,7 @@ fn run(nodes: &Arc<Nodes>, folder: &Path, words: &[&str]) -> Ran {
         }
         _ => panic!("{words:?}"),
     };
-    let out = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+    let out = paper.text();
     match code {
         Ok(code) => Ran { code, out },
         Err(failure) => Ran { code: failure.code, out: format!("{out}{}", failure.text()) },

@@ -9,6 +9,7 @@ use crate::cli::diff::{DiffArgs, document, present, status};
 use crate::cli::exit::Failure;
 use crate::cli::pair::Found;
 use crate::cli::screen::{Screen, Tone};
+use crate::cli::still_open::{About, StillOpen, backing_devices};
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::inquiry::Sight;
 use crate::engine::live::pair::{LivePair, PairedVolume};
@@ -99,6 +100,11 @@ pub(in crate::cli) fn run(
     let settings = settings(policy(options)?.as_ref(), resource);
     let both = Both::reach(resource.as_str(), options, "diff")?;
     let pair: LivePair = both.look(resource)?;
+    let devices = backing_devices(&pair.states.a, &[resource.as_str()]);
+    let open = StillOpen::about(cli, About::Resources { names: &[resource.as_str()], devices: &devices });
+    if !cli.json {
+        open.show(screen)?;
+    }
     let mut worst = crate::cli::exit::FINE;
     let mut documents = Vec::new();
     let (progress, share) = (TerminalProgress::new(), Share::whole(options.threads()));
@@ -112,7 +118,9 @@ pub(in crate::cli) fn run(
         volume.show(cli, args, screen, resource, &pair.names)
     })?;
     if cli.json {
-        screen.json(&whole_document(resource, &pair.names, documents))?;
+        let mut document = whole_document(resource, &pair.names, documents);
+        document["incidents"] = serde_json::to_value(open.view()).map_err(Failure::internal)?;
+        screen.json(&document)?;
     }
     Ok(worst)
 }

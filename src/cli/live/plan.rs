@@ -11,6 +11,7 @@ use crate::cli::plan::{
     self, Document, PlanArgs, agree, held_word, kept, loss_table, reasons, show_held, state_dir_words, to_run,
 };
 use crate::cli::screen::{Screen, Tone, shell_word};
+use crate::cli::still_open::{About, StillOpen, backing_devices};
 use crate::edge::peer::PeerSpec;
 use crate::edge::terminal::TerminalProgress;
 use crate::judge::audit_live::SealedLivePlan;
@@ -33,10 +34,17 @@ pub(in crate::cli) fn run(
     let options = &args.target.options;
     let policy = policy(options)?;
     let both = Both::reach(resource.as_str(), options, "plan")?;
+    let pair = both.look(resource)?;
+    if !cli.json {
+        // Before it is refused because of it, perhaps only after much was compared.
+        let devices = backing_devices(&pair.states.a, &[resource.as_str()]);
+        let about = About::Resources { names: &[resource.as_str()], devices: &devices };
+        StillOpen::about(cli, about).show(screen)?;
+    }
     let desk = open_desk(&cli.state_dir)?;
     let (choice, policy) = (&args.choice, policy.as_ref());
     let drawing = Drawing { both: &both, desk: &desk, options, choice, policy, reports: None };
-    let ready = drawing.ready(both.look(resource)?)?;
+    let ready = drawing.ready(pair)?;
     if let Some(in_use) = &ready.in_use {
         in_use.show_early(cli.json, screen)?;
     }

@@ -5,10 +5,12 @@ use super::{Reports, local, nodes, page};
 use crate::cli::Cli;
 use crate::cli::exit::{DIVERGED, EVIDENCE, FINE, Failure};
 use crate::cli::screen::{Screen, shell_word};
+use crate::cli::still_open::{About, OpenView, StillOpen, backing_devices, policy_words};
 use crate::edge::peer::PeerSpec;
+use crate::engine::live::policies::held;
 use crate::judge::live::{Witness, classify, resources};
 use crate::model::drbd_live::words::ConnectionState;
-use crate::model::node::{DrbdSeen, NodeReport};
+use crate::model::node::{AfterSb, DrbdSeen, NodeReport};
 use crate::model::standing::{Asked, Class, Standing, Weight};
 use crate::ports::node::Node;
 use serde::Serialize;
@@ -21,6 +23,17 @@ pub(in crate::cli) struct Document<'a> {
     node: &'a str,
     peer: Option<&'a str>,
     resources: &'a [Standing],
+    /// Open incidents about them; `None` where the document is a part of one that names them.
+    incidents: Option<OpenView>,
+    held_policies: Vec<HeldPolicies>,
+}
+
+/// After-sb policies that a kernel has as `disconnect`, and the files otherwise.
+#[derive(Serialize)]
+struct HeldPolicies {
+    node: String,
+    resource: String,
+    files: AfterSb,
 }
 
 impl<'a> Document<'a> {
@@ -30,7 +43,22 @@ impl<'a> Document<'a> {
         peer: Option<&'a str>,
         resources: &'a [Standing],
     ) -> Document<'a> {
-        Document { schema: "unsplit.live-status", version: 1, node, peer, resources }
+        let (incidents, held_policies) = (None, Vec::new());
+        Document {
+            schema: "unsplit.live-status",
+            version: 1,
+            node,
+            peer,
+            resources,
+            incidents,
+            held_policies,
+        }
+    }
+
+    fn with(mut self, open: &StillOpen, held_policies: Vec<HeldPolicies>) -> Document<'a> {
+        self.incidents = Some(open.view());
+        self.held_policies = held_policies;
+        self
     }
 }
 
@@ -47,6 +75,24 @@ enum Remote {
 }
 
 impl Told {
+    /// Whose kernels hold the policies of these resources at `disconnect`, against their files.
+    fn held(&self, resources: &[&str]) -> Vec<HeldPolicies> {
+        let remote = match &self.remote {
+            Remote::Told(report) => Some(&**report),
+            Remote::Nobody | Remote::Silent { .. } => None,
+        };
+        let mut all = Vec::new();
+        for report in [Some(&self.local), remote].into_iter().flatten() {
+            for resource in resources {
+                if let Some(files) = held(report, resource) {
+                    let (node, resource) = (report.state.host.clone(), (*resource).to_owned());
+                    all.push(HeldPolicies { node, resource, files });
+                }
+            }
+        }
+        all
+    }
+
     fn witnesses(&self) -> Vec<Witness<'_>> {
         let mut witnesses = vec![Witness::told(&self.local)];
         match &self.remote {
@@ -127,15 +173,20 @@ pub(in crate::cli) fn one(
         return Err(unknown(resource, &told));
     }
     let standing = classify(resource, &witnesses);
-    let code = exit_code(std::slice::from_ref(&standing));
+    let devices = backing_devices(&told.local.state, &[resource]);
+    let open = StillOpen::about(cli, About::Resources { names: &[resource], devices: &devices });
+    let code = open.or(exit_code(std::slice::from_ref(&standing)));
+    let held = told.held(&[resource]);
     if cli.json {
         let peer = peer.map(PeerSpec::as_str);
-        screen.json(&Document::new(&told.local.state.host, peer, &[standing]))?;
+        screen.json(&Document::new(&told.local.state.host, peer, &[standing]).with(&open, held))?;
         return Ok(code);
     }
+    open.show(screen)?;
     let words = peer_words(&standing, peer, &told.local.state.host);
     let way = Way { words: &words, asked: peer.is_some() };
     page::show(screen, &standing, &way)?;
+    say_held(screen, &held, &open)?;
     if let Remote::Silent { failure: Failure { hint: Some(hint), .. }, .. } = &told.remote {
         screen.line(format!("  the peer: {hint}"))?;
     }
@@ -177,6 +228,25 @@ fn unknown(resource: &str, told: &Told) -> Failure {
         .hint("`unsplit status --all` lists them; for images or devices give both sides: unsplit status A B")
 }
 
+/// Kernels that would not do what the files say, although all looks healthy.
+fn say_held(screen: &mut Screen, all: &[HeldPolicies], open: &StillOpen) -> Result<(), Failure> {
+    for HeldPolicies { node, resource, files } in all {
+        let next = if open.is_empty() {
+            format!(
+                "A healing holds them so until it is over; if none is open on either node (`unsplit status` there), \
+                 `drbdadm adjust {resource}` on {node} puts them back"
+            )
+        } else {
+            "The healing that is open puts them back when it is over".to_owned()
+        };
+        screen.line(format!(
+            "\nheld on {node}: the kernel's after-sb policies of {resource} are `disconnect`, the files say {}. {next}.",
+            policy_words(files)
+        ))?;
+    }
+    Ok(())
+}
+
 /// What could not be read although it would have told more.
 fn not_read(screen: &mut Screen, told: &Told) -> Result<(), Failure> {
     let remote = match &told.remote {
@@ -208,11 +278,16 @@ pub(in crate::cli) fn all(
         return Err(Failure::evidence(anyhow::anyhow!("{why}")));
     }
     let standings = judged(&told.witnesses());
-    let code = exit_code(&standings);
+    let open = StillOpen::about(cli, About::Everything);
+    let code = open.or(exit_code(&standings));
+    let names: Vec<&str> = standings.iter().map(|standing| standing.resource.as_str()).collect();
+    let held = told.held(&names);
     if cli.json {
-        screen.json(&Document::new(&told.local.state.host, peer.map(PeerSpec::as_str), &standings))?;
+        let document = Document::new(&told.local.state.host, peer.map(PeerSpec::as_str), &standings);
+        screen.json(&document.with(&open, held))?;
         return Ok(code);
     }
+    open.show(screen)?;
     if standings.is_empty() {
         let loaded = match told.local.state.drbd {
             DrbdSeen::NotLoaded => "; the DRBD module is not loaded",
@@ -221,6 +296,7 @@ pub(in crate::cli) fn all(
         screen.line(format!("No DRBD resources, neither running nor configured{loaded}."))?;
     }
     lines(screen, &standings)?;
+    say_held(screen, &held, &open)?;
     if let Remote::Silent { failure, .. } = &told.remote {
         screen.line("")?;
         screen.line(failure.text())?;

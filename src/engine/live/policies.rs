@@ -1,9 +1,10 @@
 //! The after-sb policies that are put back when a healing is over.
 
 use super::pair::LivePair;
+use crate::model::drbd_live::tree::Connection;
 use crate::model::drbd_live::words::AfterSplitBrain;
 use crate::model::id::ResourceName;
-use crate::model::node::{AfterSb, Configured, NodeReport};
+use crate::model::node::{AfterSb, Configured, DrbdSeen, NodeReport};
 use crate::model::side::{Pair, Side};
 use crate::ports::node::Node;
 
@@ -29,6 +30,23 @@ fn restored(pair: &LivePair, files: impl Fn(Side) -> Option<AfterSb>) -> Pair<Op
         Some(AfterSb::DISCONNECT) => Some(files(side).unwrap_or(AfterSb::DISCONNECT)),
         known => known,
     })
+}
+
+/// What the files say, where the kernel has `disconnect` for all three instead: a healing holds them so, or one that was given up
+/// left them. `None` where both say the same, or one of them is not known.
+#[must_use]
+pub fn held(report: &NodeReport, resource: &str) -> Option<AfterSb> {
+    let DrbdSeen::Told(live) = &report.state.drbd else { return None };
+    let at_disconnect = |connection: &Connection| {
+        let options = connection.options.as_ref();
+        options.is_some_and(|options| {
+            let told = [options.after_sb_0pri, options.after_sb_1pri, options.after_sb_2pri];
+            told.iter().all(|policy| *policy == Some(AfterSplitBrain::Disconnect))
+        })
+    };
+    let all = &live.resource(resource)?.connections;
+    let files = of_files(report.configured.as_deref().ok()?, &ResourceName::new(resource).ok()?)?;
+    (files != AfterSb::DISCONNECT && all.iter().any(at_disconnect)).then_some(files)
 }
 
 /// What the files say; `None` if they do not define the resource, or hold a word that is none of DRBD's.

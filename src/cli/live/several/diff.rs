@@ -1,6 +1,6 @@
 //! `unsplit diff` of several resources.
 
-use super::{Rows, ask, row};
+use super::{Rows, ask, row, still_open};
 use crate::cli::Cli;
 use crate::cli::diff::DiffArgs;
 use crate::cli::exit::{DIVERGED, EVIDENCE, FINE, Failure};
@@ -42,6 +42,7 @@ pub fn over(
     let options = &args.target.options;
     let policy = policy(options)?;
     let asked = ask(both, wanted, Task::Diff)?;
+    still_open(cli, screen, wanted, &asked)?;
     let mut rows = Rows::default();
     let names = both.names();
     asked.each(

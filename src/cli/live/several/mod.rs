@@ -15,7 +15,10 @@ use super::chosen::{Chosen, Task, choose};
 use super::list::{Outcome, Row};
 use super::target::Wanted;
 use super::turns::{Share, in_turn};
+use crate::cli::Cli;
 use crate::cli::exit::Failure;
+use crate::cli::screen::Screen;
+use crate::cli::still_open::{About, StillOpen, backing_devices};
 use crate::edge::terminal::TerminalCount;
 use crate::engine::live::pair::LivePair;
 use crate::model::id::ResourceName;
@@ -73,6 +76,24 @@ impl Asked {
         };
         self.chosen.into_iter().map(row).collect()
     }
+}
+
+/// Names the incidents that are open about what is wanted.
+fn still_open(cli: &Cli, screen: &mut Screen, wanted: &Wanted, asked: &Asked) -> Result<(), Failure> {
+    if cli.json {
+        return Ok(());
+    }
+    let names: Vec<&str> = match wanted {
+        Wanted::All => Vec::new(),
+        Wanted::Named(names) => names.iter().map(ResourceName::as_str).collect(),
+    };
+    let devices = backing_devices(&asked.reports.a.state, &names);
+    let about = match wanted {
+        Wanted::All => About::Everything,
+        Wanted::Named(_) => About::Resources { names: &names, devices: &devices },
+    };
+    StillOpen::about(cli, about).show(screen)?;
+    Ok(())
 }
 
 /// What came of each resource that was taken on.

@@ -1,7 +1,7 @@
 //! `unsplit plan` of several resources; and what drawing came to, for `resolve`.
 
 use super::diff::failed;
-use super::{Asked, Rows, ask, row};
+use super::{Asked, Rows, ask, row, still_open};
 use crate::cli::Cli;
 use crate::cli::consent::run_words;
 use crate::cli::exit::{DIVERGED, FINE, Failure, HELD};
@@ -47,6 +47,7 @@ pub fn over(
     let policy = policy(options)?;
     let desk = open_desk(&cli.state_dir)?;
     let asked = ask(both, wanted, Task::Heal)?;
+    still_open(cli, screen, wanted, &asked)?;
     let (choice, policy, reports) = (&args.choice, policy.as_ref(), Some(&asked.reports));
     let drawing = Drawing { both, desk: &desk, options, choice, policy, reports };
     let mut rows = Rows::default();

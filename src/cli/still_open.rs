@@ -1,0 +1,213 @@
+//! Incidents that are not over, seen wherever one looks: `status`, `diff` and `plan` of a resource or of a pair of devices name those
+//! that are about it, and whose after-sb policies the kernels still hold.
+
+use super::Cli;
+use super::exit::PARKED;
+use super::incident::{
+    can_be_undone_now, devices_of, is_open, open_store_read_only, shares_a_device, show, stands_on, view,
+};
+use super::plan::state_dir_words;
+use super::screen::Screen;
+use crate::engine::executor::in_words;
+use crate::engine::journal::Journal;
+use crate::engine::live;
+use crate::judge::incident::Incident;
+use crate::model::evidence::Source;
+use crate::model::node::{AfterSb, DrbdSeen, NodeState};
+use crate::model::plan::Purpose;
+use crate::model::record::Event;
+use crate::model::seen::End;
+use crate::model::side::Pair;
+use crate::ports::store::Store;
+use serde::Serialize;
+
+/// What somebody looks at.
+#[derive(Debug, Clone, Copy)]
+pub enum About<'a> {
+    /// Everything that this state directory knows.
+    Everything,
+    /// Running resources.
+    Resources {
+        /// What they are called.
+        names: &'a [&'a str],
+        /// Their backing devices on this machine ([`backing_devices`]): they may have been healed while the resource was down.
+        devices: &'a [String],
+    },
+    /// Two sides.
+    Devices(Pair<&'a Source>),
+}
+
+/// Open incidents, and what they hold.
+#[derive(Debug, Default)]
+pub struct StillOpen {
+    found: Vec<Found>,
+    /// Why the journal could not be read; then nobody knows whether one is open.
+    not_read: Option<String>,
+    state_dir: String,
+}
+
+#[derive(Debug)]
+struct Found {
+    incident: Incident,
+    undo: bool,
+    holds: Option<String>,
+}
+
+/// As JSON shows it.
+#[derive(Debug, Serialize)]
+pub struct OpenView {
+    open: Vec<super::incident::IncidentView>,
+    not_read: Option<String>,
+}
+
+impl StillOpen {
+    /// Those about what somebody looks at. A journal that cannot be read is said, and keeps nobody from looking.
+    #[must_use]
+    pub fn about(cli: &Cli, about: About<'_>) -> StillOpen {
+        let state_dir = state_dir_words(cli);
+        let store = match open_store_read_only(&cli.state_dir) {
+            Ok(None) => return StillOpen { state_dir, ..StillOpen::default() },
+            Ok(Some(store)) => store,
+            Err(failure) => {
+                let causes: Vec<String> = failure.error.chain().map(ToString::to_string).collect();
+                return StillOpen { not_read: Some(causes.join(": ")), state_dir, ..StillOpen::default() };
+            }
+        };
+        match Journal::read(&*store) {
+            Ok(story) => {
+                let all = story.as_ref().map_or(&[][..], |story| story.incidents.as_slice());
+                StillOpen { found: among(&*store, all, about), not_read: None, state_dir }
+            }
+            Err(error) => StillOpen { not_read: Some(in_words(&error)), state_dir, ..StillOpen::default() },
+        }
+    }
+
+    /// Whether there is none, as far as could be read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// The exit code of a look: an incident that waits for somebody outweighs what is found otherwise.
+    #[must_use]
+    pub fn or(&self, code: u8) -> u8 {
+        if self.found.is_empty() { code } else { PARKED }
+    }
+
+    /// On the screen, before what was asked for; nothing when there is none.
+    ///
+    /// # Errors
+    /// When standard output is closed.
+    pub fn show(&self, screen: &mut Screen) -> std::io::Result<()> {
+        for found in &self.found {
+            show(screen, &found.incident, found.undo, &self.state_dir)?;
+            if let Some(holds) = &found.holds {
+                screen.line(format!("  {holds}"))?;
+            }
+        }
+        if let Some(why) = &self.not_read {
+            screen.line(format!("Whether an incident about this is open is not known: {why}"))?;
+        }
+        if !self.found.is_empty() || self.not_read.is_some() {
+            screen.line("")?;
+        }
+        Ok(())
+    }
+
+    /// As JSON.
+    #[must_use]
+    pub fn view(&self) -> OpenView {
+        OpenView {
+            open: self.found.iter().map(|found| view(&found.incident, &self.state_dir)).collect(),
+            not_read: self.not_read.clone(),
+        }
+    }
+}
+
+fn among(store: &dyn Store, incidents: &[Incident], about: About<'_>) -> Vec<Found> {
+    let open = incidents.iter().filter(|incident| is_open(incident) && concerns(store, incident, about));
+    open.map(|incident| Found {
+        incident: incident.clone(),
+        undo: can_be_undone_now(incident, store),
+        holds: holds(store, incident),
+    })
+    .collect()
+}
+
+/// Whether an open incident is about this. One whose plan cannot be read may be about anything.
+fn concerns(store: &dyn Store, incident: &Incident, about: About<'_>) -> bool {
+    match about {
+        About::Everything => true,
+        About::Resources { names, devices } => {
+            let on_them = || {
+                devices_of(store, incident).map_or(true, |theirs| {
+                    theirs.iter().any(|theirs| devices.iter().any(|path| stands_on(theirs, path)))
+                })
+            };
+            names.contains(&incident.resource.as_str()) || on_them()
+        }
+        About::Devices(ours) => devices_of(store, incident).map_or(true, |theirs| {
+            ours.iter().any(|(_, ours)| theirs.iter().any(|theirs| shares_a_device(ours, theirs)))
+        }),
+    }
+}
+
+/// The policies that a live healing took from the kernels and has not put back yet.
+fn holds(store: &dyn Store, incident: &Incident) -> Option<String> {
+    let sealed = live::plans::load(store, incident.plan).ok()??;
+    let plan = sealed.plan();
+    if plan.purpose != Purpose::Heal || !took_the_policies(incident) {
+        return None;
+    }
+    let mut words: Vec<String> = Vec::new();
+    for (side, policies) in plan.policies.iter() {
+        match policies {
+            Some(policies) if *policies == AfterSb::DISCONNECT => {}
+            Some(policies) => words.push(format!("{} on {}", policy_words(policies), plan.names[side])),
+            // 8.4 tells no options of a connection that is not there.
+            None => words.push(format!("what the files say on {}", plan.names[side])),
+        }
+    }
+    (!words.is_empty()).then(|| {
+        format!(
+            "holds: the kernels' after-sb policies are `disconnect` until it is over, then again {}",
+            words.join(", ")
+        )
+    })
+}
+
+/// The backing devices of these resources, as a node's kernel names them.
+#[must_use]
+pub fn backing_devices(state: &NodeState, names: &[&str]) -> Vec<String> {
+    let DrbdSeen::Told(live) = &state.drbd else { return Vec::new() };
+    let devices = names.iter().filter_map(|name| live.resource(name)).flat_map(|resource| &resource.devices);
+    devices
+        .filter_map(|device| {
+            let options = device.disk_options.as_ref();
+            options
+                .and_then(|options| options.backing_device.clone())
+                .or_else(|| device.info.backing_device.clone())
+        })
+        .collect()
+}
+
+/// The three policies in DRBD's words.
+#[must_use]
+pub fn policy_words(policies: &AfterSb) -> String {
+    format!("{}/{}/{}", policies.zero, policies.one, policies.two)
+}
+
+fn took_the_policies(incident: &Incident) -> bool {
+    let step_of = |word: &str| {
+        incident.history.iter().find_map(|record| match &record.event {
+            Event::Intent { step, word: declared } if declared == word => Some(*step),
+            _ => None,
+        })
+    };
+    let put_back = step_of("restore-policies").is_some_and(|at| {
+        incident.history.iter().any(
+            |record| matches!(record.event, Event::Ended { step, end: End::Done | End::AlreadySo } if step == at),
+        )
+    });
+    step_of("reconnect").is_some() && !put_back
+}
