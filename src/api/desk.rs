@@ -17,8 +17,9 @@ use crate::format::wire::control::{Act, Courtesy, Fault, LONGEST_READ, Opened, R
 use crate::model::drbd::Role;
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::id::NodeName;
+use crate::model::salvage::Piece;
 use crate::model::seen::{End, Why};
-use crate::ports::disk::{Disk, DiskFault, DiskMut, Stretch};
+use crate::ports::disk::{Disk, DiskFault, DiskMut, Replacement, Stretch};
 use crate::ports::node::Node;
 use crate::ports::progress::Silent;
 use crate::proof::quiesced::Hold;
@@ -92,6 +93,7 @@ fn disk_fault(fault: DiskFault) -> Fault {
         }
         DiskFault::Short { got, .. } => Fault::Short { got },
         DiskFault::Outside { size, .. } => Fault::Outside { size },
+        DiskFault::Changed { .. } => Fault::Changed,
     }
 }
 
@@ -428,14 +430,23 @@ impl Desk {
                 let claimed = seat.claimed()?;
                 plain(ended(claimed.patient.image.write_superblock(&superblock)))
             }
-            Request::Write { thing, which, at, len, coding } => {
+            Request::Write { thing, which, at, len, coding, was } => {
                 if len > LONGEST_READ {
                     return Err(refused("more bytes are to be written than one request holds"));
                 }
                 let mut bytes = vec![0; len as usize];
                 unpack(coding, beside, &mut bytes).map_err(unseen)?;
                 let seat = self.seat(thing)?;
-                seat.claimed()?.disk(which).write_at(at, &bytes).map_err(disk_fault)?;
+                let claimed = seat.claimed()?;
+                let disk = claimed.disk(which);
+                let written = match was {
+                    None => disk.write_at(at, &bytes),
+                    Some(blake3) => {
+                        let was = Piece { start: at, len: bytes.len() as u64, blake3 };
+                        disk.replace(&[Replacement { was, new: &bytes }])
+                    }
+                };
+                written.map_err(disk_fault)?;
                 plain(Reply::Done)
             }
             Request::Flush { thing, which } => {

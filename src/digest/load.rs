@@ -78,6 +78,6 @@ pub(super) fn reason(fault: &DiskFault) -> Why {
     match fault {
         DiskFault::Io { source, .. } => Why(source.to_string()),
         DiskFault::Short { .. } => Why("the disk became shorter while in use".to_owned()),
-        DiskFault::Outside { .. } => Why(fault.to_string()),
+        DiskFault::Outside { .. } | DiskFault::Changed { .. } => Why(fault.to_string()),
     }
 }

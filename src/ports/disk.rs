@@ -1,6 +1,8 @@
 //! A random-access block store of fixed size: a device, a snapshot, an image file.
 
 use crate::model::extent::Extent;
+use crate::model::salvage::Piece;
+use crate::proof::preserved::ReadPiece;
 use std::io;
 
 /// Why a read or write of a disk failed. Nothing is known about the bytes that were asked for.
@@ -38,6 +40,18 @@ pub enum DiskFault {
         extent: Extent,
         /// The disk's size.
         size: u64,
+    },
+    /// What was to be replaced is not what was seen there before: nothing of it was replaced.
+    #[error(
+        "{disk}: the {len} bytes at byte {offset} are not those that were checked before: somebody else wrote there. \
+         They were left as they are",
+        len = extent.len, offset = extent.start
+    )]
+    Changed {
+        /// The disk's name.
+        disk: String,
+        /// The piece that holds something else.
+        extent: Extent,
     },
 }
 
@@ -113,6 +127,24 @@ pub trait DiskMut: Disk {
     /// # Errors
     /// [`DiskFault`]; any part of the range may then have been written.
     fn write_at(&self, offset: u64, buffer: &[u8]) -> Result<(), DiskFault>;
+    /// Replaces pieces in order, each only if what stands there is still what `was` says: read, compared and written one
+    /// piece after the other, as close to the disk as can be. What is left between comparing a piece and writing it
+    /// cannot be closed without the other writer's help.
+    ///
+    /// # Errors
+    /// [`DiskFault::Changed`]: that piece and those behind it were not written (across a link, a few behind it may have
+    /// been: each of them had been compared). Else as for [`Disk::read_at`] and [`DiskMut::write_at`].
+    fn replace(&self, pieces: &[Replacement<'_>]) -> Result<(), DiskFault> {
+        for Replacement { was, new } in pieces {
+            let mut present = vec![0; new.len()];
+            self.read_at(was.start, &mut present)?;
+            if ReadPiece::of(was.start, &present).piece() != *was {
+                return Err(DiskFault::Changed { disk: self.name().to_owned(), extent: was.extent() });
+            }
+            self.write_at(was.start, new)?;
+        }
+        Ok(())
+    }
     /// Makes every earlier write durable.
     ///
     /// # Errors
@@ -120,4 +152,13 @@ pub trait DiskMut: Disk {
     fn flush(&self) -> Result<(), DiskFault>;
     /// This disk, for reading.
     fn as_disk(&self) -> &dyn Disk;
+}
+
+/// Bytes that take the place of others.
+#[derive(Debug, Clone, Copy)]
+pub struct Replacement<'b> {
+    /// What must stand there until then: place, length and digest.
+    pub was: Piece,
+    /// What is written; as long.
+    pub new: &'b [u8],
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use unsplit::edge::peer::disk::RemoteDisk;
 use unsplit::edge::peer::{Limits, Session};
 use unsplit::format::wire::control::{Courtesy, Reply, Request, Which};
-use unsplit::model::extent::ExtentSet;
+use unsplit::model::extent::{Extent, ExtentSet};
 use unsplit::ports::channel::{ChannelFault, LONGEST_MESSAGE, Receiver, Sender};
-use unsplit::ports::disk::{Disk, DiskFault};
+use unsplit::ports::disk::{Disk, DiskFault, DiskMut, Replacement};
 use unsplit::ports::progress::Silent;
+use unsplit::proof::preserved::ReadPiece;
 
 fn connect(peer: &str, seconds: u64) -> Arc<Session> {
     let limits = Limits { silence: Duration::from_secs(seconds), squeeze: true };
@@ -230,6 +231,7 @@ fn nothing_is_written_without_a_claim() {
             at: 0,
             len: 512,
             coding: unsplit::format::wire::content::Coding::Zero,
+            was: None,
         },
         Request::Flush { thing, which: Which::Data },
         Request::WriteSuperblock { thing, superblock },
@@ -249,6 +251,53 @@ fn nothing_is_written_without_a_claim() {
         } else {
             let now = scene.read("b.img");
             assert!(now[512..] == scene.before[1].1[512..]);
+        }
+    }
+}
+
+/// Close to the disk, each piece is compared before it is replaced: what somebody else wrote meanwhile stays.
+#[test]
+fn the_agent_replaces_only_what_was_seen() {
+    let scene = crate::scene::Scene::of(crate::captures::Capture::Drbd84Down);
+    let session = connect(&agent(), 60);
+    let open = Request::Open {
+        name: unsplit::model::id::NodeName::new("b").unwrap(),
+        data: scene.path("b.img").display().to_string(),
+        metadata: None,
+        place: None,
+        role: None,
+        write: true,
+        courtesy: Courtesy::default(),
+    };
+    let opened = session.open(open).unwrap();
+    let disk = RemoteDisk::new(&session, opened.thing, Which::Data, "b".to_owned(), opened.size);
+    let (held, _) = session.call(&Request::Hold { thing: opened.thing }, &[]).unwrap();
+    assert!(matches!(held, Reply::Held { .. }), "{held:?}");
+    // More pieces than are under way at once, of several lengths.
+    let places: Vec<Extent> =
+        (0..20u64).map(|at| Extent { start: at * 1_100_000, len: 512 * (1 + at % 3) }).collect();
+    let new: Vec<Vec<u8>> = places.iter().map(|place| noise(place.len as usize, place.start + 1)).collect();
+    let before = scene.read("b.img");
+    let was = |place: &Extent| {
+        let bytes = &before[place.start as usize..place.end() as usize];
+        ReadPiece::of(place.start, bytes).piece()
+    };
+    let pieces: Vec<Replacement<'_>> =
+        places.iter().zip(&new).map(|(place, new)| Replacement { was: was(place), new }).collect();
+
+    let foreign = places[13];
+    let file = std::fs::OpenOptions::new().write(true).open(scene.path("b.img")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"foreign", foreign.start + 100).unwrap();
+    drop(file);
+    let error = disk.replace(&pieces).unwrap_err();
+    assert!(matches!(error, DiskFault::Changed { extent, .. } if extent == foreign), "{error}");
+    let now = scene.read("b.img");
+    for (place, new) in places.iter().zip(&new) {
+        let here = &now[place.start as usize..place.end() as usize];
+        if place.start < foreign.start {
+            assert!(here == new, "{place:?} was as it should be, and is replaced");
+        } else if *place == foreign {
+            assert!(here[100..107] == *b"foreign" && here[..100] == before[foreign.start as usize..][..100]);
         }
     }
 }

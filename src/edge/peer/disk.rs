@@ -7,7 +7,7 @@ use crate::format::wire::control::{Act, Courtesy, LONGEST_READ, Opened, Reply, R
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::id::Digest;
 use crate::ports::channel::ChannelFault;
-use crate::ports::disk::{Disk, DiskFault, DiskMut, Stretch};
+use crate::ports::disk::{Disk, DiskFault, DiskMut, Replacement, Stretch};
 use crate::ports::replica::FarEnd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -106,6 +106,36 @@ impl RemoteDisk {
         Ok((Box::new(sender), Box::new(receiver)))
     }
 
+    /// Has pieces written, a few under way at once; where a digest is given, only over bytes that have it.
+    fn send<'b>(
+        &self,
+        pieces: impl Iterator<Item = (u64, &'b [u8], Option<Digest>)>,
+    ) -> Result<(), DiskFault> {
+        let mut pieces = pieces.peekable();
+        while pieces.peek().is_some() {
+            let group: Vec<_> = pieces.by_ref().take(PIPELINE).collect();
+            let failed = |piece: &(u64, &[u8], Option<Digest>), trouble: Trouble| {
+                let extent = Extent { start: piece.0, len: piece.1.len() as u64 };
+                trouble.disk(&self.name, Act::Write, extent)
+            };
+            let packed = group.iter().map(|&(at, piece, was)| {
+                self.check(at, piece.len())?;
+                let (coding, packed, vain) = pack(piece, self.thrift.try_now());
+                self.thrift.learn(coding, vain);
+                let len = u32::try_from(piece.len()).unwrap_or(u32::MAX);
+                Ok((Request::Write { thing: self.thing, which: self.which, at, len, coding, was }, packed))
+            });
+            let requests = packed.collect::<Result<Vec<_>, DiskFault>>()?;
+            let answers = self.session.call_all(&requests).map_err(|lost| failed(&group[0], lost.into()))?;
+            for (piece, answer) in group.iter().zip(answers) {
+                if !matches!(answer, (Reply::Done, _)) {
+                    return Err(failed(piece, wrong(Ok(answer))));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn check(&self, offset: u64, len: usize) -> Result<(), DiskFault> {
         let len = len as u64;
         if offset.checked_add(len).is_some_and(|end| end <= self.size) {
@@ -190,25 +220,12 @@ impl Disk for RemoteDisk {
 
 impl DiskMut for RemoteDisk {
     fn write_at(&self, offset: u64, buffer: &[u8]) -> Result<(), DiskFault> {
-        self.check(offset, buffer.len())?;
-        let whole = Extent { start: offset, len: buffer.len() as u64 };
-        let failed = |trouble: Trouble| trouble.disk(&self.name, Act::Write, whole);
-        let mut pieces = places(offset).zip(buffer.chunks(LONGEST_READ as usize)).peekable();
-        while pieces.peek().is_some() {
-            let packed = pieces.by_ref().take(PIPELINE).map(|(at, piece)| {
-                let (coding, packed, vain) = pack(piece, self.thrift.try_now());
-                self.thrift.learn(coding, vain);
-                let len = u32::try_from(piece.len()).unwrap_or(u32::MAX);
-                (Request::Write { thing: self.thing, which: self.which, at, len, coding }, packed)
-            });
-            let requests: Vec<_> = packed.collect();
-            for answer in self.session.call_all(&requests).map_err(|lost| failed(lost.into()))? {
-                if !matches!(answer, (Reply::Done, _)) {
-                    return Err(failed(wrong(Ok(answer))));
-                }
-            }
-        }
-        Ok(())
+        let pieces = places(offset).zip(buffer.chunks(LONGEST_READ as usize));
+        self.send(pieces.map(|(at, bytes)| (at, bytes, None)))
+    }
+
+    fn replace(&self, pieces: &[Replacement<'_>]) -> Result<(), DiskFault> {
+        self.send(pieces.iter().map(|piece| (piece.was.start, piece.new, Some(piece.was.blake3))))
     }
 
     fn flush(&self) -> Result<(), DiskFault> {

@@ -74,6 +74,9 @@ impl Trouble {
             Trouble::Fault(Fault::Outside { size }) => {
                 vec![format!("that is outside the disk's {size} bytes")]
             }
+            Trouble::Fault(Fault::Changed) => {
+                vec!["what stands there is not what was checked before: it was left as it is".to_owned()]
+            }
         }
     }
 
@@ -99,6 +102,7 @@ impl Trouble {
             }
             Trouble::Fault(Fault::Short { got }) => DiskFault::Short { disk, extent, got },
             Trouble::Fault(Fault::Outside { size }) => DiskFault::Outside { disk, extent, size },
+            Trouble::Fault(Fault::Changed) => DiskFault::Changed { disk, extent },
             other => io(act, io::Error::other(other.causes().join(": "))),
         }
     }

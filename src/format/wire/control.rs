@@ -187,6 +187,9 @@ pub enum Request {
         len: u32,
         /// How they are packed.
         coding: Coding,
+        /// The BLAKE3 of what must stand there until then: else nothing is written, and the reply is the fault `changed`.
+        #[serde(default)]
+        was: Option<Digest>,
     },
     /// Make earlier writes durable. Needs the claim. Reply: `Done`.
     Flush {
@@ -340,6 +343,8 @@ pub enum Fault {
         /// The disk's size.
         size: u64,
     },
+    /// What was to be replaced is not what the request says: nothing was written.
+    Changed,
     /// The request is not one that may be made now: a defect of the asking side.
     Refused(String),
 }

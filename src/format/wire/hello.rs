@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// Begins with a byte that no text holds: what a login shell prints cannot be taken for it.
 pub const MAGIC: [u8; 8] = *b"\0UNSPLIT";
 /// The protocol of this version.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 /// Length in bytes of what stands before the document.
 pub const PREAMBLE: usize = 16;
 /// The longest document in bytes.
