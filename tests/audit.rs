@@ -12,14 +12,14 @@ use unsplit::edge::clock::SystemClock;
 use unsplit::edge::drbd::offline::OfflineReplica;
 use unsplit::edge::layout::read_layout_within;
 use unsplit::engine::inquiry::{Sight, diff, look};
-use unsplit::judge::audit::{Finding, seal, unseal_stored};
+use unsplit::judge::audit::{Finding, seal, seal_undo, unseal_stored};
 use unsplit::judge::planner::{Inputs, draw, draw_undo};
 use unsplit::judge::units::{attribute, losses};
 use unsplit::model::delta::Delta;
 use unsplit::model::drbd::{GenerationUuid, device_flag};
 use unsplit::model::extent::{Extent, ExtentSet};
 use unsplit::model::id::{Digest, IncidentId, NodeName, ResourceName};
-use unsplit::model::plan::{Plan, Step};
+use unsplit::model::plan::{Plan, Purpose, Step};
 use unsplit::model::policy::Settings;
 use unsplit::model::side::{Pair, Side};
 use unsplit::model::verdict::{Reason, Trace};
@@ -88,6 +88,7 @@ fn plans_from_real_split_brains_pass() {
                 Pair::new(Digest([0; 32]), Digest([0; 32])),
             );
             let digest = plan_digest(&undo);
+            assert_eq!(seal_undo(undo.clone(), digest).err(), None);
             assert_eq!(unseal_stored(undo, digest).err(), None);
         }
     }
@@ -104,6 +105,10 @@ fn is_preserve(step: &Step) -> bool {
 
 fn is_mark(step: &Step) -> bool {
     matches!(step, Step::MarkInconsistent { .. })
+}
+
+fn is_content(step: &Step) -> bool {
+    matches!(step, Step::VerifyContent { .. })
 }
 
 fn is_overwrite(step: &Step) -> bool {
@@ -131,6 +136,27 @@ const SPOILERS: &[Spoiler] = &[
     ("stale-evidence", |plan| swap(plan, |s| *s == Step::CheckBasis, is_mark)),
     ("quiesce-first", |plan| swap(plan, |s| *s == Step::Quiesce, |s| *s == Step::CheckBasis)),
     ("verify-last", |plan| swap(plan, is_overwrite, |s| matches!(s, Step::VerifyContent { .. }))),
+    ("proven-before-said", |plan| {
+        let victim = plan.victim();
+        swap(plan, is_content, |s| *s == Step::SettleMetadata { side: victim });
+    }),
+    ("verify-last", |plan| {
+        let survivor = plan.survivor;
+        swap(plan, |s| *s == Step::VerifyRelation, |s| *s == Step::SettleMetadata { side: survivor });
+    }),
+    ("everything-compared", |plan| plan.compared = None),
+    ("everything-compared", |plan| {
+        let first: ExtentSet = plan.overwrite.iter().take(1).collect();
+        plan.compared = plan.compared.as_ref().map(|compared| compared.subtract(&first));
+    }),
+    ("everything-compared", |plan| {
+        for step in &mut plan.steps {
+            if let Step::VerifyContent { full } = step {
+                *full = true;
+            }
+        }
+    }),
+    ("inside", |plan| plan.compared = Some(ExtentSet::whole(plan.size + 4096))),
     ("record-last", |plan| swap(plan, |s| *s == Step::Record, |s| matches!(s, Step::VerifyContent { .. }))),
     ("settle", |plan| {
         let (survivor, victim) = (plan.survivor, plan.victim());
@@ -247,4 +273,50 @@ fn a_partial_comparison_without_a_common_base_is_refused() {
     world.delta.marks_complete = false;
     let found = findings(&world, world.plan.clone());
     assert!(found.iter().any(|finding| finding.rule == "common-base"), "{found:?}");
+}
+
+/// Plans that are kept from earlier versions verify contents last, and do not say what was compared. They can be taken up
+/// again (whoever runs them verifies before it settles), but none is drawn any more.
+#[test]
+fn the_order_of_earlier_versions_is_read_and_not_drawn() {
+    let world = world(Capture::Drbd9Attached, Side::A);
+    let incident = IncidentId::new("i1").unwrap();
+    let areas = Pair::new(Digest([0; 32]), Digest([0; 32]));
+    let undo = draw_undo(&world.plan, incident, world.sight.superblocks.clone(), areas);
+    for drawn in [world.plan.clone(), undo] {
+        let mut plan = drawn;
+        plan.compared = None;
+        let content = plan.steps.iter().position(is_content).unwrap();
+        let content = plan.steps.remove(content);
+        plan.steps.insert(plan.steps.len() - 1, content);
+        let heal = plan.purpose == Purpose::Heal;
+        if !heal {
+            plan.steps.retain(|step| *step != Step::VerifyRelation);
+        }
+        let digest = plan_digest(&plan);
+        assert!(!serde_json::to_string(&plan).unwrap().contains("compared"));
+        assert_eq!(unseal_stored(plan.clone(), digest).err(), None);
+        let found =
+            if heal { findings(&world, plan) } else { seal_undo(plan, digest).err().unwrap_or_default() };
+        let rules: Vec<&str> = found.iter().map(|finding| finding.rule).collect();
+        assert!(rules.contains(&"proven-before-said") && rules.contains(&"everything-compared"), "{found:?}");
+    }
+}
+
+/// What was compared and found equal must be looked at to the end, too.
+#[test]
+fn a_plan_that_leaves_out_what_was_equal_is_refused() {
+    let mut found_any = false;
+    for capture in Capture::ALL {
+        let world = world(capture, Side::A);
+        let mut plan = world.plan.clone();
+        plan.compared = Some(plan.overwrite.clone());
+        if plan == world.plan {
+            continue;
+        }
+        found_any = true;
+        let found = findings(&world, plan);
+        assert!(found.iter().any(|finding| finding.rule == "everything-compared"), "{capture:?}: {found:?}");
+    }
+    assert!(found_any, "in no capture anything marked is equal");
 }

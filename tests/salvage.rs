@@ -136,6 +136,22 @@ fn a_whole_volume_goes_through_several_batches() {
     whole_line(20 << 20, &ExtentSet::whole(20 << 20));
 }
 
+/// Damage in the last of several batches: the first of them must not have been written back when it is found.
+#[test]
+fn nothing_is_put_back_of_a_salvage_that_is_damaged_at_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = TestStore::new(folder.path());
+    let extents = ExtentSet::whole(20 << 20);
+    let disk = MemoryDisk::new(sides(20 << 20, &extents).1);
+    take(&store, DIR, &label(), &[data(&disk, &extents, None)], &Silent).unwrap();
+    let path = store.path(OVERLAY);
+    flip(&path, fs::metadata(&path).unwrap().len() - 100);
+    let target = MemoryDisk::new(vec![9; 20 << 20]);
+    let error = restore(&store, DIR, PartKind::VictimData, &target, &Silent).unwrap_err();
+    assert!(matches!(error, SalvageError::Piece { .. }), "{error}");
+    assert!(target.content().iter().all(|byte| *byte == 9), "some of it was written back");
+}
+
 #[test]
 fn odd_sizes_and_unaligned_extents_are_exact() {
     whole_line(512, &ExtentSet::whole(512));

@@ -10,26 +10,31 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use unsplit::engine::executor::Ending;
+use unsplit::engine::executor::{Ending, Obstacle};
 use unsplit::engine::inquiry::look;
-use unsplit::judge::audit::SealedPlan;
+use unsplit::format::drbdmeta::superblock::parse;
+use unsplit::judge::audit::{SealedPlan, unseal_stored};
 use unsplit::model::drbd::MetadataFormat;
-use unsplit::model::extent::ExtentSet;
+use unsplit::model::drbd::{Superblock, device_flag};
+use unsplit::model::extent::{Extent, ExtentSet};
+use unsplit::model::id::Digest;
 use unsplit::model::lineage::Relation;
+use unsplit::model::plan::Step;
 use unsplit::model::policy::Settings;
 use unsplit::model::record::Outcome;
 use unsplit::model::side::{Pair, Side};
 use unsplit::ports::replica::Replica;
+use world::disk::FakeDisk;
 use world::faults::Fault;
 use world::pair::{Log, Spec};
 use world::promises::Device;
 use world::rng::Rng;
-use world::site::{Refused, Site};
+use world::site::{Foreign, Refused, Site};
 
 /// Schedules in a default run.
 const SEEDS: u64 = 3000;
 /// About as many operations as a healing takes; faults beyond its end do nothing.
-const OPERATIONS: u64 = 240;
+const OPERATIONS: u64 = 320;
 
 /// A world with a sealed plan.
 struct Scene {
@@ -62,6 +67,7 @@ impl Scene {
         self.site.faults.go_on(faults);
         loop {
             let kept = self.site.keep(&self.sealed);
+            self.put_back();
             self.story.push(format!("keep the plan: {kept:?}"));
             if self.site.faults.is_off() {
                 self.power_cut(seed)?;
@@ -88,8 +94,87 @@ impl Scene {
         if let (Ok(ending), false) = (&ending, self.site.faults.is_off()) {
             self.without_faults(|scene| scene.site.promises.ending_is_honest(ending, &scene.site.store))?;
         }
+        self.others_lost_nothing(&ending)?;
         self.nothing_lost()?;
+        self.in_sync_only_if_equal()?;
         Ok(ending)
+    }
+
+    /// Wherever a run ended: where both sides' metadata say that nothing is left to sync, their contents agree wherever the
+    /// split was seen, by what can be read and by what is certain to survive a power cut.
+    fn in_sync_only_if_equal(&self) -> Check {
+        let (volumes, agree) = (&self.site.images.sides, self.sealed.plan().must_agree());
+        for durably in [false, true] {
+            let bytes = |disk: &FakeDisk| if durably { disk.certain() } else { disk.content() };
+            let lineages = Pair::from_fn(|side| {
+                let metadata = bytes(self.site.devices[side].of_metadata());
+                let at = usize::try_from(volumes[side].geometry.superblock_at).unwrap();
+                let superblock = parse(&metadata[at..at + 4096]).ok()?;
+                let bits = volumes[side].marks_in(&metadata, 0);
+                Some((superblock, bits))
+            });
+            let (Some((a, left_a)), Some((b, left_b))) = (&lineages.a, &lineages.b) else { continue };
+            let up_to_date = |superblock: &Superblock| {
+                superblock.has(device_flag::CONSISTENT) && superblock.has(device_flag::WAS_UP_TO_DATE)
+            };
+            let in_sync = a.current.same(b.current) && up_to_date(a) && up_to_date(b);
+            if !in_sync {
+                continue;
+            }
+            let data = Pair::from_fn(|side| bytes(&self.site.devices[side].data));
+            for extent in agree.subtract(left_a).subtract(left_b).iter() {
+                let range = usize::try_from(extent.start).unwrap()..usize::try_from(extent.end()).unwrap();
+                ensure(
+                    data.a[range.clone()] == data.b[range],
+                    &format!(
+                        "P10: in sync by both superblocks, and they differ within {extent:?} (durably: {durably})"
+                    ),
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What somebody else wrote while the command ran is still there, and was not called healed or undone where it was looked
+    /// at. Then it is put back, so that the story can go on.
+    fn others_lost_nothing(&mut self, ending: &Result<Ending, Refused>) -> Check {
+        let plan = self.sealed.plan();
+        for foreign in self.site.foreign.lock().unwrap().iter() {
+            let Foreign { side, at, is, step, .. } = foreign;
+            let now = Pair::from_fn(|side| self.site.devices[side].data.content()[*at]);
+            ensure(now[*side] == *is, &format!("P2: what somebody else wrote is gone: {foreign:?}"))?;
+            // What comes after the contents were verified is kept out by the claim alone.
+            let looked_at = !["settle-metadata", "restore-metadata", "verify-relation", "record"]
+                .contains(&step.as_str())
+                && plan.must_agree().covers(&Extent { start: *at as u64, len: 1 });
+            if let (true, Ok(Ending::Finished(outcome))) = (looked_at, ending) {
+                let overwritten = plan.overwrite.covers(&Extent { start: *at as u64, len: 1 });
+                let before = self.site.images.sides[*side].data[*at];
+                let fine = match outcome {
+                    Outcome::Undone if overwritten => now[*side] == before,
+                    _ => now.a == now.b,
+                };
+                ensure(fine, &format!("P10: {ending:?}, and {foreign:?} was not noticed"))?;
+            }
+        }
+        self.put_back();
+        Ok(())
+    }
+
+    /// The bytes that somebody else wrote become what they were, last first, also where they were copied to.
+    fn put_back(&mut self) {
+        let all = std::mem::take(&mut *self.site.foreign.lock().unwrap());
+        for Foreign { side, at, was, is, step } in all.into_iter().rev() {
+            self.story.push(format!("somebody wrote byte {at} of side {side} during {step}; it is put back"));
+            for here in [side, side.other()] {
+                let disk = &self.site.devices[here].data;
+                let copied = here == side || (side == self.survivor && disk.content()[at] == is);
+                if copied && disk.content()[at] == is {
+                    disk.meddle(at, &[was]);
+                }
+            }
+        }
+        self.site.shared.store(false, Ordering::Relaxed);
     }
 
     /// Looks without counting operations.
@@ -195,8 +280,10 @@ impl Scene {
         let side = if rng.one_in(2) { Side::A } else { Side::B };
         let geometry = &self.site.images.sides[side].geometry;
         let (what, disk, at) = match rng.below(4) {
+            // What is overwritten, or any of what the plan relies on: also what it found equal.
             0 | 1 => {
-                let extents = Vec::from_iter(&plan.overwrite);
+                let relied_on = plan.must_agree();
+                let extents = Vec::from_iter(if rng.one_in(2) { &plan.overwrite } else { &relied_on });
                 let extent = extents[usize::try_from(rng.below(extents.len() as u64)).unwrap()];
                 ("data", &self.site.devices[side].data, extent.start + rng.below(extent.len))
             }
@@ -290,8 +377,8 @@ fn ensure(holds: bool, or: &str) -> Check {
 }
 
 fn any_fault(rng: &mut Rng) -> Fault {
-    [Fault::Io, Fault::Io, Fault::Short, Fault::NoSpace, Fault::Cut, Fault::Cut, Fault::Cut]
-        [usize::try_from(rng.below(7)).unwrap()]
+    use Fault::{Claim, Cut, Foreign, Io, NoSpace, Short};
+    [Io, Io, Short, NoSpace, Cut, Cut, Cut, Foreign, Foreign, Claim][usize::try_from(rng.below(10)).unwrap()]
 }
 
 /// The whole life of one seed.
@@ -495,6 +582,82 @@ fn cut_at_every_operation_of_v09() {
 #[test]
 fn an_io_error_at_every_operation_of_v09() {
     everywhere(MetadataFormat::V09, Fault::Io);
+}
+
+/// The plan as versions drew it that verified contents last, and did not note what they compared.
+fn of_an_earlier_version(sealed: &SealedPlan) -> SealedPlan {
+    let mut plan = sealed.plan().clone();
+    plan.compared = None;
+    let content = plan.steps.iter().position(|step| matches!(step, Step::VerifyContent { .. })).unwrap();
+    let content = plan.steps.remove(content);
+    plan.steps.insert(plan.steps.len() - 1, content);
+    let mut line = serde_json::to_vec(&plan).unwrap();
+    line.push(b'\n');
+    unseal_stored(plan, Digest(*blake3::hash(&line).as_bytes())).unwrap()
+}
+
+/// A disk loses one write of the victim's data and says nothing. That is found before any metadata says that the two agree, and
+/// after a power cut at that moment they still do not.
+#[test]
+fn a_write_that_a_disk_loses_is_found_before_anything_says_in_sync() {
+    for (format, earlier) in
+        [(MetadataFormat::V08, false), (MetadataFormat::V09, false), (MetadataFormat::V09, true)]
+    {
+        let mut whole = Scene::new(Spec::plain(format, 5), Side::A, false);
+        if earlier {
+            whole.sealed = of_an_earlier_version(&whole.sealed);
+            whole.site.promises.planned(whole.sealed.id(), whole.sealed.plan());
+            whole.site.promises.settles_at(5);
+        }
+        whole.keep_plan(vec![], 0).unwrap();
+        let before = whole.site.faults.count();
+        whole.finish(Command::Resolve).unwrap();
+        whole.healed(1).unwrap();
+        let log = whole.site.faults.log();
+        let write = |line: &String| {
+            let (number, words) = line.split_once(": ").unwrap();
+            let at = words.strip_prefix("write /dev/b-Data at ")?.split(' ').next()?.parse::<u64>().ok()?;
+            let data = whole.sealed.plan().overwrite.covers(&Extent { start: at, len: 1 });
+            data.then(|| number.parse::<u64>().unwrap() - before)
+        };
+        let writes: Vec<u64> = log.iter().skip(usize::try_from(before).unwrap()).filter_map(write).collect();
+        assert!(writes.len() > 5, "{}", log.join("\n"));
+        for at in writes {
+            let mut scene = whole.afresh();
+            if earlier {
+                scene.site.promises.settles_at(5);
+            }
+            scene.keep_plan(vec![], 0).unwrap();
+            scene.site.faults.go_on([(at, Fault::Lost)]);
+            let ending = scene.run(Command::Resolve).unwrap().unwrap();
+            assert!(
+                matches!(&ending, Ending::Parked { obstacle: Obstacle::Verify, why } if why.contains("still differ")),
+                "{ending:?}"
+            );
+            scene.power_cut(at).unwrap();
+            scene.in_sync_only_if_equal().unwrap();
+            scene.finish(Command::Resolve).unwrap();
+            scene.healed(at).unwrap();
+        }
+    }
+}
+
+/// An open incident of an earlier version is taken up again, and ends well wherever it was cut.
+#[test]
+fn a_healing_that_an_earlier_version_began_is_finished() {
+    let scene = Scene::new(Spec::plain(MetadataFormat::V09, 9), Side::B, false);
+    for operation in (0..OPERATIONS).step_by(7) {
+        let mut scene = scene.afresh();
+        scene.sealed = of_an_earlier_version(&scene.sealed);
+        scene.site.promises.planned(scene.sealed.id(), scene.sealed.plan());
+        scene.site.promises.settles_at(5);
+        scene.keep_plan(vec![], 0).unwrap();
+        scene.site.faults.go_on([(operation, Fault::Cut)]);
+        let _ = scene.run(Command::Resolve).unwrap();
+        scene.power_cut(operation).unwrap();
+        scene.finish(Command::Resolve).unwrap();
+        scene.healed(operation).unwrap();
+    }
 }
 
 #[test]

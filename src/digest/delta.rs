@@ -27,7 +27,8 @@ pub struct Question {
 
 impl Question {
     /// The extents to be compared.
-    fn extents(&self) -> ExtentSet {
+    #[must_use]
+    pub fn extents(&self) -> ExtentSet {
         match self.scope {
             Scope::Candidates => self.marked.a.clip(self.size).union(&self.marked.b.clip(self.size)),
             Scope::Everything => ExtentSet::whole(self.size),

@@ -6,14 +6,18 @@
 
 use super::contents::same_within;
 use super::journal::{Cursor, Journal, JournalError, Ready, Recorded, Stopped};
-use super::midway::{Kept, Stale, as_drawn, as_left, nothing_else_differs};
-use super::salvage::{self, Label, PartSource, SalvageError, dir_of};
+use super::midway::{
+    Kept, Stale, area_known, as_drawn, as_left, every_sector_known, nothing_else_differs, same_content,
+    still_equal, superblock_known,
+};
+use super::overwrite::{Guarded, NotOverwritten, copy, digest_of_pieces};
+use super::salvage::{self, KeptDisk, Label, PartSource, SalvageError, dir_of};
 use super::undo::SuperblockLast;
-use crate::digest::content::{ContentHasher, content_digest};
+use crate::digest::content::{content_digest, for_each_piece};
 use crate::judge::audit::SealedPlan;
 use crate::judge::lineage::{compare, view};
-use crate::model::extent::ExtentSet;
-use crate::model::id::{Digest, IncidentId};
+use crate::model::extent::{Extent, ExtentSet};
+use crate::model::id::IncidentId;
 use crate::model::lineage::Relation;
 use crate::model::plan::{Plan, Purpose, Step};
 use crate::model::policy::{SalvageRule, Settings};
@@ -22,14 +26,11 @@ use crate::model::salvage::{PartKind, Piece};
 use crate::model::seen::{End, Why};
 use crate::model::side::{Pair, Side};
 use crate::ports::clock::Clock;
-use crate::ports::disk::Disk;
+use crate::ports::disk::{Disk, DiskFault};
 use crate::ports::progress::Progress;
 use crate::ports::replica::{Patient, Replica};
 use crate::ports::store::Store;
 use crate::proof::{OperatorSaidNoSalvage, Preserved, Quiesced, Wanted};
-
-/// Bytes copied at once.
-const CHUNK: u64 = 4 << 20;
 
 /// Where a plan runs.
 #[derive(Clone, Copy)]
@@ -156,6 +157,8 @@ fn run(
         waived,
         quiet: None,
         kept: None,
+        standing: None,
+        proven: false,
         obstacle: None,
     };
     for (index, step) in plan.steps.iter().enumerate() {
@@ -189,6 +192,10 @@ struct Stage<'r, 'w> {
     waived: Option<OperatorSaidNoSalvage>,
     quiet: Option<Quiesced>,
     kept: Option<Preserved>,
+    /// What was seen on the victim in this run, where it is to be overwritten.
+    standing: Option<Vec<Piece>>,
+    /// The contents were found to be what this run promises, after the last of them was written.
+    proven: bool,
     obstacle: Option<Obstacle>,
 }
 
@@ -245,7 +252,7 @@ impl<'w> Stage<'_, 'w> {
             Step::SettleMetadata { side } => self.settle(*side),
             Step::RestoreMetadata { side } => self.restore_metadata(*side),
             Step::VerifyRelation => self.verify_relation(),
-            Step::VerifyContent { full } => self.verify_content(*full),
+            Step::VerifyContent { .. } => self.verify_content(),
             Step::Record => End::Done,
         }
     }
@@ -299,14 +306,9 @@ impl<'w> Stage<'_, 'w> {
             }
         }
         let outcome = if self.touched || self.healed.is_some() {
-            let reader = |kind| salvage::reader(store, &self.salvage_dir(), kind);
-            let metadata = |side| reader(self.metadata_kind(side));
-            let readers = match kept_exists
-                .then(|| Ok((reader(PartKind::VictimData)?, Pair::from_fn(metadata).transpose()?)))
-                .transpose()
-            {
+            let readers = match kept_exists.then(|| self.kept_parts()).transpose() {
                 Ok(readers) => readers,
-                Err::<_, SalvageError>(error) => return self.not_done(Obstacle::Salvage, &error),
+                Err(error) => return self.not_done(Obstacle::Salvage, &error),
             };
             let kept = readers.as_ref().map(|(data, metadata)| Kept {
                 data,
@@ -314,17 +316,35 @@ impl<'w> Stage<'_, 'w> {
             });
             as_left(self.plan, self.healed.map(SealedPlan::plan), self.replicas(), kept, threads, progress)
         } else {
-            as_drawn(self.plan, self.replicas(), threads, progress).and_then(|()| {
-                nothing_else_differs(self.plan, self.replicas(), self.theatre.clock, threads, progress)
-            })
+            as_drawn(self.plan, self.replicas(), threads, progress)
+                .and_then(|()| {
+                    nothing_else_differs(self.plan, self.replicas(), self.theatre.clock, threads, progress)
+                })
+                .map(|()| None)
         };
         match outcome {
-            Ok(()) => End::Done,
-            Err(error @ (Stale::Unreadable { .. } | Stale::NewGap { .. })) => {
-                self.not_done(Obstacle::Device, &error)
+            Ok(standing) => {
+                self.standing = standing;
+                End::Done
             }
-            Err(error) => self.not_done(Obstacle::Stale, &error),
+            Err(stale) => self.stale(&stale),
         }
+    }
+
+    fn stale(&mut self, stale: &Stale) -> End {
+        let obstacle = match stale {
+            Stale::Unreadable { .. } | Stale::NewGap { .. } => Obstacle::Device,
+            _ => Obstacle::Stale,
+        };
+        self.not_done(obstacle, stale)
+    }
+
+    /// The salvage's parts as disks: the victim's data, and both sides' metadata.
+    fn kept_parts(&self) -> Result<(KeptDisk<'w>, Pair<KeptDisk<'w>>), SalvageError> {
+        let (store, dir) = (self.theatre.store, self.salvage_dir());
+        let reader = |kind| salvage::reader(store, &dir, kind);
+        let metadata = Pair::from_fn(|side| reader(self.metadata_kind(side))).transpose()?;
+        Ok((reader(PartKind::VictimData)?, metadata))
     }
 
     fn preserve(&mut self) -> End {
@@ -344,7 +364,7 @@ impl<'w> Stage<'_, 'w> {
             return match Preserved::waived(SalvageRule::Off, &said, self.incident.clone()) {
                 Ok(waived) => {
                     self.kept = Some(waived);
-                    End::AlreadySo
+                    self.look_at_the_victim()
                 }
                 Err(error) => self.not_done(Obstacle::Salvage, &error),
             };
@@ -385,19 +405,44 @@ impl<'w> Stage<'_, 'w> {
         };
         match salvage::take(store, &self.salvage_dir(), &label, &parts, progress) {
             Ok(kept) => {
-                let expected = self.plan.basis[victim].content;
-                let taken = kept.manifest.parts.iter().find(|part| part.kind == PartKind::VictimData);
-                if taken.map(|part| digest_of_pieces(&part.pieces)) != Some(expected) {
+                let mut parts = kept.manifest.parts.into_iter();
+                let data = parts.find(|part| part.kind == PartKind::VictimData);
+                let taken = data.map(|part| part.pieces).unwrap_or_default();
+                if digest_of_pieces(&taken) != self.plan.basis[victim].content {
                     return self.stopped(
                         Obstacle::Stale,
                         "the copy is not of the data the plan was drawn from. Draw a new plan",
                     );
                 }
+                self.standing = Some(taken);
                 self.kept = Some(kept.proof);
                 End::Done
             }
+            // Not that anything is wrong with the copy: somebody writes to what is copied.
+            Err(error @ SalvageError::SourceChanged { .. }) => self.not_done(Obstacle::Busy, &error),
             Err(error) => self.not_done(Obstacle::Salvage, &error),
         }
+    }
+
+    /// Notes what stands on the victim when nothing is kept of it. A first run knows what that must come to.
+    fn look_at_the_victim(&mut self) -> End {
+        let Theatre { patients, threads, progress, .. } = self.theatre;
+        let (victim, mut standing) = (self.plan.victim(), Vec::new());
+        let found = |place: Extent, _: &[u8], blake3| {
+            standing.push(Piece { start: place.start, len: place.len, blake3 });
+            Ok::<(), DiskFault>(())
+        };
+        progress.begin("looking at what is overwritten", self.plan.overwrite.bytes());
+        let read = for_each_piece(patients[victim].data(), &self.plan.overwrite, threads, progress, found);
+        progress.finish();
+        if let Err(error) = read {
+            return self.not_done(Obstacle::Device, &error);
+        }
+        if !self.touched && digest_of_pieces(&standing) != self.plan.basis[victim].content {
+            return self.stale(&Stale::Content { side: victim });
+        }
+        self.standing = Some(standing);
+        End::AlreadySo
     }
 
     /// The proofs, asked again. Without them nothing is overwritten.
@@ -412,6 +457,9 @@ impl<'w> Stage<'_, 'w> {
         let Some(during) = &self.plan.metadata[side].during else {
             return self.stopped(Obstacle::Stale, "the plan does not say how the victim is marked");
         };
+        if let Err(stale) = superblock_known(self.healing(), side, self.replicas()[side]) {
+            return self.stale(&stale);
+        }
         let result = self
             .proofs()
             .map(|(quiet, kept)| self.theatre.patients[side].write_superblock(during, quiet, kept));
@@ -428,25 +476,93 @@ impl<'w> Stage<'_, 'w> {
         }
     }
 
+    /// The healing whose metadata is written, or written back.
+    fn healing(&self) -> &Plan {
+        self.healed.map_or(self.plan, SealedPlan::plan)
+    }
+
     fn overwrite(&mut self, side: Side) -> End {
-        let Theatre { patients, store, progress, .. } = self.theatre;
-        let result = self.proofs().map(|(quiet, kept)| match self.plan.purpose {
+        match self.try_overwrite(side) {
+            Ok(()) => End::Done,
+            Err((obstacle, why)) => {
+                self.obstacle = Some(obstacle);
+                // Some of it may have been written.
+                End::Unknown(Why(why))
+            }
+        }
+    }
+
+    fn try_overwrite(&self, side: Side) -> Result<(), (Obstacle, String)> {
+        let Theatre { patients, store, clock, progress, .. } = self.theatre;
+        let (quiet, kept) = self.proofs().map_err(|why| (Obstacle::Busy, why))?;
+        let standing = self.standing.as_deref();
+        let standing = standing
+            .ok_or_else(|| (Obstacle::Stale, "what stands on the victim was not looked at".to_owned()))?;
+        let into = Guarded::new(patients[side].data_mut(quiet, kept), standing, quiet, clock);
+        let failed = |error: &(dyn std::error::Error + 'static)| match (into.lost(), changed(error)) {
+            (Some(who), _) => (Obstacle::Busy, who),
+            (None, Some(piece)) => (Obstacle::Stale, self.what_changed(side, piece, error)),
+            (None, None) => (Obstacle::Device, in_words(error)),
+        };
+        match self.plan.purpose {
             Purpose::Heal => {
-                let from = patients[side.other()].data();
-                copy(from, patients[side].data_mut(quiet, kept), &self.plan.overwrite, progress)
+                let (from, expected) = (patients[side.other()].data(), self.plan.basis[side.other()].content);
+                copy(from, &into, expected, progress).map_err(|error| match error {
+                    NotOverwritten::Source => (Obstacle::Stale, in_words(&error)),
+                    NotOverwritten::Disk(fault) => failed(&fault),
+                })
             }
             Purpose::Undo { .. } => {
-                let into = patients[side].data_mut(quiet, kept);
-                match salvage::restore(store, &self.salvage_dir(), PartKind::VictimData, into, progress) {
-                    Ok(_) => End::Done,
-                    Err(error) => End::Unknown(Why(in_words(&error))),
-                }
+                salvage::restore(store, &self.salvage_dir(), PartKind::VictimData, &into, progress)
+                    .map(drop)
+                    .map_err(|error| failed(&error))
             }
+        }
+    }
+
+    /// Where in a piece that changed somebody else's bytes stand, as far as that can be told.
+    fn what_changed(&self, side: Side, piece: Extent, error: &(dyn std::error::Error + 'static)) -> String {
+        let data = |side: Side| self.theatre.patients[side].data();
+        let looked = self.plan.salvage.then(|| {
+            let (old, _) = self.kept_parts().ok()?;
+            every_sector_known(side, data(side), &old, data(side.other()), piece).err()
         });
-        self.acted(result)
+        match looked.flatten() {
+            Some(foreign @ Stale::Foreign { .. }) => in_words(&foreign),
+            _ => in_words(error),
+        }
+    }
+
+    /// Right before a side's metadata is written: it is still what was found, or what this plan left.
+    fn metadata_is_ours(&mut self, side: Side) -> Result<(), End> {
+        let touched_before = self.again || self.healed.is_some();
+        let kept = (self.plan.salvage && touched_before).then(|| self.kept_parts()).transpose();
+        let kept = kept.map_err(|error| self.not_done(Obstacle::Salvage, &error))?;
+        let replica = self.replicas()[side];
+        let known = superblock_known(self.healing(), side, replica).and_then(|()| match &kept {
+            Some((_, metadata)) => {
+                let part = &metadata[side];
+                area_known(self.healing(), side, replica, (part, part.kept()))
+            }
+            // Without a salvage nobody knows any more what was there before.
+            None if touched_before => Ok(()),
+            None => match replica.area_digest() {
+                Ok(found) if found == self.plan.basis[side].area => Ok(()),
+                Ok(_) => Err(Stale::Area { side }),
+                Err(source) => Err(Stale::Unseen { side, source }),
+            },
+        });
+        known.map_err(|stale| self.stale(&stale))
     }
 
     fn settle(&mut self, side: Side) -> End {
+        let proven = self.prove_content();
+        if !matches!(proven, End::Done | End::AlreadySo) {
+            return proven;
+        }
+        if let Err(end) = self.metadata_is_ours(side) {
+            return end;
+        }
         let change = &self.plan.metadata[side];
         let result = self.proofs().map(|(quiet, kept)| {
             self.theatre.patients[side].settle(change, &self.plan.overwrite, self.again, quiet, kept)
@@ -455,6 +571,13 @@ impl<'w> Stage<'_, 'w> {
     }
 
     fn restore_metadata(&mut self, side: Side) -> End {
+        let proven = self.prove_content();
+        if !matches!(proven, End::Done | End::AlreadySo) {
+            return proven;
+        }
+        if let Err(end) = self.metadata_is_ours(side) {
+            return end;
+        }
         let kind = self.metadata_kind(side);
         let Theatre { patients, store, progress, .. } = self.theatre;
         let result = self.proofs().map(|(quiet, kept)| {
@@ -473,6 +596,13 @@ impl<'w> Stage<'_, 'w> {
     }
 
     fn verify_relation(&mut self) -> End {
+        match self.plan.purpose {
+            Purpose::Heal => self.verify_in_sync(),
+            Purpose::Undo { .. } => self.verify_kept(&[PartKind::VictimMetadata, PartKind::SurvivorMetadata]),
+        }
+    }
+
+    fn verify_in_sync(&mut self) -> End {
         let replicas = self.replicas();
         let look = || -> Result<_, Box<dyn std::error::Error>> {
             let superblocks = Pair::new(replicas.a.superblock()?, replicas.b.superblock()?);
@@ -502,39 +632,71 @@ impl<'w> Stage<'_, 'w> {
         }
     }
 
-    fn verify_content(&mut self, full: bool) -> End {
-        match self.plan.purpose {
-            Purpose::Heal => self.verify_equal(full),
-            Purpose::Undo { .. } => self.verify_restored(),
+    fn verify_content(&mut self) -> End {
+        let proven = self.prove_content();
+        let good = matches!(proven, End::Done | End::AlreadySo);
+        // Undos of earlier versions verify everything last.
+        if good && self.plan.purpose != Purpose::Heal && !self.plan.steps.contains(&Step::VerifyRelation) {
+            return self.verify_kept(&[PartKind::VictimMetadata, PartKind::SurvivorMetadata]);
         }
+        proven
     }
 
-    fn verify_equal(&mut self, full: bool) -> End {
+    /// Compares the contents, once in a run: nothing is said of them in any metadata before.
+    fn prove_content(&mut self) -> End {
+        if self.proven {
+            return End::AlreadySo;
+        }
+        let end = match self.plan.purpose {
+            Purpose::Heal => self.verify_equal(),
+            Purpose::Undo { .. } => self.verify_put_back(),
+        };
+        self.proven = end == End::Done;
+        end
+    }
+
+    fn verify_equal(&mut self) -> End {
         let Theatre { threads, progress, .. } = self.theatre;
-        let replicas = self.replicas();
-        let scope = if full { ExtentSet::whole(self.plan.size) } else { self.plan.overwrite.clone() };
-        match same_within(replicas, self.plan.size, &scope, threads, progress) {
+        let scope = self.plan.must_agree().union(&self.plan.overwrite);
+        match same_within(self.replicas(), self.plan.size, &scope, threads, progress) {
             Ok(found) if found.differs.is_empty() && found.unreadable.is_empty() => End::Done,
-            Ok(found) => self.stopped(
-                Obstacle::Verify,
-                format!(
-                    "{} bytes still differ and {} extents cannot be read",
-                    found.differs.bytes(),
-                    found.unreadable.len()
-                ),
-            ),
+            Ok(found) => {
+                let first = [found.differs.first(), found.unreadable.first().map(|gap| gap.extent)];
+                let first = first.into_iter().flatten().map(|extent| extent.start).min().unwrap_or_default();
+                self.stopped(
+                    Obstacle::Verify,
+                    format!(
+                        "{} bytes still differ and {} extents cannot be read, the first at byte {first}. The victim stays \
+                         Inconsistent",
+                        found.differs.bytes(),
+                        found.unreadable.len()
+                    ),
+                )
+            }
             Err(error) => self.not_done(Obstacle::Device, &error),
         }
     }
 
-    fn verify_restored(&mut self) -> End {
+    fn verify_put_back(&mut self) -> End {
+        let Theatre { threads, progress, .. } = self.theatre;
+        let (replicas, survivor) = (self.replicas(), self.plan.survivor);
+        let others = still_equal(self.plan, replicas, threads, progress)
+            .and_then(|()| same_content(self.plan, survivor, replicas[survivor], threads, progress));
+        match others {
+            Ok(()) => self.verify_kept(&[PartKind::VictimData]),
+            Err(stale) => self.stale(&stale),
+        }
+    }
+
+    /// These parts of the salvage are what stands where they were taken from.
+    fn verify_kept(&mut self, kinds: &[PartKind]) -> End {
         let Theatre { patients, store, threads, progress, .. } = self.theatre;
         let manifest = match salvage::load_manifest(store, &self.salvage_dir()) {
             Ok(manifest) => manifest,
             Err(error) => return self.not_done(Obstacle::Salvage, &error),
         };
         let victim = self.plan.victim();
-        for part in &manifest.parts {
+        for part in manifest.parts.iter().filter(|part| kinds.contains(&part.kind)) {
             let disk = match part.kind {
                 PartKind::VictimData => patients[victim].data(),
                 PartKind::VictimMetadata => patients[victim].metadata(),
@@ -556,35 +718,14 @@ impl<'w> Stage<'_, 'w> {
     }
 }
 
-/// Copies the extents and makes them durable. A failure anywhere leaves the rest for the next run.
-fn copy(
-    from: &dyn Disk,
-    into: &dyn crate::ports::disk::DiskMut,
-    extents: &ExtentSet,
-    progress: &dyn Progress,
-) -> End {
-    progress.begin("overwriting the victim", extents.bytes());
-    let mut buffer = vec![0u8; usize::try_from(CHUNK.min(extents.bytes())).unwrap_or_default()];
-    for piece in extents.iter().flat_map(|extent| extent.pieces(CHUNK)) {
-        let bytes = &mut buffer[..usize::try_from(piece.len).unwrap_or_default()];
-        if let Err(error) = from.read_at(piece.start, bytes).and_then(|()| into.write_at(piece.start, bytes))
-        {
-            return End::Unknown(Why(in_words(&error)));
+/// The piece that held something else than what was checked, if that is what went wrong.
+fn changed(error: &(dyn std::error::Error + 'static)) -> Option<Extent> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(DiskFault::Changed { extent, .. }) = error.downcast_ref() {
+            return Some(*extent);
         }
-        progress.advance(piece.len);
+        next = error.source();
     }
-    if let Err(error) = into.flush() {
-        return End::Unknown(Why(in_words(&error)));
-    }
-    progress.finish();
-    End::Done
-}
-
-/// The content digest of kept pieces: equal to that of the disk they were taken from.
-fn digest_of_pieces(pieces: &[Piece]) -> Digest {
-    let mut all = ContentHasher::default();
-    for piece in pieces {
-        all.piece(piece.extent(), piece.blake3);
-    }
-    all.finish()
+    None
 }

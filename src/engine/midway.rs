@@ -1,13 +1,15 @@
 //! Is this still the pair the plan was drawn for? Fresh evidence against the plan's basis, before anything
 //! is overwritten, and, after a cut in the middle, against everything the plan itself may have written.
 
-use super::inquiry::{InquiryError, diff, look};
+use super::contents::{difference, same_within};
+use super::inquiry::{InquiryError, look, question};
 use crate::digest::content::content_digest;
 use crate::format::drbdmeta::superblock::encode_into;
 use crate::model::drbd::Superblock;
 use crate::model::extent::{Extent, ExtentSet};
-use crate::model::plan::{Plan, RawBlock, Step};
+use crate::model::plan::{Plan, RawBlock};
 use crate::model::policy::Settings;
+use crate::model::salvage::Piece;
 use crate::model::seen::Why;
 use crate::model::side::{Pair, Side};
 use crate::model::size::SECTOR;
@@ -15,6 +17,7 @@ use crate::ports::clock::Clock;
 use crate::ports::disk::{Disk, DiskFault};
 use crate::ports::progress::Progress;
 use crate::ports::replica::{AreaLeft, Replica, Unseen};
+use crate::proof::preserved::ReadPiece;
 
 /// Largest piece compared at once, in bytes.
 const CHUNK: u64 = 1 << 20;
@@ -56,6 +59,16 @@ pub enum Stale {
          Draw a new plan"
     )]
     NewDifference {
+        /// How many.
+        bytes: u64,
+        /// The first.
+        offset: u64,
+    },
+    /// It is marked now, and the plan did not compare it.
+    #[error(
+        "{bytes} bytes are marked as changed, the first at byte {offset}, that the plan did not compare. Draw a new plan"
+    )]
+    NotCompared {
         /// How many.
         bytes: u64,
         /// The first.
@@ -151,10 +164,16 @@ pub fn nothing_else_differs(
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<(), Stale> {
-    let full = plan.steps.contains(&Step::VerifyContent { full: true });
     let failed = |error| Stale::Incomparable(Box::new(error));
     let sight = look(replicas, &Settings::drbd_defaults(), clock).map_err(failed)?;
-    let delta = diff(replicas, &sight, full, threads, progress).map_err(failed)?;
+    let asked = question(&sight, plan.is_full()).map_err(failed)?;
+    if let Some(compared) = &plan.compared {
+        let unasked = asked.extents().subtract(compared);
+        if let Some(first) = unasked.first() {
+            return Err(Stale::NotCompared { bytes: unasked.bytes(), offset: first.start });
+        }
+    }
+    let delta = difference(replicas, asked, threads, progress).map_err(failed)?;
     if let Some(gap) = delta.unreadable.first() {
         return Err(Stale::NewGap { side: gap.side, offset: gap.extent.start, why: gap.why.clone() });
     }
@@ -165,11 +184,12 @@ pub fn nothing_else_differs(
     }
 }
 
-/// After a cut in the middle, and before an undo: the survivor's data is as the plan's basis says, and
-/// whatever else is found could only have been left by this plan or by the healing it undoes.
+/// After a cut in the middle, and before an undo: the survivor's data is as the plan's basis says, what was equal is equal,
+/// and whatever else is found could only have been left by this plan or by the healing it undoes.
 ///
 /// `healed` is the healing that `plan` undoes; `None` when `plan` is the healing itself.
 /// `kept` is `None` when nothing was kept: then neither the victim's data nor the bitmaps and logs can be checked.
+/// Returns what stands on the victim now, where the plan overwrites; nothing without `kept`.
 ///
 /// # Errors
 /// [`Stale`].
@@ -180,29 +200,63 @@ pub fn as_left(
     kept: Option<Kept<'_>>,
     threads: usize,
     progress: &dyn Progress,
-) -> Result<(), Stale> {
+) -> Result<Option<Vec<Piece>>, Stale> {
     let (survivor, victim) = (plan.survivor, plan.victim());
     for (side, replica) in replicas.iter() {
         same_place(plan, side, *replica)?;
-        let present = replica.superblock_block().map_err(|source| Stale::Unseen { side, source })?;
-        if !could_be(&present, &known_superblocks(healed.unwrap_or(plan), side)) {
-            return Err(Stale::Superblock { side });
-        }
+        superblock_known(healed.unwrap_or(plan), side, *replica)?;
     }
     same_content(plan, survivor, replicas[survivor], threads, progress)?;
-    if let Some(kept) = kept {
-        for (side, replica) in replicas.iter() {
-            area_known(healed.unwrap_or(plan), side, *replica, kept.metadata[side])?;
-        }
-        progress.begin("checking what the interruption left", plan.overwrite.bytes());
-        let (old, new) = (kept.data, replicas[survivor].data());
-        for piece in plan.overwrite.iter().flat_map(|extent| extent.pieces(CHUNK)) {
-            every_sector_known(victim, replicas[victim].data(), old, new, piece)?;
-            progress.advance(piece.len);
-        }
-        progress.finish();
+    still_equal(plan, replicas, threads, progress)?;
+    let Some(kept) = kept else { return Ok(None) };
+    for (side, replica) in replicas.iter() {
+        area_known(healed.unwrap_or(plan), side, *replica, kept.metadata[side])?;
     }
-    Ok(())
+    progress.begin("checking what the interruption left", plan.overwrite.bytes());
+    let (old, new) = (kept.data, replicas[survivor].data());
+    let mut standing = Vec::new();
+    for piece in plan.overwrite.iter().flat_map(|extent| extent.pieces(CHUNK)) {
+        standing.push(every_sector_known(victim, replicas[victim].data(), old, new, piece)?);
+        progress.advance(piece.len);
+    }
+    progress.finish();
+    Ok(Some(standing))
+}
+
+/// What the plan found equal, and so does not overwrite, is equal still: a write there shows in nothing else that is
+/// looked at when a run goes on or is undone.
+///
+/// # Errors
+/// [`Stale`].
+pub fn still_equal(
+    plan: &Plan,
+    replicas: Pair<&dyn Replica>,
+    threads: usize,
+    progress: &dyn Progress,
+) -> Result<(), Stale> {
+    let equal = plan.must_agree().subtract(&plan.overwrite);
+    let found = same_within(replicas, plan.size, &equal, threads, progress)
+        .map_err(|error| Stale::Incomparable(Box::new(error)))?;
+    if let Some(gap) = found.unreadable.first() {
+        return Err(Stale::NewGap { side: gap.side, offset: gap.extent.start, why: gap.why.clone() });
+    }
+    match found.differs.first() {
+        Some(first) => Err(Stale::NewDifference { bytes: found.differs.bytes(), offset: first.start }),
+        None => Ok(()),
+    }
+}
+
+/// The superblock is one that `healing` found or writes.
+///
+/// # Errors
+/// [`Stale`].
+pub fn superblock_known(healing: &Plan, side: Side, replica: &dyn Replica) -> Result<(), Stale> {
+    let present = replica.superblock_block().map_err(|source| Stale::Unseen { side, source })?;
+    if could_be(&present, &known_superblocks(healing, side)) {
+        Ok(())
+    } else {
+        Err(Stale::Superblock { side })
+    }
 }
 
 fn same_place(plan: &Plan, side: Side, replica: &dyn Replica) -> Result<(), Stale> {
@@ -222,7 +276,11 @@ fn same_place(plan: &Plan, side: Side, replica: &dyn Replica) -> Result<(), Stal
     Err(Stale::Elsewhere { side, was: words(was), is: words(&is) })
 }
 
-fn same_content(
+/// A side's bytes in what the plan overwrites are those it was drawn from.
+///
+/// # Errors
+/// [`Stale`].
+pub fn same_content(
     plan: &Plan,
     side: Side,
     replica: &dyn Replica,
@@ -262,7 +320,10 @@ fn could_be(present: &RawBlock, known: &[RawBlock]) -> bool {
 }
 
 /// Activity log and bitmap are as `healing` found them, or as it leaves them, sector by sector.
-fn area_known(
+///
+/// # Errors
+/// [`Stale`].
+pub fn area_known(
     healing: &Plan,
     side: Side,
     replica: &dyn Replica,
@@ -277,13 +338,17 @@ fn area_known(
     }
 }
 
-fn every_sector_known(
+/// Every sector of `piece` on the `victim` is as `old` or `new` has it. Returns what stands there.
+///
+/// # Errors
+/// [`Stale`].
+pub fn every_sector_known(
     side: Side,
     victim: &dyn Disk,
     old: &dyn Disk,
     new: &dyn Disk,
     piece: Extent,
-) -> Result<(), Stale> {
+) -> Result<Piece, Stale> {
     let len = usize::try_from(piece.len).unwrap_or_default();
     let read = |disk: &dyn Disk, whose: Side| {
         let mut bytes = vec![0; len];
@@ -299,5 +364,5 @@ fn every_sector_known(
             return Err(Stale::Foreign { side, offset: piece.start + at as u64 * SECTOR });
         }
     }
-    Ok(())
+    Ok(ReadPiece::of(piece.start, &present).piece())
 }

@@ -6,6 +6,7 @@ pub mod inquiry;
 pub mod journal;
 pub mod live;
 pub mod midway;
+mod overwrite;
 pub mod plans;
 pub mod recall;
 pub mod salvage;

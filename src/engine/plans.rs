@@ -1,6 +1,6 @@
 //! Plans at rest: `plans/<id>.json` in the state directory, named by the BLAKE3 of their bytes.
 
-use crate::judge::audit::{Finding, SealedPlan, seal, unseal_stored};
+use crate::judge::audit::{self, Finding, SealedPlan, seal, unseal_stored};
 use crate::model::delta::Delta;
 use crate::model::evidence::Evidence;
 use crate::model::id::{Digest, PlanId};
@@ -184,7 +184,7 @@ pub fn seal_healing(plan: Plan, evidence: &Pair<Evidence>, delta: &Delta) -> Res
 /// [`PlanError::Unsound`].
 pub fn seal_undo(plan: Plan) -> Result<SealedPlan, PlanError> {
     let digest = canonical_digest(&plan)?.digest();
-    unseal_stored(plan, digest).map_err(|findings| PlanError::Unsound { findings })
+    audit::seal_undo(plan, digest).map_err(|findings| PlanError::Unsound { findings })
 }
 
 /// Keeps a sealed plan: written beside, synced, renamed, folder synced.

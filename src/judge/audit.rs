@@ -1,7 +1,7 @@
 //! The audit: an independent reading of a plan before it may run. Shares no code with the planner; it knows
 //! the model, the promises, and what the evidence says.
 
-use crate::model::delta::{Class, Delta};
+use crate::model::delta::{Class, Delta, Scope};
 use crate::model::drbd::{DiskState, GenerationUuid, MetadataFormat, Superblock, device_flag, peer_flag};
 use crate::model::evidence::Evidence;
 use crate::model::extent::ExtentSet;
@@ -71,12 +71,25 @@ pub fn seal(
     delta: &Delta,
 ) -> Result<SealedPlan, Vec<Finding>> {
     let mut findings = structure(&plan);
+    proven_before_said(&plan, &mut findings);
     against_evidence(&plan, evidence, delta, &mut findings);
     finish(plan, canonical, findings)
 }
 
-/// Audits a plan that was stored, or an undo of one: everything that can be told from the plan itself. That
-/// it still fits the world is checked by its `check-basis` step.
+/// Audits an undo that was just drawn.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn seal_undo(plan: Plan, canonical: Digest) -> Result<SealedPlan, Vec<Finding>> {
+    let mut findings = structure(&plan);
+    note(&mut findings, "purpose", plan.purpose == Purpose::Heal, || "this is no undo".to_owned());
+    proven_before_said(&plan, &mut findings);
+    finish(plan, canonical, findings)
+}
+
+/// Audits a plan that was stored: everything that can be told from the plan itself. That it still fits the world is
+/// checked by its `check-basis` step. Plans of earlier versions verified contents last; whoever runs one proves them before any
+/// metadata is settled all the same.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -124,6 +137,18 @@ fn structure(plan: &Plan) -> Vec<Finding> {
     note(out, "inside", plan.overwrite.end() > plan.size, || {
         format!("overwrites up to byte {} of {}", plan.overwrite.end(), plan.size)
     });
+    if let Some(compared) = &plan.compared {
+        note(out, "inside", compared.end() > plan.size, || {
+            format!("speaks of byte {} of {}", compared.end(), plan.size)
+        });
+        let beside = plan.overwrite.subtract(compared);
+        note(out, "everything-compared", !beside.is_empty(), || {
+            format!("overwrites {} bytes that it did not compare", beside.bytes())
+        });
+        note(out, "everything-compared", plan.is_full() && compared.bytes() != plan.size, || {
+            format!("verifies all of {} bytes, compared {}", plan.size, compared.bytes())
+        });
+    }
     for (side, basis) in plan.basis.iter() {
         note(out, "inside", plan.size > basis.source.data_size, || {
             format!(
@@ -161,6 +186,11 @@ fn order(plan: &Plan, survivor: Side, victim: Side, out: &mut Vec<Finding>) {
                 | Step::MarkInconsistent { .. }
         )
     });
+    let relations = plan.steps.iter().filter(|step| **step == Step::VerifyRelation).count();
+    let relation = plan.steps.iter().position(|step| *step == Step::VerifyRelation);
+    note(out, "exactly-once", relations > 1 || heal && relations == 0, || {
+        "a plan has exactly one step `verify-relation`".to_owned()
+    });
     let ascending = |earlier: Option<usize>, later: Option<usize>| match (earlier, later) {
         (Some(earlier), Some(later)) => earlier < later,
         _ => true,
@@ -176,7 +206,8 @@ fn order(plan: &Plan, survivor: Side, victim: Side, out: &mut Vec<Finding>) {
         "half-written-unmarked",
         "data is overwritten before the victim is marked Inconsistent",
     );
-    must(last_act, content, "verify-last", "content is verified before the last change");
+    must(overwrite, content, "verify-last", "content is verified before it is overwritten");
+    must(last_act, relation, "verify-last", "the relation is verified before the last change");
     must(content, record, "record-last", "the incident is closed before it is verified");
     note(out, "record-last", record.is_some_and(|at| at + 1 != plan.steps.len()), || {
         "steps follow the record".to_owned()
@@ -184,15 +215,11 @@ fn order(plan: &Plan, survivor: Side, victim: Side, out: &mut Vec<Finding>) {
 
     if heal {
         let preserve = only(plan, out, "preserve", |s| matches!(s, Step::Preserve { .. }));
-        let relation = only(plan, out, "verify-relation", |s| *s == Step::VerifyRelation);
         note(out, "discard-before-preserve", !ascending(preserve, mark), || {
             "the victim is changed before it is preserved".to_owned()
         });
         note(out, "stale-evidence", !ascending(check, preserve), || {
             "the copy is taken before the basis is checked".to_owned()
-        });
-        note(out, "verify-last", !ascending(last_act, relation), || {
-            "the relation is verified before the last change".to_owned()
         });
         let settled = |side| plan.steps.iter().position(|s| *s == Step::SettleMetadata { side });
         note(out, "settle", settled(victim).is_none() || settled(survivor).is_none(), || {
@@ -232,6 +259,24 @@ fn order(plan: &Plan, survivor: Side, victim: Side, out: &mut Vec<Finding>) {
             });
         }
     }
+}
+
+/// No side's metadata may say that the contents agree, or that the victim is whole, before that was verified.
+fn proven_before_said(plan: &Plan, out: &mut Vec<Finding>) {
+    let content = plan.steps.iter().position(|step| matches!(step, Step::VerifyContent { .. }));
+    let said = plan
+        .steps
+        .iter()
+        .position(|step| matches!(step, Step::SettleMetadata { .. } | Step::RestoreMetadata { .. }));
+    let before = matches!((content, said), (Some(content), Some(said)) if content < said);
+    note(out, "proven-before-said", !before, || {
+        "the metadata would say that all is well before the contents were verified".to_owned()
+    });
+    let unseen = plan.purpose != Purpose::Heal && !plan.steps.contains(&Step::VerifyRelation);
+    note(out, "exactly-once", unseen, || "a plan has exactly one step `verify-relation`".to_owned());
+    note(out, "everything-compared", plan.compared.is_none(), || {
+        "the plan does not say what was compared".to_owned()
+    });
 }
 
 /// What a completed resync leaves behind, checked from the outside: equal generations, nothing left to sync.
@@ -312,6 +357,16 @@ fn against_evidence(plan: &Plan, evidence: &Pair<Evidence>, delta: &Delta, out: 
         let missing = delta.differs.subtract(&plan.overwrite).bytes();
         let extra = plan.overwrite.subtract(&delta.differs).bytes();
         format!("{missing} differing bytes are left out and {extra} equal bytes are included")
+    });
+    let looked_at = match delta.scope {
+        Scope::Everything => ExtentSet::whole(delta.size),
+        Scope::Candidates => {
+            Class::ALL[..3].iter().fold(ExtentSet::empty(), |all, class| all.union(&delta.marked_as(*class)))
+        }
+    };
+    let left_out = looked_at.subtract(plan.compared.as_ref().unwrap_or(&ExtentSet::empty()));
+    note(out, "everything-compared", !left_out.is_empty(), || {
+        format!("{} bytes that were compared could change unseen", left_out.bytes())
     });
     note(out, "unreadable", !delta.unreadable.is_empty(), || {
         format!("{} extents could not be read", delta.unreadable.len())

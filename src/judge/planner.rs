@@ -1,8 +1,9 @@
 //! From a verdict to ordered, concrete steps with no choices left.
 
 use super::aftermath::after_resync;
-use crate::model::delta::Delta;
+use crate::model::delta::{Delta, Scope};
 use crate::model::evidence::Evidence;
+use crate::model::extent::ExtentSet;
 use crate::model::id::ResourceName;
 use crate::model::plan::{Plan, Purpose, RawBlock, SideBasis, Step, UnitLoss};
 use crate::model::side::{Pair, Side};
@@ -107,6 +108,10 @@ pub fn draw(inputs: Inputs<'_>) -> Result<Plan, Undrawable> {
         basis,
         size: delta.size,
         overwrite: delta.differs.clone(),
+        compared: Some(match delta.scope {
+            Scope::Everything => ExtentSet::whole(delta.size),
+            Scope::Candidates => delta.marked.a.union(&delta.marked.b).union(&delta.differs),
+        }),
         metadata,
         salvage,
         steps: vec![
@@ -115,10 +120,12 @@ pub fn draw(inputs: Inputs<'_>) -> Result<Plan, Undrawable> {
             Step::Preserve { bytes },
             Step::MarkInconsistent { side: victim },
             Step::Overwrite { side: victim, bytes },
+            // Nothing says that they agree before that is proven: a cut at any moment leaves a pair that DRBD would sync,
+            // or refuse to connect.
+            Step::VerifyContent { full },
             Step::SettleMetadata { side: victim },
             Step::SettleMetadata { side: survivor },
             Step::VerifyRelation,
-            Step::VerifyContent { full },
             Step::Record,
         ],
         losses,
@@ -161,6 +168,7 @@ pub fn draw_undo(
         }),
         size: healed.size,
         overwrite: healed.overwrite.clone(),
+        compared: healed.compared.clone(),
         metadata: healed.metadata.clone(),
         salvage: healed.salvage,
         steps: vec![
@@ -168,9 +176,11 @@ pub fn draw_undo(
             Step::CheckBasis,
             Step::MarkInconsistent { side: victim },
             Step::Overwrite { side: victim, bytes },
+            // Until then the victim stays Inconsistent.
+            Step::VerifyContent { full: false },
             Step::RestoreMetadata { side: victim },
             Step::RestoreMetadata { side: survivor },
-            Step::VerifyContent { full: false },
+            Step::VerifyRelation,
             Step::Record,
         ],
         losses: Vec::new(),

@@ -130,11 +130,12 @@ pub enum Step {
         /// Whose.
         side: Side,
     },
-    /// Observe both sides again: the relation must be what the plan promises.
+    /// Observe both sides' metadata again: the relation must be what the plan promises; for an undo, every kept block of it
+    /// must be back.
     VerifyRelation,
-    /// Compare contents again.
+    /// Compare contents again: before any metadata says that they agree.
     VerifyContent {
-        /// The whole volume, rather than the extents that differed.
+        /// The whole volume, rather than what was compared for the plan.
         full: bool,
     },
     /// Close the incident.
@@ -194,6 +195,10 @@ pub struct Plan {
     pub size: u64,
     /// What will be overwritten on the victim.
     pub overwrite: ExtentSet,
+    /// What was compared: `overwrite`, and all that was found equal. Until the end nobody may make it differ. `None` in
+    /// plans of versions that did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared: Option<ExtentSet>,
     /// How each side's metadata changes.
     pub metadata: Pair<MetadataChange>,
     /// Whether the victim's content is kept first.
@@ -213,5 +218,17 @@ impl Plan {
     #[must_use]
     pub fn victim(&self) -> Side {
         self.survivor.other()
+    }
+
+    /// What must be equal when all is done: what was compared, or everything, where the plan does not say what that was.
+    #[must_use]
+    pub fn must_agree(&self) -> ExtentSet {
+        self.compared.clone().unwrap_or_else(|| ExtentSet::whole(self.size))
+    }
+
+    /// Whether the whole volume is compared.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.steps.contains(&Step::VerifyContent { full: true })
     }
 }

@@ -3,7 +3,7 @@
 use super::rng::Rng;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 /// What an operation does to the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,13 @@ pub enum Fault {
     Short,
     /// `ENOSPC` on a write, after any part of it; any other operation goes well.
     NoSpace,
+    /// Somebody else writes to a side's data, just before the operation. Not before a write: between looking at a piece and
+    /// replacing it nobody can see it, so it comes after that.
+    Foreign,
+    /// A disk says that it wrote, and did not. On anything but a write to a side's data device nothing goes wrong.
+    Lost,
+    /// From here on the devices are not ours alone any more.
+    Claim,
     /// The power goes: the operation is done in the cache or not at all, and fails, and so does every
     /// operation after it, until the reboot.
     Cut,
@@ -53,6 +60,9 @@ pub fn is_power_cut(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
+/// What others do when a fault comes: the fault, the operation, and the operation in words.
+pub type Others = Box<dyn Fn(Fault, Op, &str) + Send + Sync>;
+
 #[derive(Debug)]
 struct State {
     count: u64,
@@ -65,20 +75,31 @@ struct State {
 }
 
 /// The schedule. Shared by everything in one world; operations are counted from 0.
-#[derive(Debug)]
-pub struct Faults(Mutex<State>);
+pub struct Faults(Mutex<State>, OnceLock<Others>);
+
+impl std::fmt::Debug for Faults {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Faults").field(&self.0).finish()
+    }
+}
 
 impl Faults {
+    /// Is told of every fault when it comes. Once only.
+    pub fn tell(&self, others: Others) {
+        assert!(self.1.set(others).is_ok(), "one listener");
+    }
+
     /// Faults at these operations.
     pub fn schedule(seed: u64, faults: impl IntoIterator<Item = (u64, Fault)>) -> Faults {
-        Faults(Mutex::new(State {
+        let state = State {
             count: 0,
             schedule: faults.into_iter().collect(),
             off: false,
             rng: Rng::new(seed ^ 0xFA17),
             log: Vec::new(),
             paused: false,
-        }))
+        };
+        Faults(Mutex::new(state), OnceLock::new())
     }
 
     /// Nothing goes wrong.
@@ -158,20 +179,39 @@ impl Faults {
         let index = state.count;
         state.count += 1;
         let fault = state.schedule.remove(&index);
+        let fault = match fault {
+            Some(Fault::Foreign) if op == Op::Write => {
+                state.schedule.entry(index + 1).or_insert(Fault::Foreign);
+                None
+            }
+            other => other,
+        };
         let note = fault.map_or_else(String::new, |fault| format!(" <- {fault:?}"));
-        state.log.push(format!("{index}: {}{note}", words()));
+        let words = words();
+        state.log.push(format!("{index}: {words}{note}"));
+        if let (Some(fault), Some(others)) = (fault, self.1.get()) {
+            drop(state);
+            others(fault, op, &words);
+            state = self.0.lock().unwrap();
+        }
         let verdict = |state: &mut State, error: io::Error| {
-            Ok(Some(Verdict { rng: Rng::new(state.rng.next()), whole: false, error }))
+            Ok(Some(Verdict { rng: Rng::new(state.rng.next()), whole: false, silent: false, error }))
         };
         match (fault, op) {
-            (None, _) | (Some(Fault::NoSpace), Op::Read | Op::Flush) => Ok(None),
+            (None | Some(Fault::Foreign | Fault::Claim), _)
+            | (Some(Fault::NoSpace), Op::Read | Op::Flush) => Ok(None),
+            (Some(Fault::Lost), Op::Write) if words.contains("-Data") => {
+                let rng = Rng::new(state.rng.next());
+                Ok(Some(Verdict { rng, whole: false, silent: true, error: io_error() }))
+            }
+            (Some(Fault::Lost), _) => Ok(None),
             (Some(Fault::Cut), _) => {
                 state.off = true;
                 if state.rng.one_in(2) {
                     return Err(power_is_off());
                 }
                 let rng = Rng::new(state.rng.next());
-                Ok(Some(Verdict { rng, whole: true, error: power_is_off() }))
+                Ok(Some(Verdict { rng, whole: true, silent: false, error: power_is_off() }))
             }
             (Some(Fault::Io | Fault::Short), Op::Read) => Err(io_error()),
             (Some(Fault::Io), _) | (Some(Fault::Short), Op::Flush) => verdict(&mut state, io_error()),
@@ -188,6 +228,8 @@ pub struct Verdict {
     pub rng: Rng,
     /// Whether it is done wholly (a cut just after it), rather than in any part.
     pub whole: bool,
+    /// Whether nothing is done and nothing is said.
+    pub silent: bool,
     /// How it fails.
     pub error: io::Error,
 }

@@ -4,6 +4,7 @@
 use super::pair::Images;
 use super::store::FakeStore;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use unsplit::engine::executor::{Ending, in_words};
 use unsplit::engine::journal::{FILE, Journal};
@@ -41,6 +42,10 @@ struct State {
     broken: Vec<String>,
     /// The durable journal as last read, and what it declares.
     declared: Option<(Vec<u8>, Declared)>,
+    /// The step that was under way when the devices ceased to be ours alone.
+    lost_in: Option<usize>,
+    /// A read of a side's data failed while contents were verified.
+    unverified: bool,
     /// What the salvages came to, by their bytes: reading them is dear.
     salvages: HashMap<Digest, Result<Vec<Pair<ExtentSet>>, String>>,
 }
@@ -53,13 +58,20 @@ pub struct Promises {
     images: Arc<Images>,
     store: Arc<FakeStore>,
     survivor: Side,
+    /// The step of a healing that settles the victim's metadata; the survivor's comes next.
+    settles: AtomicUsize,
     state: Mutex<State>,
 }
 
 impl Promises {
     /// Of the pair in these images, whose state directory is `store`.
     pub fn new(images: Arc<Images>, store: Arc<FakeStore>, survivor: Side) -> Promises {
-        Promises { images, store, survivor, state: Mutex::default() }
+        Promises { images, store, survivor, settles: AtomicUsize::new(6), state: Mutex::default() }
+    }
+
+    /// The healing is one of another version, whose victim is settled in this step.
+    pub fn settles_at(&self, step: usize) {
+        self.settles.store(step, Ordering::Relaxed);
     }
 
     /// This is the healing.
@@ -72,6 +84,30 @@ impl Promises {
         let mut state = self.state.lock().unwrap();
         state.writes = 0;
         state.kept = false;
+        state.lost_in = None;
+        state.unverified = false;
+    }
+
+    /// The devices are not ours alone any more. What was asked before may be finished; no other step may write.
+    pub fn claim_lost(&self) {
+        let step = self.step_under_way().map_or(usize::MAX, |(step, _)| step);
+        self.state.lock().unwrap().lost_in.get_or_insert(step);
+    }
+
+    /// A read of a side's data fails.
+    pub fn read_fails(&self) {
+        let verifying = self.step_under_way().is_some_and(|(_, word)| word == "verify-content");
+        self.state.lock().unwrap().unverified |= verifying;
+    }
+
+    /// Index and word of the last step that is durably declared, ended or not.
+    pub fn step_under_way(&self) -> Option<(usize, String)> {
+        let bytes = self.store.certain().content(FILE)?;
+        let replay = parse(&bytes).ok()?;
+        replay.records.iter().rev().find_map(|record| match &record.event {
+            Event::Intent { step, word } => Some((*step, word.clone())),
+            _ => None,
+        })
     }
 
     /// Writes to any device since the command began.
@@ -91,6 +127,12 @@ impl Promises {
         state.writes += 1;
         let certain = self.store.certain();
         let mut broken = Vec::new();
+        let under_way = state.lost_in.and_then(|lost| Some((lost, self.step_under_way()?.0)));
+        if let Some((lost, now)) = under_way.filter(|(lost, now)| lost != now) {
+            broken.push(format!(
+                "P1: step {now} writes {len} bytes at {offset} of side {side}, and the claim was lost in step {lost}"
+            ));
+        }
         match self.declared(&certain, &mut state) {
             Ok((word, on)) => {
                 if side != on {
@@ -136,10 +178,13 @@ impl Promises {
             return Err(format!("the last durable record is {:?}", last.event));
         };
         let victim = self.survivor.other();
+        let settles = self.settles.load(Ordering::Relaxed);
         let on = match (word.as_str(), step) {
             ("mark-inconsistent" | "overwrite", _) => victim,
-            ("settle-metadata", 5) | ("restore-metadata", 4) => victim,
-            ("settle-metadata", 6) | ("restore-metadata", 5) => self.survivor,
+            ("settle-metadata", step) if *step == settles => victim,
+            ("settle-metadata", step) if *step == settles + 1 => self.survivor,
+            ("restore-metadata", 5) => victim,
+            ("restore-metadata", 6) => self.survivor,
             _ => return Err(format!("the declared step is {step}, {word}")),
         };
         Ok((word.clone(), on))
@@ -195,6 +240,7 @@ impl Promises {
             }
             salvage::verify(store, &found.dir, &Silent).map_err(|error| in_words(&error))?;
             let mut metadata = Pair::new(ExtentSet::empty(), ExtentSet::empty());
+            let mut others = false;
             for part in &manifest.parts {
                 let reader =
                     salvage::reader(store, &found.dir, part.kind).map_err(|error| in_words(&error))?;
@@ -207,9 +253,8 @@ impl Promises {
                     let mut bytes = vec![0; usize::try_from(extent.len).unwrap()];
                     reader.read_at(extent.start, &mut bytes).map_err(|error| in_words(&error))?;
                     let from = usize::try_from(extent.start).unwrap();
-                    if bytes != before[from..from + bytes.len()] {
-                        return Err(format!("{} keeps something else at {}", part.file, extent.start));
-                    }
+                    // Of bytes that somebody else wrote: no plan may rely on that one.
+                    others |= bytes != before[from..from + bytes.len()];
                 }
                 match part.kind {
                     PartKind::VictimData if !overwrite.subtract(reader.kept()).is_empty() => {
@@ -220,7 +265,9 @@ impl Promises {
                     PartKind::SurvivorMetadata => metadata[self.survivor] = reader.kept().clone(),
                 }
             }
-            complete.push(metadata);
+            if !others {
+                complete.push(metadata);
+            }
         }
         if complete.is_empty() { Err("there is no complete salvage".to_owned()) } else { Ok(complete) }
     }
@@ -312,6 +359,7 @@ impl Promises {
                         matches!(state, IncidentState::Closed { outcome: Outcome::Abandoned })
                     })
             }
+            Ending::Finished(_) if self.state.lock().unwrap().unverified => false,
             Ending::Finished(outcome) => incident(
                 &|state| matches!(state, IncidentState::Closed { outcome: closed } if closed == outcome),
             ),

@@ -3,13 +3,13 @@
 
 use super::FakeClock;
 use super::disk::FakeDisk;
-use super::faults::Faults;
+use super::faults::{Fault, Faults, Op};
 use super::pair::Images;
 use super::promises::{Device, Promises};
 use super::rng::Rng;
 use super::store::FakeStore;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use unsplit::edge::drbd::offline::{Claimant, OfflineReplica};
 use unsplit::edge::layout::read_layout_within;
 use unsplit::engine::executor::{Ending, Theatre, begin, in_words, resume};
@@ -70,8 +70,27 @@ pub struct Site {
     pub faults: Arc<Faults>,
     /// What must never happen.
     pub promises: Arc<Promises>,
+    /// Whether the devices are somebody else's, too.
+    pub shared: Arc<AtomicBool>,
+    /// What somebody else wrote and nobody has put back.
+    pub foreign: Arc<Mutex<Vec<Foreign>>>,
     /// After how many checks from now the next hold on a side is lost; 0: never.
     pub holds_last: Arc<AtomicU64>,
+}
+
+/// One byte of a side's data that somebody else wrote while a command ran.
+#[derive(Debug, Clone)]
+pub struct Foreign {
+    /// Whose.
+    pub side: Side,
+    /// Where.
+    pub at: usize,
+    /// What stood there.
+    pub was: u8,
+    /// What stands there now.
+    pub is: u8,
+    /// The word of the step under way.
+    pub step: String,
 }
 
 /// Why a command ended without an ending: an error and its causes in words.
@@ -98,7 +117,63 @@ impl Site {
             }
         });
         let clock = Arc::new(FakeClock::new());
-        Site { images, devices, store, clock, faults, promises, holds_last: Arc::default() }
+        let site = Site {
+            images,
+            devices,
+            store,
+            clock,
+            faults,
+            promises,
+            shared: Arc::default(),
+            foreign: Arc::default(),
+            holds_last: Arc::default(),
+        };
+        site.listen();
+        site
+    }
+
+    /// What others do when the schedule says so.
+    fn listen(&self) {
+        // The disks and the promises hold the schedule themselves.
+        let data = self.devices.as_ref().map(|devices| Arc::downgrade(&devices.data));
+        let (promises, images) = (Arc::downgrade(&self.promises), Arc::clone(&self.images));
+        let (shared, foreign) = (Arc::clone(&self.shared), Arc::clone(&self.foreign));
+        let chance = Mutex::new(Rng::new(self.images.spec.seed ^ 0xF0E1));
+        self.faults.tell(Box::new(move |fault, op, words| {
+            let (Some(promises), Some(a), Some(b)) = (promises.upgrade(), data.a.upgrade(), data.b.upgrade())
+            else {
+                return;
+            };
+            let data = Pair::new(a, b);
+            match (fault, op) {
+                (Fault::Claim, _) => {
+                    shared.store(true, Ordering::Relaxed);
+                    promises.claim_lost();
+                }
+                (Fault::Foreign, _) => {
+                    let mut chance = chance.lock().unwrap();
+                    let side = if chance.one_in(2) { Side::A } else { Side::B };
+                    let at = usize::try_from(chance.below(images.size)).unwrap();
+                    let (was, durable) = (data[side].content()[at], data[side].certain()[at]);
+                    // A cache that holds something else: that byte could not be put back as it was.
+                    if was != durable {
+                        return;
+                    }
+                    // A byte that stood there on neither side.
+                    let known = Pair::from_fn(|side| (images.sides[side].data[at], data[side].content()[at]));
+                    let is_known =
+                        |byte: &u8| known.iter().any(|(_, (then, now))| byte == then || byte == now);
+                    let any = u8::try_from(chance.below(256)).unwrap();
+                    let is =
+                        (0..=255).map(|more| any.wrapping_add(more)).find(|byte| !is_known(byte)).unwrap();
+                    let step = promises.step_under_way().map_or_else(String::new, |(_, word)| word);
+                    data[side].meddle(at, &[is]);
+                    foreign.lock().unwrap().push(Foreign { side, at, was, is, step });
+                }
+                (Fault::Io | Fault::Short, Op::Read) if words.contains("-Data") => promises.read_fails(),
+                _ => {}
+            }
+        }));
     }
 
     /// The power goes and comes back.
@@ -119,7 +194,11 @@ impl Site {
             let data = Arc::clone(&devices.data) as Arc<dyn DiskMut>;
             let metadata = devices.metadata.as_ref().map(|disk| Arc::clone(disk) as Arc<dyn DiskMut>);
             let place = metadata.is_some().then_some(MetadataPlace::FlexibleExternal);
-            let claimant = Box::new(Claims(Arc::clone(&self.holds_last)));
+            let claimant = Box::new(Claims {
+                last: Arc::clone(&self.holds_last),
+                shared: Arc::clone(&self.shared),
+                promises: Arc::clone(&self.promises),
+            });
             OfflineReplica::over(name, data, metadata, place, None, claimant)
                 .map_err(|error| in_words(&error))
         })
@@ -275,24 +354,34 @@ fn new_id(journal: &Journal) -> IncidentId {
 }
 
 /// Holds that may be lost.
-struct Claims(Arc<AtomicU64>);
+#[derive(Clone)]
+struct Claims {
+    last: Arc<AtomicU64>,
+    shared: Arc<AtomicBool>,
+    promises: Arc<Promises>,
+}
 
 impl Claimant for Claims {
     fn claim(&self) -> Result<Box<dyn Hold>, Unseen> {
-        Ok(Box::new(Claims(Arc::clone(&self.0))))
+        Ok(Box::new(self.clone()))
     }
 }
 
 impl Hold for Claims {
     fn still_ours(&self) -> Result<(), String> {
-        match self.0.load(Ordering::Relaxed) {
+        let lost = || Err("somebody opened the device".to_owned());
+        if self.shared.load(Ordering::Relaxed) {
+            return lost();
+        }
+        match self.last.load(Ordering::Relaxed) {
             0 => Ok(()),
             1 => {
-                self.0.store(0, Ordering::Relaxed);
-                Err("somebody opened the device".to_owned())
+                self.last.store(0, Ordering::Relaxed);
+                self.promises.claim_lost();
+                lost()
             }
             more => {
-                self.0.store(more - 1, Ordering::Relaxed);
+                self.last.store(more - 1, Ordering::Relaxed);
                 Ok(())
             }
         }

@@ -324,13 +324,16 @@ pub fn step_words(step: &Step, plan: &Plan) -> String {
             )
         }
         Step::RestoreMetadata { side } => format!("write {}'s DRBD metadata back as it was", name(side)),
+        Step::VerifyRelation if undo => {
+            "compare both sides' metadata with the salvage: every byte as it was".to_owned()
+        }
         Step::VerifyRelation => "compare the generations again: they must be in sync".to_owned(),
         Step::VerifyContent { .. } if undo => {
-            "compare both sides with the salvage: every byte as it was".to_owned()
+            format!("compare {}'s data with the salvage: every byte as it was", plan.names[plan.victim()])
         }
         Step::VerifyContent { full: true } => "compare the whole volume again: it must be equal".to_owned(),
         Step::VerifyContent { full: false } => {
-            "compare what was overwritten again: it must be equal".to_owned()
+            "compare again all that was compared for this plan: it must be equal".to_owned()
         }
         Step::Record => "close the incident in the journal".to_owned(),
     }

@@ -3,7 +3,7 @@
 use crate::cli::Cli;
 use crate::cli::consent::waiver;
 use crate::cli::exit::{EVIDENCE, FINE, Failure, INTERNAL, NOT_FENCED, PARKED};
-use crate::cli::incident::resume_command;
+use crate::cli::incident::{give_up_command, resume_command};
 use crate::cli::peer::MEND;
 use crate::cli::plan::state_dir_words;
 use crate::cli::screen::{Screen, Tone};
@@ -144,8 +144,18 @@ pub(in crate::cli) fn conclude(
                 }
             };
             let text = format!("incident {id} is parked: {why}. {kept}");
+            // What somebody else wrote is not put back by waiting: a new plan sees it and keeps it.
+            let anew = match obstacle {
+                Obstacle::Stale if plan.purpose == Purpose::Heal => {
+                    format!(
+                        "; or end this one with `{} --yes{state_dir}` and draw a new plan",
+                        give_up_command(id)
+                    )
+                }
+                _ => String::new(),
+            };
             Err(Failure::new(PARKED, anyhow::Error::msg(text)).hint(format!(
-                "mend the cause, then `{}{}{state_dir}`{back}",
+                "mend the cause, then `{}{}{state_dir}`{anew}{back}",
                 resume_command(id),
                 waiver(plan.salvage)
             )))

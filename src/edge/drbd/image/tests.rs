@@ -16,11 +16,18 @@ struct Memory {
     bytes: Mutex<Vec<u8>>,
     /// Reads that touch this byte fail.
     bad: Option<u64>,
+    /// What was written, and `None` for each flush.
+    done: Mutex<Vec<Option<Extent>>>,
+}
+
+impl Memory {
+    fn of(name: &'static str, bytes: Vec<u8>) -> Memory {
+        Memory { name, bytes: Mutex::new(bytes), bad: None, done: Mutex::default() }
+    }
 }
 
 fn memory(name: &'static str, size: u64) -> Arc<Memory> {
-    let bytes = Mutex::new(vec![0; usize::try_from(size).unwrap()]);
-    Arc::new(Memory { name, bytes, bad: None })
+    Arc::new(Memory::of(name, vec![0; usize::try_from(size).unwrap()]))
 }
 
 fn range(offset: u64, len: usize) -> std::ops::Range<usize> {
@@ -49,9 +56,11 @@ impl Disk for Memory {
 impl DiskMut for Memory {
     fn write_at(&self, offset: u64, buffer: &[u8]) -> Result<(), DiskFault> {
         self.bytes.lock().unwrap()[range(offset, buffer.len())].copy_from_slice(buffer);
+        self.done.lock().unwrap().push(Some(Extent { start: offset, len: buffer.len() as u64 }));
         Ok(())
     }
     fn flush(&self) -> Result<(), DiskFault> {
+        self.done.lock().unwrap().push(None);
         Ok(())
     }
     fn as_disk(&self) -> &dyn Disk {
@@ -87,7 +96,7 @@ fn open(disk: &Arc<Memory>) -> Result<ImageReplica, ObserveError> {
 fn resized(disk: &Memory, size: u64) -> Arc<Memory> {
     let mut bytes = disk.bytes.lock().unwrap().clone();
     bytes.resize(usize::try_from(size).unwrap(), 0);
-    Arc::new(Memory { name: "image", bytes: Mutex::new(bytes), bad: None })
+    Arc::new(Memory::of("image", bytes))
 }
 
 #[test]
@@ -143,8 +152,8 @@ fn what_is_wrong_is_told_apart() {
     misfit.write_at(at + 88, &17u32.to_be_bytes()).unwrap();
     assert!(matches!(error(misfit), ObserveError::Misfit { .. }));
 
-    let bytes = Mutex::new(good.bytes.lock().unwrap().clone());
-    let bad = Arc::new(Memory { name: "image", bytes, bad: Some(at + 100) });
+    let bytes = good.bytes.lock().unwrap().clone();
+    let bad = Arc::new(Memory { bad: Some(at + 100), ..Memory::of("image", bytes) });
     assert!(matches!(error(bad), ObserveError::Disk(DiskFault::Io { .. })));
 }
 
@@ -273,4 +282,76 @@ fn a_log_that_proves_nothing_marks_everything() {
     let third = Superblock { node_id: 2, ..sb };
     let seen = replica.observe(NodeName::new("n").unwrap(), None, &third, Stamp(0)).unwrap();
     assert_eq!(seen.marks.bitmap, ExtentSet::whole(replica.size()));
+}
+
+/// Two of three nodes, the first crashed as Primary with a hot log; what its settling changes.
+fn crashed() -> (Arc<Memory>, ImageReplica, crate::model::plan::MetadataChange) {
+    let disk = internal(MetadataFormat::V09, 12 * MIB, 2);
+    let replica = open(&disk).unwrap();
+    let mut sb = three(&replica, 0, [-1, 0, 1], 0xA0);
+    sb.flags |= device_flag::PRIMARY_IND;
+    replica.write_superblock(&sb).unwrap();
+    hot_log(&replica);
+    // Something to be cleared, and not only zeros.
+    let some = [Extent { start: 0, len: 65536 }].into_iter().collect();
+    replica.edit_bitmap(&[], &[0], &some).unwrap();
+    let peer = Superblock { node_id: 1, ..sb.clone() };
+    let change = after_resync(&sb, &peer).survivor;
+    disk.done.lock().unwrap().clear();
+    let replica = open(&disk).unwrap();
+    (disk, replica, change)
+}
+
+fn toward_the_third(disk: &Arc<Memory>) -> ExtentSet {
+    let replica = open(disk).unwrap();
+    let third = Superblock { node_id: 2, ..replica.superblock().clone() };
+    replica.observe(NodeName::new("n").unwrap(), None, &third, Stamp(0)).unwrap().marks.bitmap
+}
+
+#[test]
+fn bitmap_log_and_superblock_become_durable_one_after_the_other() {
+    let (disk, replica, change) = crashed();
+    replica.settle(&change, &ExtentSet::empty(), false).unwrap();
+    let geometry = replica.geometry();
+    let superblock = Extent { start: geometry.superblock_at, len: 4096 };
+    let what = |done: &Option<Extent>| match done {
+        None => "flush",
+        Some(write) if geometry.bitmap.intersect(write) == Some(*write) => "bitmap",
+        Some(write) if geometry.log.intersect(write) == Some(*write) => "log",
+        Some(write) if *write == superblock => "superblock",
+        Some(write) => panic!("a write to {write:?}"),
+    };
+    let mut order: Vec<&str> = disk.done.lock().unwrap().iter().map(what).collect();
+    order.dedup();
+    // Were the superblock durable before the log, a power cut could leave one that calls a torn log clean; were the log
+    // durable before the bitmap, nobody would know any more what it had hidden.
+    assert_eq!(order, ["bitmap", "flush", "log", "flush", "superblock", "flush"]);
+}
+
+#[test]
+fn a_log_that_an_earlier_attempt_tore_counts_as_hiding_everything() {
+    let (disk, replica, change) = crashed();
+    let log = replica.geometry().log;
+    disk.write_at(log.start, &vec![0x5a; usize::try_from(log.len).unwrap()]).unwrap();
+    // Nobody has tried yet: then it is not ours to say what it hid.
+    let first = replica.settle(&change, &ExtentSet::empty(), false);
+    assert!(matches!(first, Err(ObserveError::Log { .. })), "{first:?}");
+    replica.settle(&change, &ExtentSet::empty(), true).unwrap();
+    assert_eq!(toward_the_third(&disk), ExtentSet::whole(replica.size()));
+}
+
+/// A flush that failed may have lost what can still be read.
+#[test]
+fn a_repetition_writes_the_whole_bitmap_again() {
+    let (disk, replica, change) = crashed();
+    replica.settle(&change, &ExtentSet::empty(), false).unwrap();
+    let area = replica.geometry().bitmap;
+    for again in [false, true] {
+        disk.done.lock().unwrap().clear();
+        replica.settle(&change, &ExtentSet::empty(), again).unwrap();
+        let done = disk.done.lock().unwrap();
+        let written: ExtentSet = done.iter().flatten().filter_map(|write| write.intersect(&area)).collect();
+        let all = if again { [area].into_iter().collect() } else { ExtentSet::empty() };
+        assert_eq!(written, all, "again: {again}");
+    }
 }
