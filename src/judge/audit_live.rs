@@ -288,6 +288,10 @@ fn as_seen(plan: &LivePlan, volume: &LiveVolume, seen: Seen<'_>, out: &mut Vec<F
     note(out, "common-base", (volume.reach == Reach::Bitmaps) != delta.marks_complete, || {
         format!("volume {number}: {:?} is not how DRBD reaches all that can differ", volume.reach)
     });
+    let unmarked = delta.differs_as(Class::Unmarked).bytes();
+    note(out, "reach", volume.reach == Reach::Bitmaps && unmarked > 0, || {
+        format!("volume {number}: DRBD follows the bitmaps, which do not mark {unmarked} bytes that differ")
+    });
     note(out, "common-base", !delta.marks_complete && delta.compared != delta.size, || {
         format!(
             "volume {number}: the bitmaps have no common base, yet only {} of {} bytes were compared",

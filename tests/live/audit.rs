@@ -237,6 +237,10 @@ fn a_plan_that_is_not_what_was_seen_is_not_sealed() {
         ("common-base", |plan| plan.volumes[0].reach = Reach::Everything),
         ("volumes", |plan| drop(plan.volumes.pop())),
         ("survivor-consistent", |_| {}),
+        ("reach", |plan| {
+            plan.volumes[0].overwrite = plan.volumes[0].overwrite.union(&outside(plan));
+            told(plan);
+        }),
     ];
     let shape = Shape {
         generation: Generation::V9,
@@ -257,6 +261,10 @@ fn a_plan_that_is_not_what_was_seen_is_not_sealed() {
     for (number, (rule, spoil)) in flaws.into_iter().enumerate() {
         let (mut spoiled, mut seen) = (sound.clone(), seen.clone());
         spoil(&mut spoiled);
+        if rule == "reach" {
+            // Found by comparing everything.
+            seen[0].1.differs = spoiled.volumes[0].overwrite.clone();
+        }
         if rule == "survivor-consistent" {
             seen[0].0.a.superblock.flags &= !device_flag::CONSISTENT;
         }

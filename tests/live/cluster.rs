@@ -129,6 +129,9 @@ pub enum Meddling {
     Overrun,
 }
 
+/// Which side each volume is resynced from, if it is, and whether wholly.
+pub type Sources = Vec<Option<(Side, bool)>>;
+
 /// A third node, of 9.
 #[derive(Debug, Clone, Copy)]
 pub struct Third {
@@ -159,9 +162,13 @@ pub struct State {
     pub handshakes_that_break: u64,
     /// Bitmaps are exchanged, and the link breaks.
     pub exchanges_that_break: u64,
+    /// In so many ticks an exchange comes to nothing on that target; and what each volume's source would be.
+    pub exchanging: Option<(u64, Side, Sources)>,
     /// A plan is being carried out; and what the survivor's guests wrote since: nobody promised to keep what stood there.
     pub running: bool,
     pub late: BTreeSet<(usize, u64)>,
+    /// Volumes that came to be equal.
+    pub joined: BTreeSet<usize>,
     pub third: Option<Third>,
     /// Both nodes may be Primary.
     pub dual: bool,
@@ -502,8 +509,10 @@ impl Cluster {
             overwritten: 0,
             handshakes_that_break: 0,
             exchanges_that_break: 0,
+            exchanging: None,
             running: false,
             late: BTreeSet::new(),
+            joined: BTreeSet::new(),
             third: None,
             dual: false,
             unflushed: Vec::new(),

@@ -169,7 +169,9 @@ fn contents(nodes: &Nodes, name: &str) -> Vec<Vec<u8>> {
 fn documented(schema: &str) -> Vec<String> {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/json.md")).unwrap();
     let part = text.split("\n## ").find(|part| part.starts_with(&format!("{schema}\n"))).unwrap();
-    let fields = part.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    let alone = "not in the documents of several resources";
+    let rows = part.lines().filter(|line| !line.contains(alone));
+    let fields = rows.filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
     let mut fields: Vec<String> =
         fields.map(|(field, _)| field.to_owned()).filter(|field| !field.contains('.')).collect();
     fields.sort_unstable();

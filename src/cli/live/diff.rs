@@ -12,6 +12,7 @@ use crate::cli::screen::{Screen, Tone};
 use crate::cli::still_open::{About, StillOpen, backing_devices};
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::inquiry::Sight;
+use crate::engine::live::beside::exchanged;
 use crate::engine::live::pair::{LivePair, PairedVolume};
 use crate::model::id::{NodeName, ResourceName};
 use crate::model::policy::Settings;
@@ -40,7 +41,8 @@ impl Volume {
 
     pub(super) fn document(&self) -> Result<Value, Failure> {
         let diff = serde_json::to_value(document(&self.sight, &self.found)).map_err(Failure::internal)?;
-        Ok(json!({ "volume": self.volume.volume, "diff": diff }))
+        let exchanged = exchanged(&self.sight.evidence, self.sight.comparison.relation);
+        Ok(json!({ "volume": self.volume.volume, "bitmaps_exchanged": exchanged.is_some(), "diff": diff }))
     }
 
     pub(super) fn show(
@@ -59,6 +61,14 @@ impl Volume {
         let title = screen.paint(Tone::Strong, &title);
         screen.line(title)?;
         present(cli, args, screen, &self.sight, &self.found)?;
+        if let Some(side) = exchanged(&self.sight.evidence, self.sight.comparison.relation) {
+            screen.line(format!(
+                "{} is Outdated and marks nothing that {} does not: DRBD exchanged their bitmaps for a resync that did not begin.",
+                names[side],
+                names[side.other()]
+            ))?;
+            screen.line("What is marked on both may have been written by one of them alone.")?;
+        }
         screen.line("")?;
         Ok(())
     }

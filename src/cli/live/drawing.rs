@@ -18,8 +18,10 @@ use crate::judge::audit_live::{SealedLivePlan, Seen};
 use crate::judge::live_plan::{reach, side_named, would_heal};
 use crate::judge::policy::Policy;
 use crate::judge::units::losses;
+use crate::model::delta::Class;
 use crate::model::drbd_live::words::ConnectionState;
 use crate::model::id::{NodeName, ResourceName};
+use crate::model::live_plan::Reach;
 use crate::model::node::NodeReport;
 use crate::model::policy::Settings;
 use crate::model::side::{Pair, Side};
@@ -147,6 +149,7 @@ impl Drawing<'_> {
         }
         refuse_what_drbd_would_not_do(both, &pair, &compared, survivor)?;
         refuse_what_cannot_be_read(&pair, &compared)?;
+        refuse_what_nobody_marked(both, &pair, &compared, survivor)?;
         let salvage = salvage_wanted(&settings, choice)?;
         let restore = match reports {
             Some(reports) => to_restore_as_told(reports, &pair),
@@ -269,20 +272,50 @@ fn refuse_what_drbd_would_not_do(
     for volume in compared {
         let way = reach(pair.generation, volume.sight.comparison.common_base);
         if let Err(why) = would_heal(volume.sight.lineages.as_ref(), names, survivor, way) {
-            let resource = &pair.resource;
             let text = format!(
-                "{resource} cannot be healed live with {} kept (volume {}): {why}",
-                names[survivor], volume.volume.volume
+                "{} cannot be healed live with {} kept (volume {}): {why}",
+                pair.resource, names[survivor], volume.volume.volume
             );
-            let backing = &volume.volume.backing;
-            return Err(Failure::new(HELD, anyhow::Error::msg(text)).hint(format!(
-                "take {resource} down on both nodes (`drbdadm down {resource}`) and heal its devices: `unsplit resolve {} {} --peer {} \
-                 --keep {}`",
-                backing.a.data,
-                backing.b.data,
-                both.peer(),
-                survivor.word()
-            )));
+            let next = by_its_devices(both, pair, volume, survivor, "");
+            return Err(Failure::new(HELD, anyhow::Error::msg(text)).hint(next));
+        }
+    }
+    Ok(())
+}
+
+/// What heals a volume that DRBD would not heal.
+fn by_its_devices(both: &Both, pair: &LivePair, volume: &Compared, survivor: Side, more: &str) -> String {
+    let (resource, backing) = (&pair.resource, &volume.volume.backing);
+    format!(
+        "take {resource} down on both nodes (`drbdadm down {resource}`) and heal its devices: `unsplit resolve {} {} --peer {} --keep {}{more}`",
+        backing.a.data,
+        backing.b.data,
+        both.peer(),
+        survivor.word()
+    )
+}
+
+/// `--full` found blocks that differ and that neither node marks: DRBD, which follows the marks, would leave them as they are and call the
+/// two equal.
+fn refuse_what_nobody_marked(
+    both: &Both,
+    pair: &LivePair,
+    compared: &[Compared],
+    survivor: Side,
+) -> Result<(), Failure> {
+    for volume in compared {
+        let follows_marks = reach(pair.generation, volume.sight.comparison.common_base) == Reach::Bitmaps;
+        let unmarked = volume.found.delta.differs_as(Class::Unmarked);
+        if let Some(first) = unmarked.first().filter(|_| follows_marks) {
+            let text = format!(
+                "{} bytes of volume {} differ and neither node marks them, the first at byte {}: DRBD syncs what is marked, and would call the \
+                 two equal with these different",
+                unmarked.bytes(),
+                volume.volume.volume,
+                first.start
+            );
+            let next = by_its_devices(both, pair, volume, survivor, " --full");
+            return Err(Failure::new(HELD, anyhow::Error::msg(text)).hint(next));
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use crate::cli::Cli;
 use crate::cli::consent::waiver;
 use crate::cli::exit::{EVIDENCE, FINE, Failure, INTERNAL, NOT_FENCED, PARKED};
-use crate::cli::incident::resume_command;
+use crate::cli::incident::{give_up_command, resume_command};
 use crate::cli::plan::state_dir_words;
 use crate::cli::screen::{Screen, Tone};
 use crate::engine::executor::{Ending, Obstacle};
@@ -117,7 +117,7 @@ pub(super) fn finished(
         Ending::Finished(outcome) => Ok(*outcome),
         Ending::Abandoned { obstacle, why } => {
             let text = format!("incident {id} was given up before any data was changed: {why}");
-            let failure = Failure::new(code(*obstacle), anyhow::Error::msg(text));
+            let failure = Failure::new(code(*obstacle, &plan.purpose), anyhow::Error::msg(text));
             let left = match plan.purpose {
                 Purpose::Heal => format!("{resource} stays disconnected on {lose}, as in a split brain"),
                 Purpose::Undo { .. } => format!("`unsplit status {resource}` shows how it stands"),
@@ -137,22 +137,64 @@ pub(super) fn finished(
             };
             Err(failure.hint(next))
         }
-        Ending::Parked { why, .. } => {
-            let text = format!(
-                "incident {id} is parked: {why}. Nothing is lost: what is overwritten is in the salvage"
-            );
-            let waive = waiver(plan.salvage);
-            let text = if plan.salvage { text } else { format!("incident {id} is parked: {why}") };
-            Err(Failure::new(PARKED, anyhow::Error::msg(text))
-                .hint(format!("mend the cause, then `{}{waive}{state_dir}`", resume_command(id))))
+        Ending::Parked { why, obstacle } => {
+            let kept = kept_words(plan.salvage, &plan.purpose, *obstacle);
+            let text = format!("incident {id} is parked: {why}. {kept}");
+            let resume = format!("`{}{}{state_dir}`", resume_command(id), waiver(plan.salvage));
+            let next = match (obstacle, &plan.purpose) {
+                // What the plan was drawn from may not come back.
+                (Obstacle::Stale, Purpose::Heal) => format!(
+                    "if that passes, {resume}; else `{}{state_dir}`, and a new plan",
+                    give_up_command(id)
+                ),
+                _ => format!("mend the cause, then {resume}"),
+            };
+            Err(Failure::new(PARKED, anyhow::Error::msg(text)).hint(next))
         }
     }
 }
 
-fn code(obstacle: Obstacle) -> u8 {
+/// What of the overwritten data there is, when a run stopped in the middle.
+fn kept_words(salvage: bool, purpose: &Purpose, obstacle: Obstacle) -> &'static str {
+    match (salvage, purpose) {
+        (false, _) => "No copy was kept of what is overwritten, as the policy and the command line said",
+        // Whether it is there, or is what is wrong, the words before say.
+        (true, _) if obstacle == Obstacle::Salvage => {
+            "Nothing was changed now: the salvage is what is missing or damaged"
+        }
+        (true, Purpose::Heal) => "Nothing is lost: what is overwritten is in the salvage",
+        (true, Purpose::Undo { .. }) => "Nothing is lost: what is put back is in the salvage",
+    }
+}
+
+fn code(obstacle: Obstacle, purpose: &Purpose) -> u8 {
     match obstacle {
+        // The salvage is what an undo works from.
+        Obstacle::Salvage if *purpose != Purpose::Heal => EVIDENCE,
         Obstacle::Busy => NOT_FENCED,
         Obstacle::Stale | Obstacle::Device | Obstacle::Link | Obstacle::Verify => EVIDENCE,
         Obstacle::Salvage => INTERNAL,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever reads "nothing is lost" relies on it.
+    #[test]
+    fn nothing_is_called_kept_where_the_salvage_is_what_is_wrong() {
+        let undo = Purpose::Undo { incident: IncidentId::new("i1").unwrap() };
+        for purpose in [&Purpose::Heal, &undo] {
+            for obstacle in
+                [Obstacle::Busy, Obstacle::Stale, Obstacle::Device, Obstacle::Link, Obstacle::Verify]
+            {
+                assert!(kept_words(true, purpose, obstacle).starts_with("Nothing is lost"));
+                assert!(kept_words(false, purpose, obstacle).starts_with("No copy was kept"));
+            }
+            assert!(kept_words(true, purpose, Obstacle::Salvage).contains("missing or damaged"));
+        }
+        assert_eq!(code(Obstacle::Salvage, &Purpose::Heal), INTERNAL);
+        assert_eq!(code(Obstacle::Salvage, &undo), EVIDENCE);
     }
 }

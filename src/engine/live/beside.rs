@@ -4,7 +4,7 @@ use super::pair::PairedVolume;
 use crate::engine::inquiry::{InquiryError, Sight, look};
 use crate::judge::lineage::{Handshake, Incomparable, compare_in};
 use crate::model::drbd::{Role, device_flag};
-use crate::model::evidence::{LogState, Marks};
+use crate::model::evidence::{Evidence, LogState, Marks};
 use crate::model::extent::ExtentSet;
 use crate::model::lineage::Relation;
 use crate::model::policy::Settings;
@@ -51,6 +51,23 @@ pub fn look_beside(
         }
         pause(BETWEEN);
     }
+}
+
+/// The side whose bitmap is not its own any more: DRBD 9 exchanged both for a resync that did not begin, so that it marks nothing that
+/// the other does not, and is `Outdated`. What is marked on both may then have been written by one alone.
+#[must_use]
+pub fn exchanged(evidence: &Pair<Evidence>, relation: Relation) -> Option<Side> {
+    if relation != Relation::Diverged {
+        return None;
+    }
+    Side::BOTH.into_iter().find(|side| {
+        let (own, other) = (&evidence[*side], &evidence[side.other()]);
+        let outdated =
+            own.superblock.has(device_flag::CONSISTENT) && !own.superblock.has(device_flag::WAS_UP_TO_DATE);
+        let size = own.superblock.effective_size.saturating_mul(512);
+        let marked = own.marks.bitmap.clip(size);
+        outdated && !marked.is_empty() && marked.subtract(&other.marks.candidates(size)).is_empty()
+    })
 }
 
 /// A running Primary may have written where neither its bitmap nor its activity log on disk says so. Seen with 9.3.3: extents that

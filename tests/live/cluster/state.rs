@@ -119,7 +119,13 @@ impl State {
         if let Some(target) = sources.iter().flatten().next().map(|(source, _)| source.other())
             && (self.hosts[target].refuses != 0 || self.exchanges_that_break > 0)
         {
-            return self.exchange_only(target, &sources);
+            for (number, source) in sources.iter().enumerate().filter_map(|(at, one)| Some((at, (*one)?.0))) {
+                self.hosts[source].volumes[number].replication = ReplicationState::WFBitMapS;
+                self.hosts[source.other()].volumes[number].replication = ReplicationState::WFBitMapT;
+            }
+            let ticks = self.rng.below(4);
+            self.exchanging = Some((ticks, target, sources));
+            return;
         }
         for (number, source) in sources.into_iter().enumerate() {
             match source {
@@ -138,6 +144,9 @@ impl State {
     /// Both have each other's bitmap, and there it ends: the target's handler refuses, or the link breaks. 9 leaves the generations, 8.4
     /// has given the target its new one.
     fn exchange_only(&mut self, target: Side, sources: &[Option<(Side, bool)>]) {
+        if Side::BOTH.into_iter().any(|side| self.hosts[side].connection != ConnectionState::Connected) {
+            return;
+        }
         for (number, source) in sources.iter().enumerate() {
             let Some((source, full)) = *source else { continue };
             let target = source.other();
@@ -160,7 +169,7 @@ impl State {
         }
         let code = self.hosts[target].refuses;
         if code == 0 {
-            self.exchanges_that_break -= 1;
+            self.exchanges_that_break = self.exchanges_that_break.saturating_sub(1);
             self.both_log("conn( Connected -> NetworkFailure )");
             Side::BOTH.into_iter().for_each(|side| self.wait_again(side));
         } else {
@@ -188,7 +197,9 @@ impl State {
 
     pub(super) fn begin_resync(&mut self, number: usize, source: Side, full: bool) {
         let target = source.other();
-        if target == self.survivor && !self.turned_by_others {
+        // Once the two were equal, and as long as the survivor holds nothing that only it wrote, it may be behind by right.
+        let by_right = self.joined.contains(&number) && self.hosts[target].volumes[number].own.is_empty();
+        if target == self.survivor && !self.turned_by_others && !by_right {
             self.broken.push(format!("volume {number}: the survivor is overwritten"));
         }
         let union = self.union(number, full);
@@ -210,16 +221,18 @@ impl State {
 
     pub(super) fn copy(&mut self, number: usize, source: Side, block: u64, store: &Arc<FakeStore>) {
         let new = self.hosts[source].volumes[number].block(block);
-        self.overwrite(number, source.other(), block, &new, store);
+        self.overwrite(number, source.other(), block, &new, true, store);
     }
 
-    /// A block of a node is overwritten with what its peer holds: if it held something of its own, that must have been kept.
+    /// A block of a node is overwritten with what its peer holds: by a resync, or because a guest of the peer writes there, who means it.
+    /// If it held something of its own, or a resync takes what no guest wrote over, that must have been kept.
     pub(super) fn overwrite(
         &mut self,
         number: usize,
         target: Side,
         block: u64,
         new: &[u8],
+        by_resync: bool,
         store: &Arc<FakeStore>,
     ) {
         let volume = &mut self.hosts[target].volumes[number];
@@ -231,7 +244,10 @@ impl State {
         }
         self.overwritten += 1;
         let own = self.hosts[target].volumes[number].own.contains(&block);
-        let precious = self.undoing || own || !self.late.contains(&(number, block));
+        let rewritten = self.late.contains(&(number, block)) || self.joined.contains(&number);
+        // What somebody else lets DRBD do to the survivor is not unsplit's.
+        let others_do = self.turned_by_others && target == self.survivor;
+        let precious = self.undoing || (!others_do && (own || (by_resync && !rewritten)));
         if precious && !is_kept(&store.certain(), number, block, &old) {
             let words =
                 format!("volume {number}: block {block} of {target} was overwritten and is in no salvage");
@@ -264,6 +280,7 @@ impl State {
             }
             if self.hosts[source].volumes[number].bits.is_empty() {
                 self.note(format!("volume {number}: resync done"));
+                self.joined.insert(number);
                 let from = &mut self.hosts[source].volumes[number];
                 let sync = from.bitmap_uuid();
                 from.push_history(sync);
@@ -286,7 +303,10 @@ impl State {
     /// A guest on a Primary writes a block.
     pub fn write(&mut self, side: Side, number: usize, block: u64, bytes: &[u8], store: &Arc<FakeStore>) {
         let connected = self.hosts[side].connection == ConnectionState::Connected;
-        let mirrored = connected && self.hosts[side.other()].connection == ConnectionState::Connected;
+        // While the bitmaps are exchanged a source marks what it writes, and sends none of it.
+        let mirrored = connected
+            && self.hosts[side.other()].connection == ConnectionState::Connected
+            && self.exchanging.is_none();
         {
             let rng = &mut self.rng;
             let volume = &mut self.hosts[side].volumes[number];
@@ -308,7 +328,7 @@ impl State {
             }
         }
         if mirrored {
-            self.overwrite(number, side.other(), block, bytes, store);
+            self.overwrite(number, side.other(), block, bytes, false, store);
             let there = &mut self.hosts[side.other()].volumes[number];
             there.written += 8;
             there.bits.remove(&block);
@@ -468,6 +488,12 @@ impl State {
         let due: Vec<(u64, Meddling)> = due;
         for (_, what) in due {
             self.meddle(what, store);
+        }
+        if let Some((ticks, target, sources)) = self.exchanging.take() {
+            match ticks.checked_sub(1) {
+                Some(left) => self.exchanging = Some((left, target, sources)),
+                None => self.exchange_only(target, &sources),
+            }
         }
         self.resync(store);
         self.handshake();
