@@ -12,6 +12,7 @@ use super::reading::Reading;
 use super::resolve::{conclude, journal_stopped, open_as_planned, take_up, theatre};
 use super::salvage;
 use super::screen::Screen;
+use crate::edge::peer::PeerSpec;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::{Ending, begin};
 use crate::engine::live::plans::is_live;
@@ -25,16 +26,20 @@ use clap::Args;
 /// Put back what a healing overwrote.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  unsplit undo                            undo the last healing\n  unsplit undo 20261121-031502-3f9a2c     undo this one\n  unsplit undo --dry-run                  show what it would do\n\nBoth sides must be as the healing left them: an undo never overwrites newer data."
+    after_help = "Examples:\n  unsplit undo                            undo the last healing\n  unsplit undo 20261121-031502-3f9a2c     undo this one\n  unsplit undo --dry-run                  show what it would do\n  unsplit undo resync-r0-0-whole-20261121-031502-4711 --peer ssh:node1     what DRBD itself discarded here\n\nBoth sides must be as the healing left them: an undo never overwrites newer data."
 )]
 pub struct UndoArgs {
-    /// The incident to undo [default: the last that changed something]
+    /// The incident to undo, or a salvage [default: the last that changed something]
     #[arg(value_name = "INCIDENT")]
     pub incident: Option<String>,
 
     /// Show what would be done, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+
+    /// How the other node is reached; only for what a handler kept before a resync (resync-...), of which no plan tells it
+    #[arg(long, value_name = "PEER")]
+    pub peer: Option<PeerSpec>,
 
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -49,6 +54,15 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
     let named = named.as_deref();
     if let Some(live) = live::undo::target(&desk, named)? {
         return live::undo::run(cli, args, screen, &mut desk, &live);
+    }
+    if let Some(salvage) = live::discarded::named(named) {
+        return live::discarded::run(cli, args, screen, &mut desk, &salvage);
+    }
+    if args.peer.is_some() {
+        return Err(Failure::usage(
+            "--peer is for what a handler kept before a resync (`unsplit salvage list`, resync-...): otherwise the plan of the healing \
+             tells where the other node is",
+        ));
     }
     // An undo that was cut off goes on first; nothing else may touch these devices before.
     if let Some(open) = open_undo(&desk, named)? {

@@ -3,6 +3,7 @@
 pub mod aftermath;
 pub mod audit;
 pub mod audit_live;
+pub mod discarded;
 pub mod incident;
 pub mod lineage;
 pub mod live;

@@ -14,6 +14,10 @@ pub enum Keep {
     Whole,
 }
 
+/// A volume that is kept whole where more is overwritten than this node changed, bytes: then `unsplit undo` can put all of it back.
+/// Of a larger one only what this node changed is kept, in a time that goes with that.
+pub const SMALL: u64 = 1 << 30;
+
 /// Decides. The first rule that fits.
 ///
 /// Both kernels were seen (8.4.11, 9.3.3) to call the handler while the bitmap on disk still holds this node's own bits alone:
@@ -39,6 +43,7 @@ pub fn keep(volume: &Threatened) -> Keep {
         // A full resync after a split brain: the bitmap began later than the two sides parted.
         (_, Some(overwritten)) if all(overwritten) && volume.split => Keep::Whole,
         (0, _) => Keep::Nothing("no block is marked as changed here: it only catches up"),
+        (own, Some(overwritten)) if overwritten > own && volume.size <= SMALL => Keep::Whole,
         _ => Keep::Marked,
     }
 }
@@ -47,8 +52,9 @@ pub fn keep(volume: &Threatened) -> Keep {
 mod tests {
     use super::*;
 
+    const SIZE: u64 = 1 << 40;
     const VOLUME: Threatened = Threatened {
-        size: 1000,
+        size: SIZE,
         own: 100,
         overwritten: Some(300),
         disk: Some(DiskState::Outdated),
@@ -68,10 +74,21 @@ mod tests {
     }
 
     #[test]
+    fn a_small_volume_is_kept_so_that_it_can_be_put_back() {
+        let small = Threatened { size: SMALL, ..VOLUME };
+        assert_eq!(keep(&small), Keep::Whole);
+        assert_eq!(keep(&Threatened { size: SMALL + 1, ..VOLUME }), Keep::Marked);
+        // All that is overwritten is this node's own: that is enough.
+        assert_eq!(keep(&Threatened { overwritten: Some(100), ..small.clone() }), Keep::Marked);
+        assert_eq!(keep(&Threatened { overwritten: None, ..small.clone() }), Keep::Marked);
+        assert!(matches!(keep(&Threatened { own: 0, ..small }), Keep::Nothing(_)));
+    }
+
+    #[test]
     fn what_cannot_be_told_apart_is_kept_whole() {
-        assert_eq!(keep(&Threatened { own: 1000, split: false, ..VOLUME }), Keep::Whole);
-        assert_eq!(keep(&Threatened { overwritten: Some(1000), ..VOLUME }), Keep::Whole);
-        assert_eq!(keep(&Threatened { own: 0, overwritten: Some(1000), ..VOLUME }), Keep::Whole);
+        assert_eq!(keep(&Threatened { own: SIZE, split: false, ..VOLUME }), Keep::Whole);
+        assert_eq!(keep(&Threatened { overwritten: Some(SIZE), ..VOLUME }), Keep::Whole);
+        assert_eq!(keep(&Threatened { own: 0, overwritten: Some(SIZE), ..VOLUME }), Keep::Whole);
     }
 
     #[test]
@@ -80,11 +97,11 @@ mod tests {
             let volume = Threatened { own: 0, overwritten, split: false, ..VOLUME };
             assert!(matches!(keep(&volume), Keep::Nothing(_)));
         }
-        let full = Threatened { own: 0, overwritten: Some(1000), split: false, ..VOLUME };
+        let full = Threatened { own: 0, overwritten: Some(SIZE), split: false, ..VOLUME };
         assert!(matches!(keep(&full), Keep::Nothing(_)), "a full resync without a split brain");
-        assert!(matches!(keep(&Threatened { fresh: true, own: 1000, ..VOLUME }), Keep::Nothing(_)));
+        assert!(matches!(keep(&Threatened { fresh: true, own: SIZE, ..VOLUME }), Keep::Nothing(_)));
         // A first sync on 8.4: the mark of new metadata is overwritten before the handler is called.
-        let first = Threatened { own: 1000, disk: Some(DiskState::Inconsistent), split: false, ..VOLUME };
+        let first = Threatened { own: SIZE, disk: Some(DiskState::Inconsistent), split: false, ..VOLUME };
         assert!(matches!(keep(&first), Keep::Nothing(_)));
         let again = Threatened { settled: true, disk: Some(DiskState::Inconsistent), ..VOLUME };
         assert!(matches!(keep(&again), Keep::Nothing(_)));

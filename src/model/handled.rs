@@ -115,6 +115,9 @@ pub struct VolumeThen {
     pub history: Vec<GenerationUuid>,
     /// Bytes marked as different from the peer.
     pub out_of_sync: Option<u64>,
+    /// Sectors written to this node's disk since it was attached; older events do not tell.
+    #[serde(default)]
+    pub written: Option<u64>,
 }
 
 /// A resource at the moment of a call.

@@ -111,6 +111,22 @@ fn own_changes_are_kept_before_drbd_goes_on() {
                 "{}",
                 ended.said
             );
+            // How much DRBD was about to overwrite is not known here, so nothing proves that it is all there.
+            assert_eq!(words[1] == "show", ended.said.contains("Not as a whole: "), "{}", ended.said);
+        }
+        let mut command = Command::new(super::BINARY);
+        command.arg("--state-dir").arg(scene.state()).args([
+            "undo",
+            salvage.as_str(),
+            "--peer",
+            "exec:false",
+        ]);
+        let ended = run(command);
+        assert_eq!(ended.code, 4, "{}", ended.said);
+        for word in
+            ["cannot be put back as a whole", "so both would be mixed", "unsplit salvage show resync-"]
+        {
+            assert!(ended.said.contains(word), "{word}: {}", ended.said);
         }
     }
 }

@@ -7,6 +7,7 @@
 mod audit;
 mod cluster;
 mod command;
+mod discarded;
 mod healing;
 mod looking;
 mod moments;

@@ -174,6 +174,7 @@ fn then(live: &Live, call: &Call) -> Result<StateThen, Why> {
                 bitmap: toward.and_then(|peer| peer.statistics.bitmap),
                 history: device.statistics.history.iter().flatten().take(4).copied().collect(),
                 out_of_sync: toward.and_then(|peer| peer.out_of_sync_bytes()),
+                written: device.statistics.written,
             }
         })
         .collect();

@@ -9,6 +9,7 @@
 //! | `in_use` | who uses the side that would be overwritten |
 //! | `drawing` | from two nodes to a plan |
 //! | `diff`, `plan`, `resolve`, `undo`, `status` | the commands, about one resource |
+//! | `discarded` | undo of what DRBD itself discarded |
 //! | `chosen`, `several`, `list` | about several: which, what is done, what came of each |
 //! | `ending` | how a run ended |
 //! | `page`, `next` | how a resource stands, and what to type |
@@ -16,6 +17,7 @@
 pub mod both;
 mod chosen;
 pub mod diff;
+pub mod discarded;
 mod drawing;
 mod ending;
 pub mod in_use;

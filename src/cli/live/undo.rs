@@ -123,7 +123,7 @@ pub(in crate::cli) fn run(
                 "Undo {id} is under way ({}); it would go on:",
                 state_words(&live.incident.state)
             ))?;
-            return steps(screen, healed);
+            return as_steps(screen, healed);
         }
         if is_open(&live.incident) {
             return take_up(cli, screen, desk, &live.incident, &live.sealed, &args.reading, false);
@@ -160,7 +160,7 @@ pub(in crate::cli) fn run(
             return Ok(DIVERGED);
         }
         screen.line(format!("Undo of incident {id}:"))?;
-        return steps(screen, sealed.plan());
+        return as_steps(screen, sealed.plan());
     }
     plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
     let undo = new_id(sealed.id(), desk.journal.incidents())?;
@@ -171,7 +171,7 @@ pub(in crate::cli) fn run(
     after(cli, screen, desk, &both, &sealed, &undo, &ending)
 }
 
-fn steps(screen: &mut Screen, plan: &LivePlan) -> Result<u8, Failure> {
+pub(super) fn as_steps(screen: &mut Screen, plan: &LivePlan) -> Result<u8, Failure> {
     let words = |step: &_| super::plan::step_words(*step, plan);
     crate::cli::plan::steps(screen, plan.steps.iter().map(words))?;
     Ok(DIVERGED)

@@ -13,14 +13,18 @@ use self::owner::WayBack;
 use super::Cli;
 use super::exit::{EVIDENCE, FINE, Failure};
 use super::incident::{open_store_read_only, when};
+use super::live::discarded as live_discarded;
 use super::screen::{Screen, Tone};
+use crate::edge::events;
 use crate::edge::state_dir::StateDir;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::executor::in_words;
 use crate::engine::journal::Journal;
 use crate::engine::live;
 use crate::engine::salvage::{FOLDER, NOTE, OF_A_RESYNC, State, list, verify};
+use crate::judge::discarded::discarded;
 use crate::judge::incident::Incident;
+use crate::model::id::IncidentId;
 use crate::model::record::{Event, Record};
 use crate::model::salvage::{Manifest, Part, PartKind};
 use crate::model::seen::End;
@@ -283,8 +287,7 @@ fn fate(
         let volume = volume.and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
         let behind = volume
             .map_or(Behind::Unknown, |volume| Behind::LowerDevice(format!("{}/{volume}", manifest.resource)));
-        let why = "DRBD itself discarded it, and no plan of unsplit's knows of it: open it as above, and copy over what is needed";
-        return (WayBack::No(why.to_owned()), behind);
+        return (of_a_resync(cli, store, name, manifest), behind);
     }
     let Some(incidents) = incidents else {
         return (WayBack::No("the journal cannot be read, and an undo needs it".to_owned()), Behind::Unknown);
@@ -295,6 +298,26 @@ fn fate(
             let behind = owner.own_device(store, name, manifest).map_or(Behind::Unknown, Behind::Device);
             (owner.way_back(store, incidents, &words), behind)
         }
+    }
+}
+
+/// How to put back what DRBD itself discarded.
+fn of_a_resync(cli: &Cli, store: &StateDir, name: &str, manifest: &Manifest) -> WayBack {
+    let proven = IncidentId::new(name).map_err(|error| error.to_string()).and_then(|id| {
+        if let Some(by) = Journal::read(store)
+            .ok()
+            .flatten()
+            .and_then(|story| Some(owner::undone_by(store, story.incidents.as_slice(), &id)?.id.clone()))
+        {
+            return Err(format!("it was put back, by incident {by}"));
+        }
+        let events = events::read(&cli.state_dir).map_err(|error| in_words(&error))?;
+        discarded(&events.events, &id)
+            .map_err(|why| format!("Not as a whole: {why}. Open it as above, and copy over what is needed"))
+    });
+    match proven {
+        Ok(_) => WayBack::Type(live_discarded::command(cli, name, manifest)),
+        Err(why) => WayBack::No(why),
     }
 }
 

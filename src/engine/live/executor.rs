@@ -9,6 +9,7 @@ use super::pair::{LivePair, PairError, look};
 use super::standing::{Standing, standing};
 use crate::engine::executor::{Ending, Obstacle, in_words};
 use crate::engine::journal::{Cursor, Journal, JournalError, Ready, Recorded, Stopped};
+use crate::engine::salvage::OF_A_RESYNC;
 use crate::judge::audit_live::SealedLivePlan;
 use crate::model::drbd_live::words::Role;
 use crate::model::id::{IncidentId, PlanId};
@@ -105,11 +106,15 @@ pub fn touched(journal: &Journal, plan: &LivePlan, incident: &IncidentId) -> boo
     })
 }
 
-/// The folder name of one volume's salvage: an incident's name with the volume.
+/// The folder name of one volume's salvage: an incident's name with the volume. What a handler kept before a resync has no
+/// incident; its own name stands in for one.
 ///
 /// # Errors
 /// Never in practice: the name grows by a few characters.
 pub fn salvage_of(incident: &IncidentId, volume: u32) -> Result<IncidentId, String> {
+    if incident.as_str().starts_with(OF_A_RESYNC) {
+        return Ok(incident.clone());
+    }
     IncidentId::new(&format!("{incident}-v{volume}")).map_err(|error| error.to_string())
 }
 
