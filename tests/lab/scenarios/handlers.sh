@@ -49,7 +49,8 @@ scenario() {
   on 2 "drbdadm primary r0" < /dev/null
   holds 2 /dev/drbd0 "$COUNT" "$COMMON" "$A"
   on 2 "drbdadm secondary r0" < /dev/null
-  event 2 before-resync-target "e['did']['outcome'] == 'kept' and e['did']['bytes'] == 114 * 4096 and e['did']['overwritten'] == 218 * 4096 and not e['did']['whole']"
+  # A small volume is kept whole, where more is overwritten than node 2 wrote.
+  event 2 before-resync-target "e['did']['outcome'] == 'kept' and e['did']['bytes'] == $COUNT * 4096 and e['did']['overwritten'] == 218 * 4096 and e['did']['whole']"
   until_true 30 "after-resync-target to be recorded" event 2 after-resync-target "e['did']['outcome'] == 'recorded'"
   unsplit_on 2 0 salvage list
   unsplit_on 2 0 salvage verify
@@ -57,12 +58,8 @@ scenario() {
   name=$(on 2 "ls /var/lib/unsplit/salvage" < /dev/null)
   unsplit_on 2 0 salvage show "$name"
   on 2 "cd /var/lib/unsplit/salvage/$name && tar -cf - ." < /dev/null | (rm -rf "$I/salvage"; mkdir "$I/salvage"; tar -C "$I/salvage" -x)
-  # Alone it holds what node 2 lost, and zeros; on the survivor's volume, both.
   qemu-img convert -O raw "$I/salvage/victim-data.qcow2" "$I/salvage/alone.raw"
-  "$LAB_SOURCE/guest/pattern" check "$I/salvage/alone.raw" "$COUNT" "$B"
-  qemu-img rebase -u -F raw -b "$I/disks/n1v0.img" "$I/salvage/victim-data.qcow2"
-  qemu-img convert -U -O raw "$I/salvage/victim-data.qcow2" "$I/salvage/both.raw"
-  "$LAB_SOURCE/guest/pattern" check "$I/salvage/both.raw" "$COUNT" "$COMMON" "$A" "$B"
+  "$LAB_SOURCE/guest/pattern" check "$I/salvage/alone.raw" "$COUNT" "$COMMON" "$B"
 
   say "catching up costs nothing"
   on 1 "drbdadm primary r0" < /dev/null
