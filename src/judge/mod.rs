@@ -1,5 +1,6 @@
 //! Pure decisions: no I/O, no clock, no threads, no environment.
 
+pub mod advice;
 pub mod aftermath;
 pub mod audit;
 pub mod audit_live;

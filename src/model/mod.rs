@@ -1,5 +1,6 @@
 //! Plain data, shared by every room. No I/O, no clock, no decisions.
 
+pub mod cause;
 pub mod delta;
 pub mod drbd;
 pub mod drbd_live;

@@ -1,9 +1,10 @@
 //! How a running resource stands: what was found, what it rests on, and what each node and connection showed.
 
+use super::cause::Cause;
 use super::drbd::GenerationUuid;
 use super::drbd_live::Generation;
 use super::drbd_live::words::{ConnectionState, DiskState, ReplicationState, Role};
-use super::lineage::{Comparison, Lineage};
+use super::lineage::{Comparison, Lineage, Reconnect};
 use super::side::Pair;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,12 @@ pub enum Class {
     SplitBrain,
     /// The sides have no generation in common.
     Unrelated,
+    /// The two shake hands and part again without end, or would: the resync that is needed is skipped.
+    HandshakeLoop,
+    /// A Primary without a disk works with data that its peer does not hold.
+    OtherData,
+    /// DRBD cannot tell which side is to be overwritten.
+    Undecided,
     /// DRBD takes both sides as equal, but blocks are marked as different (LINBIT/drbd#145).
     MarkedButEqual,
     /// A node has no usable data: its disk failed.
@@ -34,6 +41,8 @@ pub enum Class {
     VersionsDiffer,
     /// The backing devices' sizes do not fit.
     SizesDiffer,
+    /// What one sends arrives changed at the other.
+    LinkDamages,
     /// A handler failed, and DRBD gave up because of it.
     HandlerFailed,
     /// A resync would overwrite a Primary; `rr-conflict` ended the connection.
@@ -92,9 +101,12 @@ pub enum Weight {
 
 impl Class {
     /// Every class, worst first.
-    pub const ALL: [Class; 31] = [
+    pub const ALL: [Class; 35] = [
         Class::SplitBrain,
         Class::Unrelated,
+        Class::HandshakeLoop,
+        Class::OtherData,
+        Class::Undecided,
         Class::MarkedButEqual,
         Class::DiskFailed,
         Class::IoSuspended,
@@ -104,6 +116,7 @@ impl Class {
         Class::AddressInUse,
         Class::VersionsDiffer,
         Class::SizesDiffer,
+        Class::LinkDamages,
         Class::HandlerFailed,
         Class::ResyncConflict,
         Class::Disconnected,
@@ -130,7 +143,13 @@ impl Class {
     #[must_use]
     pub fn weight(self) -> Weight {
         match self {
-            Class::SplitBrain | Class::Unrelated | Class::MarkedButEqual | Class::DiskFailed => Weight::Bad,
+            Class::SplitBrain
+            | Class::Unrelated
+            | Class::HandshakeLoop
+            | Class::OtherData
+            | Class::Undecided
+            | Class::MarkedButEqual
+            | Class::DiskFailed => Weight::Bad,
             Class::Unseen => Weight::Unknown,
             Class::Verify | Class::Client | Class::Healthy => Weight::Good,
             _ => Weight::Attention,
@@ -143,6 +162,9 @@ impl Class {
         match self {
             Class::SplitBrain => "SPLIT BRAIN",
             Class::Unrelated => "UNRELATED DATA",
+            Class::HandshakeLoop => "HANDSHAKE LOOPS",
+            Class::OtherData => "OTHER DATA IN USE",
+            Class::Undecided => "DIRECTION UNDECIDED",
             Class::MarkedButEqual => "SILENTLY DIFFERENT",
             Class::DiskFailed => "DISK FAILED",
             Class::IoSuspended => "I/O SUSPENDED",
@@ -152,6 +174,7 @@ impl Class {
             Class::AddressInUse => "ADDRESS NOT USABLE",
             Class::VersionsDiffer => "DRBD VERSIONS DIFFER",
             Class::SizesDiffer => "SIZES DIFFER",
+            Class::LinkDamages => "DATA DAMAGED ON THE WAY",
             Class::HandlerFailed => "HANDLER FAILED",
             Class::ResyncConflict => "RESYNC REFUSED BY A PRIMARY",
             Class::Disconnected => "DISCONNECTED ON PURPOSE",
@@ -208,6 +231,9 @@ pub struct Reason {
 pub struct Finding {
     /// What it is.
     pub class: Class,
+    /// What exactly a kernel, or a comparison, said; null where the class says all.
+    #[serde(default)]
+    pub cause: Option<Cause>,
     /// One sentence.
     pub says: String,
     /// Which nodes it is about.
@@ -251,6 +277,9 @@ pub struct VolumeHere {
     pub current: Option<GenerationUuid>,
     /// The backing device.
     pub backing: Option<String>,
+    /// The resource of the same node whose device the backing device is: this one is stacked on it.
+    #[serde(default)]
+    pub stacked_on: Option<String>,
     /// 9: somebody has it open.
     pub open: Option<bool>,
 }
@@ -295,6 +324,9 @@ pub struct LinkVolume {
     pub lineages: Pair<Option<Lineage>>,
     /// What the lineages say, and what DRBD would do if the two connected now.
     pub comparison: Option<Comparison>,
+    /// What DRBD would do once nothing else stands in the way: the settings agree, and neither is Primary.
+    #[serde(default)]
+    pub once_free: Option<Reconnect>,
     /// Why there is no comparison.
     pub not_compared: Option<String>,
 }

@@ -12,7 +12,6 @@
 //! | `discarded` | undo of what DRBD itself discarded |
 //! | `chosen`, `several`, `list` | about several: which, what is done, what came of each |
 //! | `ending` | how a run ended |
-//! | `page`, `next` | how a resource stands, and what to type |
 
 pub mod both;
 mod chosen;
@@ -22,7 +21,6 @@ mod drawing;
 mod ending;
 pub mod in_use;
 pub mod list;
-mod next;
 mod page;
 pub mod plan;
 pub mod resolve;

@@ -1,9 +1,9 @@
 //! One resource on the screen: what it is, why, what would be lost, what DRBD would do, what to type.
 
-use super::next::{Way, steps};
 use crate::cli::exit::Failure;
 use crate::cli::screen::{Screen, Tone};
 use crate::cli::status::reconnect_words;
+use crate::judge::advice::{Way, steps};
 use crate::model::drbd::GenerationUuid;
 use crate::model::drbd_live::words::ConnectionState;
 use crate::model::lineage::Relation;
@@ -150,7 +150,8 @@ fn facts(standing: &Standing, nodes: &[&NodeStanding]) -> Vec<Vec<String>> {
                 let minor = volume.minor.map_or("?".to_owned(), |minor| format!("/dev/drbd{minor}"));
                 let size = volume.size.map(|bytes| format!(", {}", human(bytes))).unwrap_or_default();
                 let open = if volume.open == Some(true) { ", in use" } else { "" };
-                format!("{minor}{size}{open}")
+                let below = volume.stacked_on.map(|name| format!(", stacked on {name}")).unwrap_or_default();
+                format!("{minor}{size}{open}{below}")
             }
             None => "?".to_owned(),
         }));
@@ -187,7 +188,8 @@ fn several(screen: &mut Screen, standing: &Standing) -> Result<(), Failure> {
     }
     let groups: Vec<String> = standing.agree.iter().map(|group| group.join(" = ")).collect();
     if !groups.is_empty() {
-        screen.line(format!("  the same data, as far as seen: {}", groups.join("  |  ")))?;
+        let groups = groups.join("  |  ");
+        screen.line(format!("  the same data by DRBD's word (no content was compared): {groups}"))?;
     }
     Ok(())
 }

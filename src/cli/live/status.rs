@@ -1,6 +1,5 @@
 //! `unsplit status` of running resources.
 
-use super::next::Way;
 use super::{Reports, local, nodes, page};
 use crate::cli::Cli;
 use crate::cli::exit::{DIVERGED, EVIDENCE, FINE, Failure};
@@ -8,6 +7,7 @@ use crate::cli::screen::{Screen, shell_word};
 use crate::cli::still_open::{About, OpenView, StillOpen, backing_devices, policy_words};
 use crate::edge::peer::PeerSpec;
 use crate::engine::live::policies::held;
+use crate::judge::advice::Way;
 use crate::judge::live::{Witness, classify, resources};
 use crate::model::drbd_live::words::ConnectionState;
 use crate::model::node::{AfterSb, DrbdSeen, NodeReport};

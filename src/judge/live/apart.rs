@@ -1,9 +1,12 @@
 //! Two ends that are not connected: what lies between them, and why.
 
 use super::link::{Seen, trying};
+use super::log::{Log, Loop};
+use super::messages::sentence;
 use super::witness::Witness;
+use crate::model::cause::Cause;
 use crate::model::drbd::GenerationUuid;
-use crate::model::drbd_live::words::ConnectionState;
+use crate::model::drbd_live::words::{ConnectionState, DiskState};
 use crate::model::lineage::{Comparison, Reconnect, Relation};
 use crate::model::side::{Pair, Side};
 use crate::model::standing::{Class, Finding, LinkVolume, Reason, Source};
@@ -27,7 +30,12 @@ impl Apart<'_, '_, '_> {
 
     fn finding(&self, class: Class, says: String, reasons: Vec<Reason>) -> Finding {
         let nodes = vec![self.seen.link.nodes.a.clone(), self.seen.link.nodes.b.clone()];
-        Finding { class, says, nodes, volumes: Vec::new(), reasons }
+        Finding { class, cause: None, says, nodes, volumes: Vec::new(), reasons }
+    }
+
+    /// What a kernel said, as a finding.
+    fn said(&self, cause: Cause, says: String, reasons: Vec<Reason>) -> Finding {
+        Finding { cause: Some(cause), ..self.finding(cause.class(), says, reasons) }
     }
 
     /// Everything that is wrong between the two.
@@ -41,7 +49,10 @@ impl Apart<'_, '_, '_> {
         if found.is_empty() {
             found.push(self.obstacle());
         }
-        found.extend(self.left_over());
+        // Who shakes hands without end is connected by nobody's word.
+        if found.iter().all(|finding| finding.class != Class::HandshakeLoop) {
+            found.extend(self.left_over());
+        }
         found
     }
 
@@ -74,7 +85,7 @@ impl Apart<'_, '_, '_> {
             let text = "DRBD has not compared them yet: it will when they find each other";
             reasons.push(reason(Source::State, None, text));
         }
-        reasons.extend(line.map(|(_, reason)| reason));
+        reasons.extend(line.map(|(_, _, reason)| reason));
         let mut finding = self.finding(class, says, reasons);
         finding.volumes = volumes.iter().map(|(volume, _)| volume.volume).collect();
         Some(finding)
@@ -94,6 +105,7 @@ impl Apart<'_, '_, '_> {
         let base = match comparison.relation {
             Relation::Diverged if comparison.common_base => format!("; both went on from {since}"),
             Relation::Diverged => "; only an older generation is in common".to_owned(),
+            Relation::InSync => "; the same generation, but no content was compared".to_owned(),
             _ => String::new(),
         };
         let text = format!(
@@ -120,7 +132,7 @@ impl Apart<'_, '_, '_> {
     }
 
     /// A line in which a kernel said that the two have diverged, and the generation it spoke of is still there.
-    fn log_line(&self) -> Option<(Class, Reason)> {
+    fn log_line(&self) -> Option<(Cause, Side, Reason)> {
         let names = self.names();
         Side::BOTH.into_iter().find_map(|side| {
             let witness = self.witness[side]?;
@@ -130,8 +142,8 @@ impl Apart<'_, '_, '_> {
                 .iter()
                 .filter_map(|device| Some((device.volume, device.statistics.current?)))
                 .collect();
-            let cause = witness.log.diverged(self.resource, names[side.other()], &currents)?;
-            Some((cause.class, reason(Source::Log, Some(names[side]), cause.line)))
+            let said = witness.log.diverged(self.resource, names[side.other()], &currents)?;
+            Some((said.cause, side, reason(Source::Log, Some(names[side]), said.line)))
         })
     }
 
@@ -140,15 +152,11 @@ impl Apart<'_, '_, '_> {
         if self.compared().next().is_some() {
             return None;
         }
-        let (class, line) = self.log_line()?;
+        let (cause, _, line) = self.log_line()?;
         let Pair { a, b } = self.names();
-        let says = match class {
-            Class::Unrelated => format!("{a} and {b} have no generation in common, as the kernel found"),
-            _ => format!("{a} and {b} both went on by themselves, as the kernel found when they met"),
-        };
         let mut reasons = self.states();
         reasons.push(line);
-        Some(self.finding(class, says, reasons))
+        Some(self.said(cause, sentence(cause, a, b), reasons))
     }
 
     /// No divergence is known: what keeps them apart?
@@ -157,28 +165,38 @@ impl Apart<'_, '_, '_> {
         let mut reasons = self.states();
         reasons.extend(self.compared().map(|(volume, comparison)| self.generations(volume, comparison)));
         let stands_alone = self.any(|state| state == ConnectionState::StandAlone);
+        if let Some(ids) = &self.seen.node_ids {
+            reasons
+                .extend(ids.iter().map(|id| reason(Source::Configuration, Some(&id.node), id.says.clone())));
+            let says = sentence(Cause::NodeIds, a, b);
+            return self.said(Cause::NodeIds, says, reasons);
+        }
+        let cause = self.log_cause();
+        if !stands_alone && let Some(found) = self.looping(cause.as_ref(), &reasons) {
+            return found;
+        }
         if self.seen.both_primary_refused {
             reasons.push(reason(Source::Configuration, None, "allow-two-primaries is not set on both"));
             let says =
                 format!("{a} and {b} are both Primary, and DRBD is not allowed to connect two Primaries");
             return self.finding(Class::TwoPrimaries, says, reasons);
         }
-        let cause = self.log_cause();
-        let settings = matches!(cause, Some((Class::SettingsDiffer, _)));
+        let settings = matches!(cause, Some((Cause::Settings | Cause::NodeIds, ..)));
         if !self.seen.mismatches.is_empty() && (stands_alone || settings) {
             for mismatch in &self.seen.mismatches {
                 let [at_a, at_b] = &mismatch.values;
                 let text = format!("{}: `{at_a}` on {a}, `{at_b}` on {b}", mismatch.option);
                 reasons.push(reason(Source::Configuration, None, text));
             }
-            reasons.extend(cause.filter(|_| settings).map(|(_, line)| line));
+            reasons.extend(cause.filter(|_| settings).map(|(_, _, line)| line));
             let options: Vec<_> = self.seen.mismatches.iter().map(|mismatch| mismatch.option).collect();
             let says = format!("{a} and {b} do not agree on {}", options.join(", "));
             return self.finding(Class::SettingsDiffer, says, reasons);
         }
-        if let Some((class, line)) = cause {
+        if let Some((cause, side, line)) = cause {
+            let names = self.names();
             reasons.push(line);
-            return self.finding(class, explained(class, a, b), reasons);
+            return self.said(cause, sentence(cause, names[side], names[side.other()]), reasons);
         }
         if stands_alone {
             return self.alone(reasons);
@@ -188,10 +206,20 @@ impl Apart<'_, '_, '_> {
             return self.finding(Class::Changing, says, reasons);
         }
         // How it was lost: orderly by the other node, or by the network.
-        reasons.extend(Side::BOTH.into_iter().filter_map(|side| {
+        reasons.extend(Side::BOTH.into_iter().flat_map(|side| {
             let names = self.names();
-            let line = self.witness[side]?.log.lost(self.resource, names[side.other()])?;
-            Some(reason(Source::Log, Some(names[side]), line))
+            let log = self.witness[side].map(|witness| &witness.log);
+            let line =
+                |f: fn(&Log<'_>, &str, &str) -> Option<String>| f(log?, self.resource, names[side.other()]);
+            let lines = [
+                line(|log, resource, peer| log.lost(resource, peer).map(str::to_owned)),
+                line(|log, resource, peer| log.silence(resource, peer).map(str::to_owned)),
+            ];
+            lines
+                .into_iter()
+                .flatten()
+                .map(|line| reason(Source::Log, Some(names[side]), line))
+                .collect::<Vec<_>>()
         }));
         let says = match self.witness {
             Pair { a: Some(_), b: Some(_) } => {
@@ -204,13 +232,63 @@ impl Apart<'_, '_, '_> {
     }
 
     /// What a kernel said last about why it is not connected. A divergence is not taken from here.
-    fn log_cause(&self) -> Option<(Class, Reason)> {
+    fn log_cause(&self) -> Option<(Cause, Side, Reason)> {
         let names = self.names();
         Side::BOTH.into_iter().find_map(|side| {
-            let cause = self.witness[side]?.log.ended(self.resource, names[side.other()])?;
-            let other = !matches!(cause.class, Class::SplitBrain | Class::Unrelated);
-            other.then(|| (cause.class, reason(Source::Log, Some(names[side]), cause.line)))
+            let said = self.witness[side]?.log.ended(self.resource, names[side.other()])?;
+            let other = !matches!(said.cause, Cause::SplitBrain | Cause::Unrelated);
+            other.then(|| (said.cause, side, reason(Source::Log, Some(names[side]), said.line)))
         })
+    }
+
+    /// Two nodes that shake hands without end, by the log of either. What the log blames otherwise keeps its own name, and
+    /// only says how often.
+    fn looping(&self, cause: Option<&(Cause, Side, Reason)>, states: &[Reason]) -> Option<Finding> {
+        let names = self.names();
+        let (side, seen) = Side::BOTH.into_iter().find_map(|side| {
+            Some((side, self.witness[side]?.log.looping(self.resource, names[side.other()])?))
+        })?;
+        let often = reason(Source::Log, Some(names[side]), often(seen));
+        let mut reasons = states.to_vec();
+        let Pair { a, b } = self.names();
+        Some(match cause {
+            Some((Cause::SourceNotUpToDate, _, line)) => {
+                reasons.extend([line.clone(), often]);
+                let (old, good) = self.old_and_good();
+                let says = format!(
+                    "{a} and {b} shake hands and part again without end: by the generations {} is the source of a resync, but its data \
+                     is old, and DRBD skips that resync",
+                    names[old]
+                );
+                let mut found = self.said(Cause::SourceNotUpToDate, says, reasons);
+                found.nodes = vec![names[old].to_owned(), names[good].to_owned()];
+                found
+            }
+            Some((cause, by, line)) => {
+                reasons.extend([line.clone(), often]);
+                self.said(*cause, sentence(*cause, names[*by], names[by.other()]), reasons)
+            }
+            None => {
+                reasons.push(often);
+                self.said(Cause::Looping, sentence(Cause::Looping, a, b), reasons)
+            }
+        })
+    }
+
+    /// Of the two: whose data is old, and the other one. Where neither disk says so, the source by the generations is it.
+    fn old_and_good(&self) -> (Side, Side) {
+        let outdated = |side: &Side| {
+            self.seen.link.volumes.iter().any(|volume| volume.disk[*side] == Some(DiskState::Outdated))
+        };
+        let old = Side::BOTH.into_iter().find(outdated).or_else(|| {
+            self.compared().find_map(|(_, found)| match found.relation {
+                Relation::Ahead => Some(Side::A),
+                Relation::Behind => Some(Side::B),
+                _ => None,
+            })
+        });
+        let old = old.unwrap_or(Side::A);
+        (old, old.other())
     }
 
     fn alone(&self, mut reasons: Vec<Reason>) -> Finding {
@@ -254,21 +332,12 @@ impl Apart<'_, '_, '_> {
     }
 }
 
-/// A cause from the log, in a sentence.
-fn explained(class: Class, a: &str, b: &str) -> String {
-    match class {
-        Class::SettingsDiffer => format!("the settings of {a} and {b} do not fit together"),
-        Class::TwoPrimaries => format!("{a} and {b} were both Primary when they met, which is not allowed"),
-        Class::Authentication => format!("{a} and {b} do not have the same shared-secret"),
-        Class::AddressInUse => {
-            format!("an address or port of the connection between {a} and {b} cannot be used")
-        }
-        Class::VersionsDiffer => format!("the DRBD versions of {a} and {b} do not understand each other"),
-        Class::SizesDiffer => format!("the backing devices of {a} and {b} do not fit: one is too small"),
-        Class::HandlerFailed => format!("a handler failed, and DRBD does not connect {a} and {b} without it"),
-        Class::ResyncConflict => {
-            format!("a resync between {a} and {b} would overwrite a Primary, which rr-conflict forbids")
-        }
-        _ => format!("{a} and {b} are not connected"),
+/// How often they met, in words.
+fn often(seen: Loop) -> String {
+    let rounds = u64::try_from(seen.times.saturating_sub(1)).unwrap_or(u64::MAX);
+    let seconds = seen.micros / 1_000_000;
+    match rounds.saturating_mul(1_000_000).checked_div(seen.micros) {
+        Some(rate @ 2..) => format!("{} handshakes, {rate} times a second", seen.times),
+        _ => format!("{} handshakes within {} s", seen.times, seconds.max(1)),
     }
 }

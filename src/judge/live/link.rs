@@ -4,7 +4,7 @@ use super::net::{Mismatch, Net};
 use super::view::{marked_sectors, view_live};
 use super::witness::{Peer, Witness};
 use crate::judge::lineage::{BOTH_PRIMARY, Handshake, Incomparable, compare_in, handshake::WireProtocol};
-use crate::model::drbd::MetadataFormat;
+use crate::model::drbd::{self, MetadataFormat};
 use crate::model::drbd_live::object::Value;
 use crate::model::drbd_live::tree::{Device, PeerDevice};
 use crate::model::drbd_live::words::{ConnectionState, ReplicationState, Role};
@@ -27,6 +27,35 @@ pub(super) struct Seen {
     pub(super) link: Link,
     pub(super) mismatches: Vec<Mismatch>,
     pub(super) both_primary_refused: bool,
+    /// The node ids that do not fit, if any do not.
+    pub(super) node_ids: Option<Vec<NodeIdSaid>>,
+}
+
+/// What a node says of node ids, where it does not fit what the other one says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NodeIdSaid {
+    /// Who says it.
+    pub(super) node: String,
+    /// What.
+    pub(super) says: String,
+}
+
+/// Each node's own id against the one under which the other one knows it.
+fn node_ids(resource: &str, ends: Pair<End<'_, '_>>) -> Option<Vec<NodeIdSaid>> {
+    let mut found = Vec::new();
+    for side in Side::BOTH {
+        let (me, peer) = (ends[side].peer.name, ends[side.other()].peer.name);
+        let own = ends[side].witness.and_then(|witness| witness.node_id(resource));
+        let teller = ends[side.other()].witness;
+        let known = teller.and_then(|witness| witness.connection(resource, ends[side].peer)?.peer_node_id);
+        if let (Some(own), Some(known)) = (own, known)
+            && own != known
+        {
+            found.push(NodeIdSaid { node: me.to_owned(), says: format!("{me} is node {own}") });
+            found.push(NodeIdSaid { node: peer.to_owned(), says: format!("{me} is node {known}") });
+        }
+    }
+    (!found.is_empty()).then_some(found)
 }
 
 impl End<'_, '_> {
@@ -67,7 +96,8 @@ pub(super) fn see(resource: &str, ends: Pair<End<'_, '_>>) -> Seen {
         (None, Some(b)) => b.settings(None),
         (None, None) => Settings::drbd_defaults(),
     };
-    let with = Circumstances { ends, net: &net, settings: &settings };
+    let node_ids = node_ids(resource, ends);
+    let with = Circumstances { ends, net: &net, settings: &settings, ids_fit: node_ids.is_none() };
     let mut volumes: Vec<LinkVolume> =
         numbers.into_iter().map(|number| with.volume(resource, number)).collect();
     for comparison in volumes.iter_mut().filter_map(|volume| volume.comparison.as_mut()) {
@@ -85,6 +115,7 @@ pub(super) fn see(resource: &str, ends: Pair<End<'_, '_>>) -> Seen {
         link: Link { nodes: Pair::from_fn(|side| ends[side].peer.name.to_owned()), state, volumes },
         mismatches,
         both_primary_refused,
+        node_ids,
     }
 }
 
@@ -105,6 +136,8 @@ struct Circumstances<'s, 'w, 'a> {
     ends: Pair<End<'w, 'a>>,
     net: &'s Pair<Option<Net>>,
     settings: &'s Settings,
+    /// Without that each node's bitmap and generation "toward the other" are those toward somebody else.
+    ids_fit: bool,
 }
 
 impl Circumstances<'_, '_, '_> {
@@ -132,6 +165,9 @@ impl Circumstances<'_, '_, '_> {
         let lineages =
             Pair::from_fn(|side| views[side].as_ref().and_then(|view| view.as_ref().ok()).cloned());
         let (comparison, not_compared) = match (&lineages.a, &lineages.b) {
+            (Some(_), Some(_)) if !self.ids_fit => {
+                (None, Some("the node ids do not fit: each bitmap may be one toward another node".to_owned()))
+            }
             (Some(a), Some(b)) => match self.compare(Pair::new(a, b), toward) {
                 Ok(found) => (Some(found), None),
                 Err(why) => (None, Some(why.to_string())),
@@ -152,8 +188,15 @@ impl Circumstances<'_, '_, '_> {
                 (None, why)
             }
         };
+        let once_free =
+            comparison.as_ref().and(lineages.a.as_ref().zip(lineages.b.as_ref())).and_then(|(a, b)| {
+                let demoted =
+                    Pair::new(a, b).map(|lineage| Lineage { role: drbd::Role::Secondary, ..lineage.clone() });
+                self.compare(demoted.as_ref(), toward).ok().map(|found| found.reconnect)
+            });
         LinkVolume {
             volume: number,
+            once_free,
             replication: toward.map(|peer| peer.and_then(|peer| peer.info.replication)),
             disk: Pair::from_fn(|side| {
                 let own = devices[side].and_then(|device| device.info.disk);

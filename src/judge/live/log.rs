@@ -1,11 +1,12 @@
 //! DRBD's lines in a kernel's log: whose they are, and what they say of why a connection ended. A log may have lost its
 //! beginning: it explains what states and generations show, and proves nothing by its silence.
 
+use super::messages::{of_attaching, of_connection, of_silence};
+use crate::model::cause::Cause;
 use crate::model::drbd::GenerationUuid;
 use crate::model::drbd_live::Generation;
 use crate::model::node::NodeReport;
 use crate::model::node::{DrbdSeen, LogLine};
-use crate::model::standing::Class;
 use std::collections::BTreeMap;
 
 /// A line, taken apart.
@@ -27,14 +28,28 @@ pub(super) struct Log<'a> {
     of: BTreeMap<&'a str, Vec<Entry<'a>>>,
 }
 
-/// What a log says about the end of a connection.
+/// What a log says about a connection or a disk that is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Cause<'a> {
-    /// As a class.
-    pub(super) class: Class,
+pub(super) struct Said<'a> {
+    /// What it means.
+    pub(super) cause: Cause,
     /// The line.
     pub(super) line: &'a str,
 }
+
+/// Two nodes that meet and part again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Loop {
+    /// How many handshakes the log shows within [`Loop::micros`].
+    pub(super) times: usize,
+    /// From the first to the last of these, in microseconds.
+    pub(super) micros: u64,
+}
+
+/// So many handshakes within so many microseconds are a loop: a connection that is tried again in DRBD's ordinary way
+/// waits seconds (`connect-int`).
+const LOOP: usize = 10;
+const LOOP_WITHIN: u64 = 10_000_000;
 
 impl<'a> Log<'a> {
     pub(super) fn of_node(report: &'a NodeReport) -> Log<'a> {
@@ -60,6 +75,14 @@ impl<'a> Log<'a> {
         about.get(from..).map(<[_]>::to_vec).unwrap_or_default()
     }
 
+    /// Of these, the ones since somebody asked for the connection.
+    fn since_asked(&self, resource: &str, peer: &str) -> Vec<&Entry<'a>> {
+        let mut lines = self.since_connected(resource, peer);
+        let asked = lines.iter().rposition(|entry| entry.text.contains("conn( StandAlone -> Unconnected )"));
+        lines.drain(..asked.unwrap_or(0));
+        lines
+    }
+
     /// A split brain, or data without anything in common, that the kernel found since the two were last connected, if this
     /// node still holds the generation that was compared then.
     pub(super) fn diverged(
@@ -67,11 +90,11 @@ impl<'a> Log<'a> {
         resource: &str,
         peer: &str,
         current: &[(u32, GenerationUuid)],
-    ) -> Option<Cause<'a>> {
+    ) -> Option<Said<'a>> {
         let lines = self.since_connected(resource, peer);
-        let at = lines
-            .iter()
-            .rposition(|entry| matches!(cause(entry.text), Some(Class::SplitBrain | Class::Unrelated)))?;
+        let parted =
+            |text| of_connection(text).filter(|it| matches!(it, Cause::SplitBrain | Cause::Unrelated));
+        let at = lines.iter().rposition(|entry| parted(entry.text).is_some())?;
         let found = lines.get(at)?;
         let compared = lines
             .get(..at)?
@@ -85,15 +108,61 @@ impl<'a> Log<'a> {
         if compared.is_some_and(|uuid| !holds(uuid)) {
             return None;
         }
-        Some(Cause { class: cause(found.text)?, line: found.text })
+        Some(Said { cause: parted(found.text)?, line: found.text })
     }
 
     /// Why the connection is not there: what the kernel said last since somebody asked for it.
-    pub(super) fn ended(&self, resource: &str, peer: &str) -> Option<Cause<'a>> {
-        let lines = self.since_connected(resource, peer);
-        let asked = lines.iter().rposition(|entry| entry.text.contains("conn( StandAlone -> Unconnected )"));
-        let recent = lines.get(asked.unwrap_or(0)..)?;
-        recent.iter().rev().find_map(|entry| Some(Cause { class: cause(entry.text)?, line: entry.text }))
+    pub(super) fn ended(&self, resource: &str, peer: &str) -> Option<Said<'a>> {
+        let recent = self.since_asked(resource, peer);
+        recent
+            .iter()
+            .rev()
+            .find_map(|entry| Some(Said { cause: of_connection(entry.text)?, line: entry.text }))
+    }
+
+    /// A loop of handshakes that has not ended, as far as the log goes.
+    pub(super) fn looping(&self, resource: &str, peer: &str) -> Option<Loop> {
+        let recent = self.since_asked(resource, peer);
+        let mut shaken: BTreeMap<Option<u32>, Vec<u64>> = BTreeMap::new();
+        for entry in &recent {
+            if entry.text.starts_with("drbd_sync_handshake") {
+                shaken.entry(entry.volume).or_default().push(entry.at);
+            } else if matches!(change(entry.text, "conn("), Some((_, "StandAlone" | "Disconnecting"))) {
+                shaken.clear();
+            }
+        }
+        // Each volume has a handshake of its own in every round.
+        let times = shaken.into_values().max_by_key(Vec::len)?;
+        let last = *times.last()?;
+        let lately: Vec<u64> =
+            times.into_iter().filter(|at| last.saturating_sub(*at) <= LOOP_WITHIN).collect();
+        let first = *lately.first()?;
+        (lately.len() >= LOOP).then(|| Loop { times: lately.len(), micros: last.saturating_sub(first) })
+    }
+
+    /// The line that says that the other end, or the network, did not answer.
+    pub(super) fn silence(&self, resource: &str, peer: &str) -> Option<&'a str> {
+        self.since_connected(resource, peer)
+            .iter()
+            .rev()
+            .map(|entry| entry.text)
+            .find(|text| of_silence(text))
+    }
+
+    /// Why the volume's disk could not be attached, if it was not since.
+    pub(super) fn attaching(&self, resource: &str, volume: u32) -> Option<Said<'a>> {
+        let mut refused = None;
+        for Entry { text, .. } in self.lines(resource).iter().filter(|entry| entry.volume == Some(volume)) {
+            if let Some(cause) = of_attaching(text) {
+                refused = Some(Said { cause, line: *text });
+            } else if matches!(
+                change(text, "disk("),
+                Some((_, "UpToDate" | "Consistent" | "Outdated" | "Inconsistent" | "Negotiating"))
+            ) {
+                refused = None;
+            }
+        }
+        refused
     }
 
     /// The line by which an administrator, or a program for one, ended the connection from this end.
@@ -195,41 +264,6 @@ fn self_current(text: &str) -> Option<GenerationUuid> {
     u64::from_str_radix(first, 16).ok().map(GenerationUuid)
 }
 
-/// What a line says of why a connection cannot be. The texts are the kernels' own, of both generations.
-fn cause(text: &str) -> Option<Class> {
-    let has = |words: &str| text.contains(words);
-    // Some kernels leave the last word to the other node; the comparison's own result is in both logs.
-    let compared = |result: &str| text.starts_with("uuid_compare()=") && has(result);
-    let class = if (has("Split-Brain detected") && has("dropping connection"))
-        || compared("=100 by")
-        || compared("=-100 by")
-        || compared("=split-brain-")
-    {
-        Class::SplitBrain
-    } else if has("Unrelated data, aborting") || compared("=-1000 by") || compared("=unrelated-data by") {
-        Class::Unrelated
-    } else if has("incompatible DRBD dialects") || has("have to support at least protocol") {
-        Class::VersionsDiffer
-    } else if (has("incompatible ") && has(" settings")) || has("node_id of") {
-        Class::SettingsDiffer
-    } else if has("Multiple primaries not allowed") || (has("Aborting") && text.ends_with("rv = -1")) {
-        Class::TwoPrimaries
-    } else if has("Authentication of peer failed") || has("AuthChallenge") || has("AuthResponse") {
-        Class::Authentication
-    } else if has("before listen failed") || has("before connect failed") {
-        Class::AddressInUse
-    } else if has("disk size is too small") {
-        Class::SizesDiffer
-    } else if has("I shall become SyncTarget, but I am primary") {
-        Class::ResyncConflict
-    } else if (has("handler returned") && has("dropping connection")) || has("fence-peer helper broken") {
-        Class::HandlerFailed
-    } else {
-        return None;
-    };
-    Some(class)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,33 +296,26 @@ mod tests {
     }
 
     #[test]
-    fn causes_in_the_kernels_words() {
-        for (text, class) in [
-            ("Split-Brain detected but unresolved, dropping connection!", Some(Class::SplitBrain)),
-            ("Split-Brain detected, dropping connection!", Some(Class::SplitBrain)),
-            ("Split-Brain detected, 0 primaries, automatically solved. Sync from this node", None),
-            ("uuid_compare()=100 by rule 90", Some(Class::SplitBrain)),
-            ("uuid_compare()=split-brain-auto-recover by rule=bitmap-both", Some(Class::SplitBrain)),
-            ("uuid_compare()=-1000 by rule 100", Some(Class::Unrelated)),
-            ("uuid_compare()=1 by rule 70", None),
-            ("uuid_compare()=no-sync by rule=reconnected", None),
-            ("Unrelated data, aborting!", Some(Class::Unrelated)),
-            ("incompatible after-sb-0pri settings", Some(Class::SettingsDiffer)),
-            ("Peer expects me to have a node_id of 0 instead of 1", Some(Class::SettingsDiffer)),
-            ("incompatible DRBD dialects: I support 86-101, peer wants 118-122", Some(Class::VersionsDiffer)),
-            ("Multiple primaries not allowed by config", Some(Class::TwoPrimaries)),
-            ("Aborting cluster-wide state change 1 (2ms) rv = -1", Some(Class::TwoPrimaries)),
-            ("Aborting cluster-wide state change 1 (2ms) rv = -10", None),
-            ("Authentication of peer failed, trying again.", Some(Class::Authentication)),
-            ("bind before listen failed, err = -98", Some(Class::AddressInUse)),
-            ("The peer's disk size is too small! (1 < 2 sectors)", Some(Class::SizesDiffer)),
-            ("I shall become SyncTarget, but I am primary!", Some(Class::ResyncConflict)),
-            ("before-resync-target handler returned 1, dropping connection.", Some(Class::HandlerFailed)),
-            ("fence-peer helper broken, returned 0", Some(Class::HandlerFailed)),
-            ("PingAck did not arrive in time.", None),
-        ] {
-            assert_eq!(cause(text), class, "{text}");
+    fn a_loop_is_many_handshakes_in_a_short_time() {
+        let log = |gap: u64, times: u64, volumes: u64| {
+            let mut entries = Vec::new();
+            for round in 0..times {
+                for volume in 0..volumes {
+                    let (at, volume) = (round * gap, u32::try_from(volume).ok());
+                    entries.push(Entry { at, volume, peer: Some("beta"), text: "drbd_sync_handshake:" });
+                }
+            }
+            Log { of: BTreeMap::from([("r0", entries)]) }.looping("r0", "beta")
+        };
+        // 13 a second, as was seen (LINBIT/drbd#143); however many volumes there are.
+        for volumes in [1, 5] {
+            assert_eq!(log(75_000, 1000, volumes), Some(Loop { times: 134, micros: 9_975_000 }));
         }
+        assert_eq!(log(75_000, 10, 1), Some(Loop { times: 10, micros: 675_000 }));
+        assert_eq!(log(75_000, 9, 50), None);
+        // DRBD's own pace of trying again, a connection every ten seconds.
+        assert_eq!(log(10_000_000, 1000, 1), None);
+        assert_eq!(log(0, 10, 1), Some(Loop { times: 10, micros: 0 }));
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! | `witness` | a node that was asked, or could not be |
 //! | `view` | a running volume's lineage |
 //! | `net` | each end's connection options, and where they must agree |
-//! | `log` | what the kernel said |
+//! | `log` | what the kernel said, sorted by resource |
+//! | `messages` | the kernels' words for why a connection or a disk is not there |
 //! | `link` | a connection from both ends, its volumes compared |
 //! | `apart`, `standing` | what is wrong between two ends that are not, or are, connected |
 //! | `nodes` | what is wrong with one node |
@@ -16,6 +17,7 @@
 mod apart;
 mod link;
 mod log;
+mod messages;
 mod net;
 mod nodes;
 mod standing;
@@ -141,9 +143,10 @@ fn peers_of<'a>(resource: &str, witnesses: &'a [Witness<'a>], at: usize) -> Vec<
             let end = |connection: &'a crate::model::drbd_live::tree::Connection| {
                 let node_id = connection.peer_node_id;
                 let named = connection.name.as_deref();
-                let told = others().find(|(_, other)| match (other.node_id(resource), node_id) {
-                    (Some(a), Some(b)) => a == b,
-                    _ => other.report.is_some() && named == Some(other.name),
+                // By name first: two nodes whose node ids do not fit are still each other's peers.
+                let by_name = others().find(|(_, other)| other.report.is_some() && named == Some(other.name));
+                let told = by_name.or_else(|| {
+                    others().find(|(_, other)| node_id.is_some() && other.node_id(resource) == node_id)
                 });
                 let there = told.map(|(other, _)| other).or_else(|| unnamed(named, alone));
                 let name = told.map(|(_, other)| other.name).or(named).unwrap_or("a peer without a name");
@@ -180,7 +183,14 @@ fn judge_link(resource: &str, ends: Pair<End<'_, '_>>, seen: &Seen) -> Vec<Findi
             };
             let nodes = vec![a.clone(), b.clone()];
             let reasons = vec![state(Side::A), state(Side::B)];
-            found.push(Finding { class: Class::Changing, says, nodes, volumes: Vec::new(), reasons });
+            found.push(Finding {
+                class: Class::Changing,
+                cause: None,
+                says,
+                nodes,
+                volumes: Vec::new(),
+                reasons,
+            });
         }
         sides if sides.iter().all(|side| connected(*side)) => {
             found.extend(standing::judge(seen));
@@ -226,6 +236,7 @@ fn one_sided(resource: &str, ends: Pair<End<'_, '_>>, seen: &Seen) -> Vec<Findin
         let which = if alone.len() == 1 { "volume" } else { "volumes" };
         found.push(Finding {
             class: Class::NotConfigured,
+            cause: None,
             says: format!("{which} {} of {resource} on {has} only; {lacks} has no copy", words(&alone)),
             nodes: vec![lacks.clone()],
             volumes: alone,
@@ -277,7 +288,7 @@ fn down(resource: &str, ends: Pair<End<'_, '_>>, side: Side, seen: &Seen) -> Fin
     if let Some(state) = seen.link.state[side.other()] {
         reasons.push(reason(Source::State, Some(other), state.to_string()));
     }
-    Finding { class, says, nodes: vec![name.to_owned()], volumes: Vec::new(), reasons }
+    Finding { class, cause: None, says, nodes: vec![name.to_owned()], volumes: Vec::new(), reasons }
 }
 
 /// The resource runs nowhere that was asked, or has no connections.
@@ -287,6 +298,7 @@ fn nowhere(resource: &str, witnesses: &[Witness<'_>]) -> Vec<Finding> {
         witnesses.iter().filter(|witness| witness.up(resource) == Some(false)).collect();
     let finding = |class, says, reasons| Finding {
         class,
+        cause: None,
         says,
         nodes: told.iter().map(|witness| witness.name.to_owned()).collect(),
         volumes: Vec::new(),
@@ -340,6 +352,7 @@ fn unseen(
     };
     Some(Finding {
         class: Class::Unseen,
+        cause: None,
         says: format!("what {name} itself knows of {resource} is not known: it could not be asked"),
         nodes: vec![name.to_owned()],
         volumes: Vec::new(),
@@ -377,11 +390,15 @@ fn healthy(nodes: &[NodeStanding], links: &[Link]) -> Finding {
         reason(
             Source::State,
             None,
-            format!("{} and {}: {state}, nothing is marked as different", link.nodes.a, link.nodes.b),
+            format!(
+                "{} and {}: {state}, nothing is marked as different; no content was compared",
+                link.nodes.a, link.nodes.b
+            ),
         )
     });
     Finding {
         class: Class::Healthy,
+        cause: None,
         says: format!("{who} are connected and up to date"),
         nodes: names.iter().map(|name| (*name).to_owned()).collect(),
         volumes: Vec::new(),

@@ -2,6 +2,7 @@
 
 use super::apart::reason;
 use super::link::{Work, working};
+use super::messages::attaching;
 use super::witness::Witness;
 use crate::model::drbd::GenerationUuid;
 use crate::model::drbd_live::object::ResourceInfo;
@@ -12,20 +13,40 @@ use crate::model::standing::{Class, Finding, NodeStanding, Source, VolumeHere};
 /// What a node that told shows of a resource.
 pub(super) fn show(witness: &Witness<'_>, name: &str) -> NodeStanding {
     let resource = witness.resource(name);
-    let volume = |device: &Device| VolumeHere {
-        volume: device.volume,
-        minor: device.minor,
-        disk: device.info.disk,
-        client: is_client(witness, name, device),
-        size: device.statistics.size.map(|sectors| sectors.saturating_mul(512)),
-        current: device.statistics.current,
-        backing: device
+    let volume = |device: &Device| {
+        let backing = device
             .info
             .backing_device
             .clone()
             .or_else(|| device.disk_options.as_ref()?.backing_device.clone())
-            .filter(|path| !path.is_empty() && path != "none"),
-        open: device.info.open,
+            .filter(|path| !path.is_empty() && path != "none");
+        VolumeHere {
+            volume: device.volume,
+            minor: device.minor,
+            disk: device.info.disk,
+            client: is_client(witness, name, device),
+            size: device.statistics.size.map(|sectors| sectors.saturating_mul(512)),
+            current: device.statistics.current,
+            stacked_on: backing.as_deref().and_then(|path| stacked_on(witness, name, path)),
+            backing,
+            open: device.info.open,
+        }
+    };
+    // A resource that is down has what its files say.
+    let written = || {
+        let configured = witness.configured(name).flatten().filter(|_| witness.up(name) == Some(false));
+        configured.into_iter().flat_map(|known| &known.volumes).map(|volume| VolumeHere {
+            volume: volume.volume,
+            minor: volume.minor,
+            disk: None,
+            client: volume.disk.is_none(),
+            size: None,
+            current: None,
+            stacked_on: volume.disk.as_deref().and_then(|path| stacked_on(witness, name, path)),
+            // With its metadata elsewhere the path alone would be read wrongly.
+            backing: volume.disk.clone().filter(|_| volume.meta_disk.as_deref() == Some("internal")),
+            open: None,
+        })
     };
     NodeStanding {
         node: witness.name.to_owned(),
@@ -36,8 +57,20 @@ pub(super) fn show(witness: &Witness<'_>, name: &str) -> NodeStanding {
         role: resource.and_then(|resource| resource.info.role),
         quorum: resource.and_then(|resource| resource.devices.iter().find_map(|device| device.info.quorum)),
         suspended: resource.map(|resource| suspended(&resource.info)).unwrap_or_default(),
-        volumes: resource.map(|resource| resource.devices.iter().map(volume).collect()).unwrap_or_default(),
+        volumes: resource
+            .map_or_else(|| written().collect(), |resource| resource.devices.iter().map(volume).collect()),
     }
+}
+
+/// The other resource of this node whose device a path names: `/dev/drbd7`, or `/dev/drbd/by-res/NAME/0`.
+fn stacked_on(witness: &Witness<'_>, name: &str, path: &str) -> Option<String> {
+    let below = if let Some(rest) = path.strip_prefix("/dev/drbd/by-res/") {
+        rest.split('/').next().map(str::to_owned)
+    } else {
+        let minor = path.strip_prefix("/dev/drbd")?.parse::<u32>().ok()?;
+        witness.owner_of(minor).map(str::to_owned)
+    };
+    below.filter(|below| below != name)
 }
 
 /// A disk that is absent by design: the kernel's word, or the files' where 8.4's kernel has none.
@@ -68,6 +101,7 @@ pub(super) fn judge(witness: &Witness<'_>, name: &str) -> Vec<Finding> {
         resource.devices.iter().filter_map(|device| judge_disk(witness, resource, device)).collect();
     let finding = |class, says, text: String| Finding {
         class,
+        cause: None,
         says,
         nodes: vec![witness.name.to_owned()],
         volumes: Vec::new(),
@@ -96,6 +130,7 @@ fn judge_disk(witness: &Witness<'_>, resource: &Resource, device: &Device) -> Op
     let (node, number) = (witness.name, device.volume);
     let state = device.info.disk?;
     let mut reasons = vec![reason(Source::State, Some(node), format!("volume {number}: disk {state}"))];
+    let mut cause = None;
     let (class, says) = match state {
         DiskState::UpToDate | DiskState::Consistent => return None,
         DiskState::Outdated => {
@@ -119,6 +154,13 @@ fn judge_disk(witness: &Witness<'_>, resource: &Resource, device: &Device) -> Op
             if let Some(line) = failed {
                 reasons.push(reason(Source::Log, Some(node), line));
                 (Class::DiskFailed, format!("the disk of {node} failed and was detached, volume {number}"))
+            } else if let Some(said) = witness.log.attaching(&resource.name, number) {
+                reasons.push(reason(Source::Log, Some(node), said.line));
+                cause = Some(said.cause);
+                (
+                    Class::Diskless,
+                    format!("{node} has no disk attached: {}, volume {number}", attaching(said.cause, node)),
+                )
             } else if is_client(witness, &resource.name, device) {
                 (Class::Client, format!("{node} takes part without a disk, on purpose, volume {number}"))
             } else {
@@ -132,7 +174,7 @@ fn judge_disk(witness: &Witness<'_>, resource: &Resource, device: &Device) -> Op
             (Class::Unseen, format!("the state of {node}'s disk is not known, volume {number}"))
         }
     };
-    Some(Finding { class, says, nodes: vec![node.to_owned()], volumes: vec![number], reasons })
+    Some(Finding { class, cause, says, nodes: vec![node.to_owned()], volumes: vec![number], reasons })
 }
 
 /// Whether a resync is making the volume whole.
@@ -170,6 +212,7 @@ pub(super) fn judge_peer_disk(
     let text = format!("volume {number}: {node}'s disk is {state}");
     Some(Finding {
         class,
+        cause: None,
         says,
         nodes: vec![node.to_owned()],
         volumes: vec![number],

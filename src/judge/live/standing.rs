@@ -22,7 +22,7 @@ fn judge_volume(seen: &Seen, volume: &LinkVolume) -> Option<Finding> {
     };
     let finding = |class, says, reasons| {
         let nodes = vec![names.a.to_owned(), names.b.to_owned()];
-        Some(Finding { class, says, nodes, volumes: vec![number], reasons })
+        Some(Finding { class, cause: None, says, nodes, volumes: vec![number], reasons })
     };
     let percent = volume.done.map(|done| format!(", {}.{}% done", done / 10, done % 10)).unwrap_or_default();
     let Some((side, work)) = work else {

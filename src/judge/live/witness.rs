@@ -72,16 +72,38 @@ impl<'a> Witness<'a> {
         Some(all.iter().find(|configured| configured.resource == name))
     }
 
-    /// The connection with a peer: 9 knows it by node id or name, 8.4 has only one.
+    /// The connection with a peer: 9 knows it by name or, where the names are others than the nodes', by node id; 8.4 has
+    /// only one.
     pub(super) fn connection(&self, resource: &str, peer: &Peer<'_>) -> Option<&'a Connection> {
         let connections = &self.resource(resource)?.connections;
         match self.generation()? {
             Generation::V84 => connections.first(),
-            Generation::V9 => connections.iter().find(|known| match (known.peer_node_id, peer.node_id) {
-                (Some(a), Some(b)) => a == b,
-                _ => known.name.as_deref() == Some(peer.name),
-            }),
+            Generation::V9 => {
+                let named = connections.iter().find(|known| known.name.as_deref() == Some(peer.name));
+                named.or_else(|| {
+                    let id = peer.node_id?;
+                    connections.iter().find(|known| known.peer_node_id == Some(id))
+                })
+            }
         }
+    }
+
+    /// The resource that a device of this node belongs to, as it runs or else as its files say.
+    pub(super) fn owner_of(&self, minor: u32) -> Option<&'a str> {
+        let running = self.live().into_iter().flat_map(|live| &live.resources).find_map(|resource| {
+            resource
+                .devices
+                .iter()
+                .any(|device| device.minor == Some(minor))
+                .then_some(resource.name.as_str())
+        });
+        let configured = self.report.into_iter().flat_map(|report| report.configured.iter().flatten());
+        running.or_else(|| {
+            configured
+                .into_iter()
+                .find(|known| known.volumes.iter().any(|volume| volume.minor == Some(minor)))
+                .map(|known| known.resource.as_str())
+        })
     }
 
     /// State of that connection. 8.4 has no connection while StandAlone, and says so in its other message.

@@ -1,7 +1,9 @@
 //! Every class, in both generations, from reports built by hand; what real kernels told is in `tests/live`.
 
+mod advised;
 mod build;
 mod classes;
+mod lines;
 mod several;
 
 use super::*;

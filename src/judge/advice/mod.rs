@@ -1,0 +1,280 @@
+//! What to type next about a running resource that is not as it should be.
+//!
+//! No command is offered that leads to a state that this program itself would call worse: before commands that make two nodes
+//! connect are offered, it is looked up what DRBD would do once they do ([`outlook`]). What it would do is known only when both
+//! nodes were asked, so that comes first.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `class` | what to type, for each class of finding |
+//! | `cause` | the same for what a kernel said more exactly |
+//! | `outlook` | what would come of connecting two nodes |
+
+mod cause;
+mod class;
+mod outlook;
+
+use crate::model::drbd_live::words::ConnectionState;
+use crate::model::side::{Pair, Side};
+use crate::model::standing::{Asked, Class, Finding, Link, Standing};
+use outlook::{Outlook, outlook};
+
+/// A command, and what it is for. Without a command: advice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What to type; may be empty. Behind `# on` stands where, if it is not where the question was asked.
+    pub command: String,
+    /// Why.
+    pub what: String,
+    /// It makes nodes connect, or lets them: at once or together with what follows.
+    pub connects: bool,
+}
+
+/// How the other node is named on a command line.
+#[derive(Debug, Clone, Copy)]
+pub struct Way<'a> {
+    /// ` --peer ssh:beta`, as given or as it would be.
+    pub words: &'a str,
+    /// Somebody was asked there.
+    pub asked: bool,
+}
+
+fn step(command: impl Into<String>, what: impl Into<String>) -> Step {
+    Step { command: command.into(), what: what.into(), connects: false }
+}
+
+fn connecting(command: impl Into<String>, what: impl Into<String>) -> Step {
+    Step { connects: true, ..step(command, what) }
+}
+
+const DO_NOT: &str = "until then: do not connect them by hand, and start nothing on a second node";
+
+/// What to type next about the worst of what was found.
+#[must_use]
+pub fn steps(standing: &Standing, finding: &Finding, way: &Way<'_>) -> Vec<Step> {
+    let mut steps = match beside(standing, finding) {
+        None => About { standing, finding, way }.steps(),
+        Some(Beside { peer, on, asked }) => {
+            let words = format!(" --peer ssh:{peer}");
+            let way = Way { words: &words, asked };
+            let mut steps = About { standing, finding, way: &way }.steps();
+            for step in steps.iter_mut().filter(|step| step.command.starts_with("unsplit ")) {
+                if let Some(on) = on {
+                    step.command.push_str(&format!("    # on {on}"));
+                }
+            }
+            steps
+        }
+    };
+    let stacked = standing.nodes.iter().flat_map(|node| &node.volumes).find_map(|v| v.stacked_on.as_ref());
+    if let Some(below) = stacked {
+        stack(&mut steps, below);
+    }
+    steps
+}
+
+/// `drbdadm` passes over a resource that is stacked on another one unless it is told so.
+fn stack(steps: &mut Vec<Step>, below: &str) {
+    let mut told = false;
+    for step in steps.iter_mut() {
+        told |= step.command.contains("drbdadm ");
+        step.command = step.command.replace("drbdadm ", "drbdadm --stacked ");
+    }
+    if told {
+        let what = format!("it is stacked on {below}: it can be up only where {below} is Primary");
+        steps.push(step("", what));
+    }
+}
+
+/// A finding between other nodes than the two that were asked.
+struct Beside<'s> {
+    /// Where `--peer` must lead.
+    peer: &'s str,
+    /// Where the command must be typed, if not here.
+    on: Option<&'s str>,
+    /// Both were asked.
+    asked: bool,
+}
+
+/// With more than two nodes, what is wrong may be between this node and one that was not named, or between two others.
+fn beside<'s>(standing: &'s Standing, finding: &'s Finding) -> Option<Beside<'s>> {
+    let [first, second] = finding.nodes.as_slice() else { return None };
+    let [here, there, _, ..] = standing.nodes.as_slice() else { return None };
+    let told = |name: &str| standing.node(name).is_some_and(|node| node.told == Asked::Told);
+    let (here, there) = (here.node.as_str(), (there.told == Asked::Told).then_some(there.node.as_str()));
+    let other = match (first == here, second == here) {
+        (true, _) => second,
+        (_, true) => first,
+        _ => {
+            let asked = told(first) && told(second);
+            // From the one that was asked the other one is within reach.
+            let (on, peer) = if Some(second.as_str()) == there { (second, first) } else { (first, second) };
+            return Some(Beside { peer, on: Some(on), asked });
+        }
+    };
+    (Some(other.as_str()) != there).then(|| Beside { peer: other, on: None, asked: told(other) })
+}
+
+/// A finding, and how its nodes are reached.
+struct About<'s> {
+    standing: &'s Standing,
+    finding: &'s Finding,
+    way: &'s Way<'s>,
+}
+
+impl<'s> About<'s> {
+    fn steps(&self) -> Vec<Step> {
+        let standing = self.standing;
+        if standing.nodes.iter().any(|node| matches!(node.told, Asked::Unreachable(_) | Asked::Unreadable(_)))
+        {
+            return vec![step(
+                self.both(),
+                "again, once the other node can be reached: what it holds decides",
+            )];
+        }
+        let alone = !self.way.asked && standing.nodes.len() > 1;
+        let open = matches!(
+            self.finding.class,
+            Class::SplitBrain
+                | Class::StandAlone
+                | Class::NotConnected
+                | Class::Disconnected
+                | Class::Down
+                | Class::HandshakeLoop
+        );
+        let ask =
+            || step(self.both(), "asks the other node, too: only both generations together say who has what");
+        if alone && open {
+            let mut steps = vec![ask()];
+            if self.finding.class == Class::SplitBrain {
+                steps.push(step("", DO_NOT));
+            }
+            return steps;
+        }
+        let steps = self.finding.cause.and_then(|cause| cause::steps(self, cause));
+        let steps = steps.unwrap_or_else(|| class::steps(self));
+        if !steps.iter().any(|step| step.connects) {
+            return steps;
+        }
+        if alone {
+            let mut first: Vec<Step> = steps.into_iter().filter(|step| !step.connects).collect();
+            if !first.iter().any(|step| step.command == self.both()) {
+                first.push(ask());
+            }
+            return first;
+        }
+        self.judged(steps)
+    }
+
+    /// The steps, if what comes of them is not worse than what is; else those that change nothing, and what else to do.
+    fn judged(&self, steps: Vec<Step>) -> Vec<Step> {
+        let Some((link, why)) = self.bad() else { return steps };
+        let mut instead: Vec<Step> = steps.into_iter().take_while(|step| !step.connects).collect();
+        instead.extend(self.decide(link));
+        instead
+            .push(step("", format!("do not connect {} and {} by hand: {why}", link.nodes.a, link.nodes.b)));
+        instead
+    }
+
+    /// A connection whose ends must not simply meet, and why.
+    fn bad(&self) -> Option<(&'s Link, String)> {
+        self.links().find_map(|link| worse(link).map(|why| (link, why)))
+    }
+
+    /// What lets somebody decide whose data is kept, and heals so.
+    fn decide(&self, link: &Link) -> Vec<Step> {
+        let (r, peer) = (&self.standing.resource, self.way.words);
+        let mut steps = vec![step(
+            format!("unsplit diff {r}{peer} --full"),
+            "compares all bytes, not only what is marked; reads only, changes nothing",
+        )];
+        for side in outlook::keepable(link) {
+            steps.push(self.keep(&link.nodes[side], &link.nodes[side.other()]));
+        }
+        steps
+    }
+
+    fn keep(&self, kept: &str, other: &str) -> Step {
+        let (r, peer) = (&self.standing.resource, self.way.words);
+        step(
+            format!("unsplit resolve {r}{peer} --keep {kept}"),
+            format!(
+                "keeps {kept}'s data: shows the plan and asks; what only {other} has goes into a salvage first"
+            ),
+        )
+    }
+
+    /// Both nodes' view.
+    fn both(&self) -> String {
+        format!("unsplit status {}{}", self.standing.resource, self.way.words)
+    }
+
+    /// The connections that the finding is about: the one between its two nodes, or all of its one node.
+    fn links(&self) -> impl Iterator<Item = &'s Link> {
+        let (standing, nodes) = (self.standing, &self.finding.nodes);
+        let both = nodes.len() == 2;
+        standing.links.iter().filter(move |link| {
+            let a = nodes.contains(&link.nodes.a);
+            let b = nodes.contains(&link.nodes.b);
+            if both { a && b } else { a || b || nodes.is_empty() }
+        })
+    }
+
+    /// The nodes that stand alone on the connections that the finding is about, each with its peer.
+    fn alone(&self) -> Vec<(&'s str, &'s str)> {
+        let alone = |link: &'s Link| {
+            let names: Pair<&str> = link.nodes.as_ref().map(String::as_str);
+            Side::BOTH
+                .into_iter()
+                .filter(|side| link.state[*side] == Some(ConnectionState::StandAlone))
+                .map(move |side| (names[side], names[side.other()]))
+                .collect::<Vec<_>>()
+        };
+        self.links().flat_map(alone).collect()
+    }
+
+    /// The resource, with the peer where there are several connections: those that stand would answer 125.
+    fn toward(&self, peer: &str) -> String {
+        let r = &self.standing.resource;
+        if self.standing.links.len() > 1 { format!("{r}:{peer}") } else { r.clone() }
+    }
+
+    fn connect(&self, what: &str) -> Vec<Step> {
+        let one =
+            |(node, peer)| connecting(on(node, &format!("drbdadm connect {}", self.toward(peer))), what);
+        self.alone().into_iter().map(one).collect()
+    }
+
+    fn who(&self) -> &'s str {
+        self.finding.nodes.first().map_or("", String::as_str)
+    }
+
+    /// The first of the volumes that it is about.
+    fn volume(&self) -> u32 {
+        self.finding.volumes.first().copied().unwrap_or(0)
+    }
+}
+
+/// As a comment of the shell, so that the line can be copied as it is.
+fn on(node: &str, words: &str) -> String {
+    format!("{words}    # on {node}")
+}
+
+/// Why the two ends of a connection must not simply meet.
+fn worse(link: &Link) -> Option<String> {
+    match outlook(link) {
+        Outlook::Well | Outlook::Refused | Outlook::Unknown => None,
+        Outlook::Silent => {
+            Some("DRBD would take them as equal, although blocks are marked as different".to_owned())
+        }
+        Outlook::Reversed { source } => Some(format!(
+            "DRBD would overwrite the better disk with {}'s data, which is old or incomplete",
+            link.nodes[source]
+        )),
+        Outlook::Discards { source } => Some(format!(
+            "a policy would let {}'s data overwrite what the other one wrote, and nothing of it would be kept",
+            link.nodes[source]
+        )),
+        Outlook::Chance => Some("which of them is overwritten would be chance".to_owned()),
+    }
+}
