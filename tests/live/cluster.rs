@@ -93,6 +93,8 @@ pub struct Host {
     pub grown: u64,
     /// What its `before-resync-target` handler ends with.
     pub refuses: u32,
+    /// For volumes from this one on.
+    pub refuses_from: usize,
     /// Its kernel tells neither its boot id nor what was written.
     pub hides: bool,
     /// Who uses its devices cannot be found out.
@@ -436,6 +438,7 @@ impl Cluster {
             machine: format!("machine-{side}"),
             grown: 0,
             refuses: 0,
+            refuses_from: 0,
             hides: false,
             users_unknown: false,
             kernel: Vec::new(),

@@ -262,7 +262,7 @@ fn a_resync_that_a_handler_forbids_is_healed_once_it_is_allowed() {
                     assert_eq!(scene.bitmaps_exchanged(), None);
                     let victim = survivor.other();
                     scene.cluster.lock().hosts[victim].refuses = 7;
-                    for _ in 0..2 {
+                    for run in 1..=2 {
                         let ending = scene.resolve(sealed.id());
                         let Ok(Ending::Parked { why, .. }) = &ending else {
                             panic!("{generation} {apart:?}: {ending:?}\n{}", scene.log())
@@ -270,6 +270,9 @@ fn a_resync_that_a_handler_forbids_is_healed_once_it_is_allowed() {
                         let name = if victim == Side::A { "node1" } else { "node2" };
                         let told = format!("`before-resync-target` on {name} ended with exit code 7");
                         assert!(why.contains(&told) && !why.contains("wrote to volume"), "{why}");
+                        // What it forbids it forbids every time: it is asked once in a run.
+                        let story = scene.log();
+                        assert_eq!(story.matches("the handler on").count(), run, "{story}");
                         // 8.4 gave the victim a new generation: it is behind, and nobody is accused. 9 says what its bitmaps are worth.
                         if generation == Generation::V9 {
                             assert_eq!(scene.bitmaps_exchanged(), Some(victim), "{apart:?}");
@@ -399,4 +402,55 @@ fn a_survivor_that_restarts_while_the_other_goes_on_breaks_nothing() {
         }
     }
     assert!(healed > 4 && behind > 1, "{healed} {behind}");
+}
+
+/// Two volumes: one began to be overwritten, and the handler of the other forbade it. The other is used again, and written to under the
+/// survivor's marks: by what its kernel counts that is seen, also beside a volume that is half overwritten.
+#[test]
+fn a_volume_that_is_still_whole_is_looked_at_beside_one_that_is_not() {
+    for writes in [false, true] {
+        let volumes = vec![Apart::Diverged, Apart::Diverged];
+        let mut scene = Scene::new(&Shape { volumes, ..shape(Generation::V9) });
+        let hidden = {
+            let mut state = scene.cluster.lock();
+            let marked = |side: Side, block: u64| state.hosts[side].volumes[1].bits.contains(&block);
+            let block = (0..state.hosts.a.volumes[1].blocks())
+                .find(|block| Side::BOTH.iter().all(|side| !marked(*side, *block)))
+                .unwrap();
+            let range =
+                usize::try_from(block * BLOCK).unwrap()..usize::try_from((block + 1) * BLOCK).unwrap();
+            let bytes = state.hosts.b.volumes[1].data()[range].to_vec();
+            state.hosts.a.role = Role::Primary;
+            state.write(Side::A, 1, block, &bytes, &scene.cluster.store);
+            state.hosts.a.role = Role::Secondary;
+            scene.cluster.persist(&mut state, Side::A);
+            block
+        };
+        let sealed = scene.plan().unwrap();
+        {
+            let mut state = scene.cluster.lock();
+            (state.hosts.b.refuses, state.hosts.b.refuses_from) = (3, 1);
+        }
+        assert!(matches!(scene.resolve(sealed.id()), Ok(Ending::Parked { .. })), "{}", scene.log());
+        {
+            let mut state = scene.cluster.lock();
+            assert_eq!(state.hosts.b.volumes[0].state, DiskState::Inconsistent);
+            assert_eq!(state.hosts.b.volumes[1].state, DiskState::Outdated);
+            state.hosts.b.refuses = 0;
+            if writes {
+                state.hosts.b.role = Role::Primary;
+                state.write(Side::B, 1, hidden, &[0x99; 4096], &scene.cluster.store);
+                state.hosts.b.role = Role::Secondary;
+                scene.cluster.persist(&mut state, Side::B);
+            }
+        }
+        let ending = scene.resolve(sealed.id());
+        if writes {
+            let told = matches!(&ending, Ok(Ending::Parked { why, .. }) if why.contains("node2 wrote 4 KiB to volume 1"));
+            assert!(told, "{ending:?}\n{}", scene.log());
+        } else {
+            assert_eq!(ending, Ok(Ending::Finished(Outcome::Healed)), "{}", scene.log());
+            scene.healed().unwrap();
+        }
+    }
 }

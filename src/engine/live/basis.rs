@@ -82,9 +82,11 @@ impl Stage<'_, '_> {
         self.marks.clear();
         match self.all_as_drawn(&pair) {
             Ok(true) => {}
+            // What is partly overwritten is in the salvage; what is still whole is looked at, and kept, like before the first act.
             Ok(false) => {
-                self.sights.clear();
-                return self.prove_kept().map_or_else(|end| end, |()| End::Done);
+                if let Err(end) = self.overwritten_are_kept() {
+                    return end;
+                }
             }
             Err(end) => return end,
         }
@@ -110,6 +112,9 @@ impl Stage<'_, '_> {
             // it held is in the salvage.
             if self.begun() && found.disks[victim] == DiskState::Inconsistent {
                 whole = false;
+                if self.kept.is_none() {
+                    self.sights.push(None);
+                }
                 continue;
             }
             let open = |side: Side| self.theatre.nodes[side].replica(&found.backing[side]);
@@ -130,9 +135,14 @@ impl Stage<'_, '_> {
             }
             self.marks.push((planned.volume, mark));
             match drawn {
-                Drawn::Whole(seen) if self.kept.is_none() => self.sights.push(*seen),
+                Drawn::Whole(seen) if self.kept.is_none() => self.sights.push(Some(*seen)),
                 Drawn::Whole(_) => {}
-                Drawn::Overwritten => whole = false,
+                Drawn::Overwritten => {
+                    whole = false;
+                    if self.kept.is_none() {
+                        self.sights.push(None);
+                    }
+                }
             }
         }
         Ok(whole)
@@ -258,7 +268,11 @@ impl Stage<'_, '_> {
         let then =
             noted(self.theatre.store, self.incident).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
         let (Some(then), now, victim) = (then, untouched(pair), self.plan.victim()) else { return Ok(()) };
-        for ((planned, then), now) in self.plan.volumes.iter().zip(&then).zip(&now) {
+        let still = self.plan.volumes.iter().zip(&self.sights).zip(&then).zip(&now);
+        for (((planned, seen), then), now) in still {
+            if seen.is_none() {
+                continue;
+            }
             let (then, now) = (&then[victim], &now[victim]);
             if let (Some(before), Some(after)) = (then.written, now.written)
                 && then.boot.is_some()
@@ -283,6 +297,7 @@ impl Stage<'_, '_> {
         let plan = self.plan;
         let mut sights = std::mem::take(&mut self.sights);
         for (planned, seen) in plan.volumes.iter().zip(&mut sights) {
+            let Some(seen) = seen else { continue };
             let replicas = seen.replicas.as_ref().map(|replica| &**replica);
             let full = planned.reach != Reach::Bitmaps;
             let delta = inquiry::diff(replicas, &seen.sight, full, threads, progress)
@@ -299,6 +314,7 @@ impl Stage<'_, '_> {
         // After the reading: what was written during it counts as written.
         let shown = untouched(&self.look()?);
         for ((planned, seen), shown) in plan.volumes.iter().zip(&sights).zip(&shown) {
+            let Some(seen) = seen else { continue };
             let Some(delta) = &seen.delta else { continue };
             let now = audit_live::Seen { evidence: &seen.sight.evidence, delta };
             if let Err(findings) = against_now(plan, planned, now, shown) {

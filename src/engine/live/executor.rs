@@ -172,7 +172,8 @@ pub(super) struct Stage<'r, 'w> {
     /// Up to where both kernels had logged when this run first let the two connect.
     pub(super) heard: Option<Pair<u64>>,
     pub(super) waived: Option<OperatorSaidNoSalvage>,
-    pub(super) sights: Vec<Seen>,
+    /// Of each volume, in order: what was seen of it; `None` of one that DRBD has begun to overwrite.
+    pub(super) sights: Vec<Option<Seen>>,
     /// Of each volume whose content was last found as the plan has it: what the victim showed then.
     pub(super) marks: Vec<(u32, Mark)>,
     pub(super) kept: Option<Vec<Preserved>>,

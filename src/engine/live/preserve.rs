@@ -3,7 +3,7 @@
 use super::basis::Seen;
 use super::executor::LiveTheatre;
 use super::executor::{Stage, salvage_of};
-use super::undo::{note_healed, untouched};
+use super::undo::{note_healed, noted, untouched};
 use crate::engine::executor::Obstacle;
 use crate::engine::salvage::{self, Label, PartSource, dir_of};
 use crate::model::live_plan::LiveVolume;
@@ -23,19 +23,42 @@ impl Stage<'_, '_> {
             return self.waive();
         }
         let mut kept = Vec::new();
-        for volume in self.plan.volumes.iter().filter(|volume| !volume.overwrite.is_empty()) {
-            let incident = salvage_of(self.incident, volume.volume)
-                .map_err(|why| self.stopped(Obstacle::Salvage, why))?;
-            let parts = vec![(PartKind::VictimData, volume.overwrite.clone())];
-            let wanted = Wanted { incident: incident.clone(), plan: self.id, parts };
-            let proof =
-                salvage::prove_again(self.theatre.store, &dir_of(&incident), &wanted, self.theatre.progress);
-            match proof {
-                Ok((_, proof)) => kept.push(proof),
-                Err(error) => return Err(self.not_done(Obstacle::Salvage, &error)),
-            }
+        for volume in &self.plan.volumes {
+            kept.extend(self.prove_one(volume)?);
         }
         self.kept = Some(kept);
+        Ok(())
+    }
+
+    /// The salvage of one volume, where it must exist by now.
+    fn prove_one(&mut self, volume: &LiveVolume) -> Result<Option<Preserved>, End> {
+        if volume.overwrite.is_empty() {
+            return Ok(None);
+        }
+        let incident =
+            salvage_of(self.incident, volume.volume).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
+        let parts = vec![(PartKind::VictimData, volume.overwrite.clone())];
+        let wanted = Wanted { incident: incident.clone(), plan: self.id, parts };
+        let proof =
+            salvage::prove_again(self.theatre.store, &dir_of(&incident), &wanted, self.theatre.progress);
+        match proof {
+            Ok((_, proof)) => Ok(Some(proof)),
+            Err(error) => Err(self.not_done(Obstacle::Salvage, &error)),
+        }
+    }
+
+    /// Of each volume that DRBD has begun to overwrite the salvage is there.
+    pub(super) fn overwritten_are_kept(&mut self) -> Result<(), End> {
+        if !self.plan.salvage {
+            return Ok(());
+        }
+        let plan = self.plan;
+        let begun: Vec<bool> = self.sights.iter().map(Option::is_none).collect();
+        for (volume, begun) in plan.volumes.iter().zip(begun) {
+            if begun {
+                self.prove_one(volume)?;
+            }
+        }
         Ok(())
     }
 
@@ -63,15 +86,21 @@ impl Stage<'_, '_> {
             return self.waive().map_or_else(|end| end, |()| End::AlreadySo);
         }
         let mut kept = Vec::new();
-        for (planned, seen) in self.plan.volumes.iter().zip(std::mem::take(&mut self.sights)) {
-            match self.preserve_one(planned, &seen) {
+        let sights = std::mem::take(&mut self.sights);
+        let whole: Vec<bool> = sights.iter().map(Option::is_some).collect();
+        for (planned, seen) in self.plan.volumes.iter().zip(sights) {
+            let proof = match seen {
+                Some(seen) => self.preserve_one(planned, &seen),
+                None => self.prove_one(planned),
+            };
+            match proof {
                 Ok(Some(proof)) => kept.push(proof),
                 Ok(None) => {}
                 Err(end) => return end,
             }
         }
         if self.plan.purpose == Purpose::Heal
-            && let Err(end) = self.note_counters()
+            && let Err(end) = self.note_counters(&whole)
         {
             return end;
         }
@@ -80,10 +109,20 @@ impl Stage<'_, '_> {
     }
 
     /// Notes what the devices count as written while what differed was kept: what the survivor writes from here on is in no
-    /// salvage, so an undo would mix it with what was kept.
-    fn note_counters(&mut self) -> Result<(), End> {
+    /// salvage, so an undo would mix it with what was kept. Of a volume that was kept in an earlier run what was noted then stays.
+    fn note_counters(&mut self, anew: &[bool]) -> Result<(), End> {
         let pair = self.look()?;
-        note_healed(self.theatre.store, self.incident, &untouched(&pair))
+        let before =
+            noted(self.theatre.store, self.incident).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
+        let mut now = untouched(&pair);
+        if let Some(before) = before.filter(|before| before.len() == now.len()) {
+            for ((now, before), anew) in now.iter_mut().zip(before).zip(anew) {
+                if !anew {
+                    *now = before;
+                }
+            }
+        }
+        note_healed(self.theatre.store, self.incident, &now)
             .map_err(|why| self.stopped(Obstacle::Salvage, why))
     }
 

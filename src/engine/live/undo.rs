@@ -291,7 +291,7 @@ impl Stage<'_, '_> {
         self.sights.clear();
         for (planned, found) in self.plan.volumes.iter().zip(&pair.volumes) {
             match self.as_healed(planned, found) {
-                Ok(seen) => self.sights.push(seen),
+                Ok(seen) => self.sights.push(Some(seen)),
                 Err(end) => return end,
             }
         }

@@ -143,7 +143,7 @@ impl State {
 
     /// Both have each other's bitmap, and there it ends: the target's handler refuses, or the link breaks. 9 leaves the generations, 8.4
     /// has given the target its new one.
-    fn exchange_only(&mut self, target: Side, sources: &[Option<(Side, bool)>]) {
+    fn exchange_only(&mut self, target: Side, sources: &[Option<(Side, bool)>], store: &Arc<FakeStore>) {
         if Side::BOTH.into_iter().any(|side| self.hosts[side].connection != ConnectionState::Connected) {
             return;
         }
@@ -152,6 +152,12 @@ impl State {
             let target = source.other();
             let before = self.hosts[target].volumes[number].state;
             let own = self.hosts[target].volumes[number].superblock.current;
+            if number < self.hosts[target].refuses_from && self.hosts[target].refuses != 0 {
+                // Its own handler let it begin, and the first blocks were copied.
+                self.begin_resync(number, source, full);
+                self.copy_some(number, source, 2, store);
+                continue;
+            }
             if self.generation == Generation::V84 {
                 self.begin_resync(number, source, full);
             } else {
@@ -257,6 +263,15 @@ impl State {
         self.hosts[target].volumes[number].own.remove(&block);
     }
 
+    fn copy_some(&mut self, number: usize, source: Side, many: usize, store: &Arc<FakeStore>) {
+        let some: Vec<u64> = self.hosts[source].volumes[number].bits.iter().copied().take(many).collect();
+        for block in some {
+            self.copy(number, source, block, store);
+            self.hosts.a.volumes[number].bits.remove(&block);
+            self.hosts.b.volumes[number].bits.remove(&block);
+        }
+    }
+
     pub(super) fn resync(&mut self, store: &Arc<FakeStore>) {
         if self.hosts.a.connection != ConnectionState::Connected {
             return;
@@ -272,12 +287,7 @@ impl State {
                 continue;
             }
             let many = 1 + at(self.rng.below(24));
-            let some: Vec<u64> = self.hosts[source].volumes[number].bits.iter().copied().take(many).collect();
-            for block in some {
-                self.copy(number, source, block, store);
-                self.hosts.a.volumes[number].bits.remove(&block);
-                self.hosts.b.volumes[number].bits.remove(&block);
-            }
+            self.copy_some(number, source, many, store);
             if self.hosts[source].volumes[number].bits.is_empty() {
                 self.note(format!("volume {number}: resync done"));
                 self.joined.insert(number);
@@ -492,7 +502,7 @@ impl State {
         if let Some((ticks, target, sources)) = self.exchanging.take() {
             match ticks.checked_sub(1) {
                 Some(left) => self.exchanging = Some((left, target, sources)),
-                None => self.exchange_only(target, &sources),
+                None => self.exchange_only(target, &sources, store),
             }
         }
         self.resync(store);
