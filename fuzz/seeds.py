@@ -121,6 +121,14 @@ for at, document in enumerate([
     '{"content-digest":{"thing":0,"which":"data","extents":[[0,4096],[8192,4096]],"threads":2}}',
 ]):
     seed("wire_frame", f"document-{at}", struct.pack("<I", len(document)) + document.encode() + b"beside")
+for kind, document in [
+    (1, '{"fault":{"unseen":{"causes":["no"],"advice":null}}}'),
+    (3, '{"report":{"state":{"host":"n","machine":null,"boot":null,"taken_at":1,"drbd":{"drbd":"not-loaded"}},'
+        '"configured":{"Ok":[]},"log":{"Ok":[{"at":1,"text":"drbd r0: hello"}]}}}'),
+    (4, '{"log":{"Err":"no"}}'),
+    (5, '{"users":[{"who":"process 1","ends_with":null}]}'),
+]:
+    seed("control_reply", f"document-{kind}", bytes([kind]) + struct.pack("<I", len(document)) + document.encode())
 seed("wire_frame", "sparse", bytes([3]) + struct.pack("<II", 1, 0) + struct.pack("<II", 1, 1) + b"x" * 4096)
 print(f"seeds are in {ROOT / 'corpus'}")
 # The target seals what it is given: two runs of a volume of 1 GiB, all of it compared.

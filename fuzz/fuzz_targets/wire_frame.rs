@@ -7,6 +7,9 @@ use unsplit::format::wire::control::{Reply, Request, document_bytes, parse_docum
 use unsplit::format::wire::frame::{HEADER, LONGEST_PAYLOAD, header_for, parse_header};
 use unsplit::format::wire::hello::{LONGEST, PREAMBLE, hello_bytes, parse_hello, parse_preamble};
 
+/// Objects in a document.
+const OBJECTS: usize = 1000;
+
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     if let Some((preamble, rest)) = data.split_first_chunk::<PREAMBLE>() {
         if let Ok((_, len)) = parse_preamble(preamble) {
@@ -27,13 +30,15 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             assert_eq!(again[..], data[..HEADER]);
         }
     }
-    if let Ok((request, beside)) = parse_document::<Request>(data) {
-        let again = document_bytes(&request, beside).expect("what was read can be written");
-        assert_eq!(parse_document::<Request>(&again).expect("what was written can be read"), (request, beside));
+    if let Ok((request, beside)) = parse_document::<Request>(data.to_vec(), OBJECTS) {
+        let again = document_bytes(&request, &beside).expect("what was read can be written");
+        let read = parse_document::<Request>(again, OBJECTS).expect("what was written can be read");
+        assert_eq!(read, (request, beside));
     }
-    if let Ok((reply, beside)) = parse_document::<Reply>(data) {
-        let again = document_bytes(&reply, beside).expect("what was read can be written");
-        assert_eq!(parse_document::<Reply>(&again).expect("what was written can be read"), (reply, beside));
+    if let Ok((reply, beside)) = parse_document::<Reply>(data.to_vec(), OBJECTS) {
+        let again = document_bytes(&reply, &beside).expect("what was read can be written");
+        let read = parse_document::<Reply>(again, OBJECTS).expect("what was written can be read");
+        assert_eq!(read, (reply, beside));
     }
     let Some((how, packed)) = data.split_first() else { return };
     let mut out = vec![0; usize::from(*how) * 257];

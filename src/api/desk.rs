@@ -4,6 +4,7 @@
 //! writes nothing but under its own claim, which only `Seat::claimed` gives out.
 
 use super::armed::Armed;
+use super::confine::Confinement;
 use crate::digest::content::content_digest;
 use crate::edge::blockdev::{BlockFile, Identity, Mode};
 use crate::edge::drbd::image::{ImageReplica, ObserveError};
@@ -12,16 +13,19 @@ use crate::edge::drbd::offline::{Claimant, Devices};
 use crate::edge::pace::{Pace, step_back};
 use crate::edge::peer::greet::ourselves;
 use crate::engine::executor::in_words;
+use crate::format::drbdmeta::BLOCK;
+use crate::format::drbdmeta::geometry::Geometry;
 use crate::format::wire::content::{pack, unpack};
 use crate::format::wire::control::{Act, Courtesy, Fault, LONGEST_READ, Opened, Reply, Request, Which};
-use crate::model::drbd::Role;
+use crate::model::drbd::{Role, Superblock};
+use crate::model::evidence::Source;
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::id::NodeName;
 use crate::model::salvage::Piece;
 use crate::model::seen::{End, Why};
 use crate::ports::disk::{Disk, DiskFault, DiskMut, Replacement, Stretch};
 use crate::ports::node::Node;
-use crate::ports::progress::Silent;
+use crate::ports::progress::Progress;
 use crate::proof::quiesced::Hold;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -62,6 +66,7 @@ struct Seats {
 pub struct Desk {
     seats: Mutex<Seats>,
     armed: Armed,
+    confinement: Confinement,
 }
 
 fn refused(why: &str) -> Fault {
@@ -130,6 +135,19 @@ impl Patient {
     }
 }
 
+impl Patient {
+    /// A superblock of another layout would make the metadata unreadable.
+    fn may_become(&self, superblock: &Superblock) -> Result<(), Fault> {
+        let source = self.image.source();
+        let Source { place, superblock_at, metadata_size, data_size, .. } = source;
+        let then = Geometry::of(superblock, place, superblock_at, metadata_size, data_size);
+        match then {
+            Ok(then) if then == *self.image.geometry() => Ok(()),
+            _ => Err(refused("a superblock of another layout than the one that is there")),
+        }
+    }
+}
+
 impl Claimed<'_> {
     fn disk(&self, which: Which) -> Arc<dyn DiskMut> {
         match which {
@@ -179,7 +197,7 @@ impl Disk for MetadataDisk {
 }
 
 /// This machine as a node. Its name is for people; `localhost` stands in for one that no name of ours can be.
-fn this_node() -> Result<LocalNode, Fault> {
+pub(super) fn this_node() -> Result<LocalNode, Fault> {
     let host = ourselves(None).host;
     let name = NodeName::new(&host).or_else(|_| NodeName::new("localhost")).map_err(unseen)?;
     Ok(LocalNode::new(name))
@@ -193,6 +211,12 @@ fn plain(reply: Reply) -> Answer {
 }
 
 impl Desk {
+    /// A desk at which no more may be asked than this.
+    #[must_use]
+    pub fn confined(confinement: Confinement) -> Desk {
+        Desk { confinement, ..Desk::default() }
+    }
+
     fn seats(&self) -> MutexGuard<'_, Seats> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -243,11 +267,12 @@ impl Desk {
 
     /// Does what is asked and says what came of it. Requests that open a channel are not for this.
     #[must_use]
-    pub fn answer(&self, request: Request, beside: &[u8]) -> (Reply, Vec<u8>) {
-        self.try_answer(request, beside).unwrap_or_else(|fault| (Reply::Fault(fault), Vec::new()))
+    pub fn answer(&self, request: Request, beside: &[u8], progress: &dyn Progress) -> (Reply, Vec<u8>) {
+        self.try_answer(request, beside, progress).unwrap_or_else(|fault| (Reply::Fault(fault), Vec::new()))
     }
 
-    fn try_answer(&self, request: Request, beside: &[u8]) -> Answer {
+    fn try_answer(&self, request: Request, beside: &[u8], progress: &dyn Progress) -> Answer {
+        self.confinement.may(&request)?;
         match request {
             Request::Open { .. } | Request::OpenDisk { .. } => self.open_any(request, None),
             Request::OpenAs { thing, opening } => self.open_any(*opening, Some(thing)),
@@ -273,7 +298,7 @@ impl Desk {
             Request::ContentDigest { thing, which, extents, threads } => {
                 let disk = self.seat(thing)?.disk(which)?;
                 let threads = usize::from(threads).clamp(1, 8);
-                let digest = content_digest(&*disk, &extents, threads, &Silent).map_err(disk_fault)?;
+                let digest = content_digest(&*disk, &extents, threads, progress).map_err(disk_fault)?;
                 plain(Reply::Digest(digest))
             }
             Request::Superblock { .. }
@@ -289,13 +314,21 @@ impl Desk {
             | Request::Write { .. }
             | Request::Flush { .. }
             | Request::Settle { .. } => self.act(request, beside),
-            Request::Report => plain(Reply::Report(Box::new(this_node()?.report().map_err(unseen)?))),
+            Request::Report => {
+                let report = this_node()?.report().map_err(unseen)?;
+                plain(Reply::Report(Box::new(self.confinement.report(report))))
+            }
             Request::State => {
                 let state = this_node()?.state().map_err(unseen)?;
                 self.armed.told(&state);
-                plain(Reply::State(Box::new(state)))
+                plain(Reply::State(Box::new(self.confinement.state(state))))
             }
-            Request::Log => plain(Reply::Log(this_node()?.log().map_err(unseen)?)),
+            Request::Log => {
+                let node = this_node()?;
+                let state = self.confinement.state(node.state().map_err(unseen)?);
+                let log = node.log().map_err(unseen)?;
+                plain(Reply::Log(log.map(|lines| self.confinement.log(lines, &state))))
+            }
             Request::Users { minor } => plain(Reply::Users(this_node()?.users(minor).map_err(unseen)?)),
             // The proofs are with the asking side's engine.
             Request::Act(act) => {
@@ -315,8 +348,14 @@ impl Desk {
         }
     }
 
+    fn disk(&self, path: &str, mode: Mode, courtesy: Courtesy) -> Result<BlockFile, Fault> {
+        let disk = disk(path, mode, courtesy)?;
+        self.confinement.opened(disk.identity(), path)?;
+        Ok(disk)
+    }
+
     fn open_disk(&self, path: &str, courtesy: Courtesy, asked: Option<u32>) -> Answer {
-        let disk = disk(path, Mode::ReadOnly, courtesy)?;
+        let disk = self.disk(path, Mode::ReadOnly, courtesy)?;
         let (data, size, identity) = (disk.name().to_owned(), disk.size(), identity(&disk));
         let thing = self.sit(Seat { data: Arc::new(disk), replica: None }, asked)?;
         plain(Reply::Opened(Opened { thing, data, size, identity, source: None, superblock: None }))
@@ -327,7 +366,7 @@ impl Desk {
             return Err(refused("a request in the wrong place"));
         };
         let mode = if write { Mode::ReadWrite } else { Mode::ReadOnly };
-        let open = |path: &str| disk(path, mode, courtesy).map(Arc::new);
+        let open = |path: &str| self.disk(path, mode, courtesy).map(Arc::new);
         let data = open(&data)?;
         let metadata = metadata.as_deref().map(open).transpose()?;
         if metadata.as_ref().is_some_and(|metadata| metadata.identity() == data.identity()) {
@@ -375,9 +414,12 @@ impl Desk {
             Request::AreaLeft { thing, change, overwritten, blocks, coding } => {
                 let seat = self.seat(thing)?;
                 let image = &seat.patient()?.image;
-                // Blocks of one device: never more than it holds.
-                if blocks.end() > image.metadata_disk().size() || blocks.bytes() > MOST_KEPT {
-                    return Err(refused("the kept blocks are not of this device"));
+                // Never more than there is metadata, of which the device has as much.
+                let Geometry { superblock_at, log, bitmap, .. } = *image.geometry();
+                let block = Extent { start: superblock_at, len: BLOCK as u64 };
+                let area: ExtentSet = [block, log, bitmap].into_iter().collect();
+                if !blocks.subtract(&area).is_empty() || blocks.bytes() > MOST_KEPT {
+                    return Err(refused("the kept blocks are not of this device's metadata"));
                 }
                 let mut bytes = vec![0; usize::try_from(blocks.bytes()).unwrap_or_default()];
                 unpack(coding, beside, &mut bytes).map_err(unseen)?;
@@ -428,6 +470,7 @@ impl Desk {
             Request::WriteSuperblock { thing, superblock } => {
                 let seat = self.seat(thing)?;
                 let claimed = seat.claimed()?;
+                claimed.patient.may_become(&superblock)?;
                 plain(ended(claimed.patient.image.write_superblock(&superblock)))
             }
             Request::Write { thing, which, at, len, coding, was } => {
@@ -457,6 +500,7 @@ impl Desk {
             Request::Settle { thing, change, overwritten, again } => {
                 let seat = self.seat(thing)?;
                 let claimed = seat.claimed()?;
+                claimed.patient.may_become(&change.after)?;
                 plain(ended(claimed.patient.image.settle(&change, &overwritten, again)))
             }
             _ => Err(refused("a request in the wrong place")),

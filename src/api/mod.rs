@@ -2,4 +2,5 @@
 
 pub mod agent;
 mod armed;
+pub mod confine;
 pub mod desk;

@@ -24,7 +24,7 @@ pub(super) const MEND: &str = "mend the connection to the peer, then run the sam
 /// # Errors
 /// Exit code 4, with what to do.
 pub fn connect(peer: &PeerSpec, silence: u16) -> Result<Arc<Session>, Failure> {
-    let limits = Limits { silence: Duration::from_secs(u64::from(silence)), ..Limits::default() };
+    let limits = Limits::of(Duration::from_secs(u64::from(silence)));
     Session::connect(peer, limits).map_err(|error: ConnectError| {
         let advice = error.advice();
         Failure::evidence(error).hint(advice)
@@ -36,6 +36,7 @@ pub fn connect(peer: &PeerSpec, silence: u16) -> Result<Arc<Session>, Failure> {
 pub fn trouble(trouble: Trouble, what: String) -> Failure {
     let hint = match &trouble {
         Trouble::Fault(Fault::Unseen { advice, .. }) => advice.clone(),
+        Trouble::Fault(Fault::Forbidden { advice, .. }) => Some(advice.clone()),
         Trouble::Lost(_) => Some(MEND.to_owned()),
         _ => None,
     };

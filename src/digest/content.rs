@@ -45,9 +45,14 @@ pub fn content_digests(
     progress.begin("hash", extents.bytes().saturating_mul(2));
     let digests = std::thread::scope(|scope| {
         let each = threads.div_ceil(2);
-        let other = scope.spawn(move || digest_of(b, extents, each, progress));
+        let of_b = move || digest_of(b, extents, each, progress);
+        let other = std::thread::Builder::new().spawn_scoped(scope, of_b);
         let first = digest_of(a, extents, each, progress);
-        let second = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let second = match other {
+            Ok(other) => other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            // No thread can be had: one after the other.
+            Err(_) => of_b(),
+        };
         Pair::new(first, second).transpose()
     });
     progress.finish();
@@ -118,13 +123,17 @@ pub fn for_each_piece<E: From<DiskFault>>(
         filled: Condvar::new(),
     };
     std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| line.fill(disk));
-        }
+        let start = |_: &usize| std::thread::Builder::new().spawn_scoped(scope, || line.fill(disk)).is_ok();
+        // Where no thread can be had, this one does the work.
+        let alone = (0..threads).take_while(start).count() == 0;
         // Whatever happens below, also a panic in `visit`: the workers must not wait for ever.
         let _stop = Stop(&line);
         let mut index = 0;
-        while let Some(batch) = line.next(index) {
+        loop {
+            if alone {
+                line.fill_one(disk);
+            }
+            let Some(batch) = line.next(index) else { break };
             let mut at = 0;
             for (piece, digest) in &batch.pieces {
                 #[allow(clippy::cast_possible_truncation)] // a piece is at most PIECE long
@@ -205,6 +214,11 @@ impl<I: Iterator<Item = Extent>> Line<I> {
     }
 
     fn fill(&self, disk: &dyn Disk) {
+        while self.fill_one(disk) {}
+    }
+
+    /// Fills one batch; says whether there may be more.
+    fn fill_one(&self, disk: &dyn Disk) -> bool {
         struct Panicking<'a, I: Iterator<Item = Extent>>(&'a Line<I>, u64);
         impl<I: Iterator<Item = Extent>> Drop for Panicking<'_, I> {
             fn drop(&mut self) {
@@ -217,30 +231,30 @@ impl<I: Iterator<Item = Extent>> Line<I> {
                 }
             }
         }
-        while let Some((index, mut buffer, extents)) = self.take() {
-            let _guard = Panicking(self, index);
-            let mut pieces = Vec::with_capacity(extents.len());
-            let mut fault = None;
-            let mut at = 0;
-            for piece in extents {
-                #[allow(clippy::cast_possible_truncation)] // a piece is at most PIECE long
-                let end = at + piece.len as usize;
-                let bytes = &mut buffer.as_mut_slice()[at..end];
-                if let Err(error) = disk.sweep_at(piece.start, bytes) {
-                    fault = Some(error);
-                    break;
-                }
-                pieces.push((piece, Digest(*blake3::hash(bytes).as_bytes())));
-                at = end;
+        let Some((index, mut buffer, extents)) = self.take() else { return false };
+        let _guard = Panicking(self, index);
+        let mut pieces = Vec::with_capacity(extents.len());
+        let mut fault = None;
+        let mut at = 0;
+        for piece in extents {
+            #[allow(clippy::cast_possible_truncation)] // a piece is at most PIECE long
+            let end = at + piece.len as usize;
+            let bytes = &mut buffer.as_mut_slice()[at..end];
+            if let Err(error) = disk.sweep_at(piece.start, bytes) {
+                fault = Some(error);
+                break;
             }
-            let failed = fault.is_some();
-            lock(&self.state).ready.insert(index, Batch { buffer, pieces, fault });
-            self.filled.notify_all();
-            if failed {
-                // Nothing behind a fault will be visited.
-                self.stop();
-            }
+            pieces.push((piece, Digest(*blake3::hash(bytes).as_bytes())));
+            at = end;
         }
+        let failed = fault.is_some();
+        lock(&self.state).ready.insert(index, Batch { buffer, pieces, fault });
+        self.filled.notify_all();
+        if failed {
+            // Nothing behind a fault will be visited.
+            self.stop();
+        }
+        !failed
     }
 
     /// The batch with this index, once it is filled; nothing when there is none.

@@ -143,8 +143,9 @@ pub struct PeerSlot {
 }
 
 /// A superblock of either generation. Offsets and sizes as on disk: sectors of 512 bytes, offsets
-/// relative to the superblock.
+/// relative to the superblock. As text it is read only if it passes [`Superblock::check`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Superblock {
     /// v08 or v09.
     pub format: MetadataFormat,

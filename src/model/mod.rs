@@ -12,6 +12,7 @@ pub mod lineage;
 pub mod live_plan;
 pub mod node;
 pub mod plan;
+pub mod plausible;
 pub mod policy;
 pub mod record;
 pub mod remembered;

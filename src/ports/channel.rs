@@ -24,6 +24,12 @@ pub enum ChannelFault {
     /// The peer neither sent nor took anything for that many seconds. It may be slow, gone or cut off.
     #[error("the peer was silent for {0} seconds")]
     TimedOut(u64),
+    /// The peer is there, and owes something, and got no further for that many seconds.
+    #[error("the peer is there, but got no further for {0} seconds with what it was asked")]
+    Stuck(u64),
+    /// The peer does not do what the channel was opened for.
+    #[error("{0}")]
+    Refused(String),
     /// The stream failed.
     #[error("the connection to the peer failed")]
     Io(#[source] io::Error),

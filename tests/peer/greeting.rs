@@ -1,10 +1,12 @@
 //! Who answers is no agent of ours: each case says what it is and what to do, and none hangs.
 
 use crate::captures::Capture;
-use crate::scene::{BIN, Scene, shell, text};
+use crate::scene::{BIN, Scene, shell, text, tool};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use unsplit::api::agent::{AgentError, serve};
+use unsplit::api::confine::Confinement;
 use unsplit::format::wire::hello::{Hello, hello_bytes};
 
 fn refused(scene: &Scene, peer: &str, says: &[&str]) {
@@ -106,7 +108,7 @@ fn ssh_that_fails_is_quoted() {
 fn the_agent_refuses_whoever_is_no_unsplit() {
     let serve = |input: &[u8]| {
         let mut out = Vec::new();
-        (serve(input, &mut out), out)
+        (serve(input, &mut out, Confinement::default()), out)
     };
     let (end, out) = serve(b"");
     assert_eq!(end, Ok(()));
@@ -141,4 +143,30 @@ fn the_agent_ends_when_its_input_is_closed_and_when_it_is_silent() {
     assert_eq!(output.status.code(), Some(4), "{}", text(&output));
     assert!(String::from_utf8_lossy(&output.stderr).contains("silent for 1 seconds"));
     drop(stdin);
+}
+
+/// `ulimit -u` is reached: a sentence and an exit code, where a thread that could not be started ended the process.
+#[test]
+fn an_agent_that_cannot_start_threads_says_so() {
+    let (Some(prlimit), Some(setpriv)) = (tool("prlimit"), tool("setpriv")) else { return };
+    // Whoever is root is not limited: it runs as a user that nobody else is, who must be able to reach the program.
+    let folder = tempfile::tempdir().unwrap();
+    let open = PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open).unwrap();
+    let program = folder.path().join("unsplit");
+    std::fs::copy(BIN, &program).unwrap();
+    let mut command = match rustix::process::geteuid().is_root() {
+        true => {
+            let mut command = Command::new(setpriv);
+            command.args(["--reuid", "54321", "--regid", "54321", "--clear-groups"]).arg(prlimit);
+            command
+        }
+        false => Command::new(prlimit),
+    };
+    command.arg("--nproc=1").arg(&program).args(["agent", "--stdio"]).stdin(Stdio::piped());
+    let output = crate::scene::in_time(command);
+    let shown = text(&output);
+    assert_eq!(output.status.code(), Some(4), "{shown}");
+    assert!(shown.contains("no thread could be started") && shown.contains("ulimit -u"), "{shown}");
+    assert!(output.stdout.is_empty(), "nobody was greeted");
 }

@@ -4,16 +4,22 @@ use crate::scene::{BIN, agent, shell};
 use std::sync::Arc;
 use std::time::Duration;
 use unsplit::edge::peer::disk::RemoteDisk;
-use unsplit::edge::peer::{Limits, Session};
+use unsplit::edge::peer::greet::ourselves;
+use unsplit::edge::peer::{Limits, RemoteNode, Session};
 use unsplit::format::wire::control::{Courtesy, Reply, Request, Which};
+use unsplit::format::wire::hello::{Hello, hello_bytes};
 use unsplit::model::extent::{Extent, ExtentSet};
+use unsplit::model::id::{NodeName, ResourceName};
+use unsplit::model::node::{NodeAct, Toward};
+use unsplit::model::seen::End;
 use unsplit::ports::channel::{ChannelFault, LONGEST_MESSAGE, Receiver, Sender};
 use unsplit::ports::disk::{Disk, DiskFault, DiskMut, Replacement};
+use unsplit::ports::node::Operated;
 use unsplit::ports::progress::Silent;
 use unsplit::proof::preserved::ReadPiece;
 
 fn connect(peer: &str, seconds: u64) -> Arc<Session> {
-    let limits = Limits { silence: Duration::from_secs(seconds), squeeze: true };
+    let limits = Limits::of(Duration::from_secs(seconds));
     Session::connect(&peer.parse().unwrap(), limits).unwrap()
 }
 
@@ -313,4 +319,75 @@ fn a_damaged_stream_ends_the_link() {
     let mut some = vec![0; 1_000_000];
     let error = disk.read_at(0, &mut some).unwrap_err();
     assert!(format!("{error:?}").contains("checksum"), "{error:?}");
+}
+
+/// The engine asks before each piece that it writes: a yes in place of an answer would let two write at once.
+#[test]
+fn a_second_writer_there_is_named_before_anything_is_written() {
+    let scene = crate::scene::Scene::of(crate::captures::Capture::Drbd84Down);
+    let session = connect(&agent(), 60);
+    let open = Request::Open {
+        name: unsplit::model::id::NodeName::new("b").unwrap(),
+        data: scene.path("b.img").display().to_string(),
+        metadata: None,
+        place: None,
+        role: None,
+        write: true,
+        courtesy: Courtesy::default(),
+    };
+    let thing = session.open(open).unwrap().thing;
+    let still_ours = || session.call(&Request::StillOurs { thing }, &[]).unwrap().0;
+    assert!(matches!(still_ours(), Reply::Fault(_)), "nothing is claimed yet");
+    let (held, _) = session.call(&Request::Hold { thing }, &[]).unwrap();
+    assert!(matches!(held, Reply::Held { .. }), "{held:?}");
+    assert_eq!(still_ours(), Reply::Done);
+    let second = std::fs::OpenOptions::new().read(true).write(true).open(scene.path("b.img")).unwrap();
+    let told = still_ours();
+    let words = format!("{told:?}");
+    assert!(matches!(told, Reply::Fault(_)), "{words}");
+    assert!(words.contains(&std::process::id().to_string()), "it names who: {words}");
+    drop(second);
+}
+
+/// A greeting as a file, for a peer that is a script.
+fn greeting(folder: &tempfile::TempDir, name: &str, host: &str, machine: Option<String>) -> String {
+    let hello = Hello { unsplit: "9.9".to_owned(), host: host.to_owned(), machine, silence: None };
+    let path = folder.path().join(name);
+    std::fs::write(&path, hello_bytes(&hello)).unwrap();
+    path.display().to_string()
+}
+
+/// The answer to an act is lost: it may have been done, and is not asked for again over another link.
+#[test]
+fn an_act_whose_answer_is_lost_is_not_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let hello = greeting(&folder, "hello", "n2", None);
+    let starts = folder.path().join("starts");
+    let script = format!("echo one >> {}; cat {hello}; sleep 1", starts.display());
+    let session = connect(&shell(&script), 20);
+    let node = RemoteNode::new(session, NodeName::new("b").unwrap());
+    let toward = Toward { resource: ResourceName::new("r0").unwrap(), peer: None };
+    let end = node.act(&NodeAct::Disconnect(toward));
+    assert!(matches!(end, End::Unknown(_)), "{end:?}");
+    assert_eq!(std::fs::read_to_string(&starts).unwrap(), "one\n", "no second agent was started for it");
+}
+
+#[test]
+fn another_machine_behind_a_new_link_is_not_taken_for_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _) = image(&folder);
+    let here = ourselves(None);
+    for (at, (host, machine)) in
+        [("elsewhere", here.machine.clone()), (&*here.host, Some("0".repeat(32)))].into_iter().enumerate()
+    {
+        let hello = greeting(&folder, &format!("hello-{at}"), host, machine);
+        let flag = folder.path().join(format!("died-{at}")).display().to_string();
+        let first = format!("{BIN} agent --stdio | stdbuf -o0 head -c 100000");
+        let script = format!("if mkdir {flag}; then {first}; else cat {hello}; sleep 60; fi");
+        let session = connect(&shell(&script), 20);
+        let (disk, _) = RemoteDisk::open(&session, &path, Courtesy::default()).unwrap();
+        assert!(disk.read_at(0, &mut vec![0; 1_000_000]).is_err());
+        let lost = session.lost().unwrap().to_string();
+        assert!(lost.contains("it is another machine now"), "{lost}");
+    }
 }

@@ -5,6 +5,7 @@
 
 #[path = "../captures/mod.rs"]
 mod captures;
+mod confined;
 mod cut;
 mod greeting;
 mod link;

@@ -123,6 +123,29 @@ fn a_healing_over_ssh() {
     assert_eq!(undone.status.code(), Some(0), "{}", text(&undone));
     assert!(scene.now() == scene.before, "undone: byte for byte as before");
 
+    // The key may do less: whatever is asked for, the command that stands beside it is run (docs/peer.md).
+    let key = fs::read_to_string(show("user.pub")).unwrap();
+    let may = |options: &str| {
+        let path = scene.path("b.img");
+        let line =
+            format!("command=\"unsplit agent --stdio --allow {} {options}\",restrict {key}", path.display());
+        fs::write(folder.join("authorized"), line).unwrap();
+    };
+    may("--read-only");
+    assert_eq!(on("diff", &[]).status.code(), Some(1));
+    let refused = on("resolve", &["--keep", "a", "--yes"]);
+    assert_eq!(refused.status.code(), Some(4), "{}", text(&refused));
+    assert!(text(&refused).contains("started with --read-only"), "{}", text(&refused));
+    assert!(scene.now() == scene.before, "nothing was written");
+    let copy = scene.path("copy.img").display().to_string();
+    fs::copy(scene.path("b.img"), &copy).unwrap();
+    let refused = run(&["diff", &sides[0], &copy, "--peer", "ssh:127.0.0.1"]);
+    assert_eq!(refused.status.code(), Some(4), "{}", text(&refused));
+    assert!(text(&refused).contains("the peer does not allow"), "{}", text(&refused));
+    may("");
+    let healed = on("resolve", &["--keep", "a", "--yes"]);
+    assert_eq!(healed.status.code(), Some(0), "{}", text(&healed));
+
     drop(sshd);
     let gone = on("status", &[]);
     assert_eq!(gone.status.code(), Some(4));

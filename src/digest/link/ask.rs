@@ -419,7 +419,7 @@ impl Asker<'_> {
         let line = Line { state: Mutex::new(Unanswered::new()), changed: Condvar::new() };
         let advance = |leaves: &ExtentSet| self.progress.advance(leaves.bytes().saturating_mul(super::LEAF));
         std::thread::scope(|scope| {
-            let listener = scope.spawn(|| {
+            let listen = || {
                 // Also after a panic: the sender must not wait for ever.
                 let _hang_up = HangUp { line: &line };
                 let mut ended = None;
@@ -442,7 +442,9 @@ impl Asker<'_> {
                     line.answered();
                 }
                 ended
-            });
+            };
+            let listener =
+                std::thread::Builder::new().spawn_scoped(scope, listen).map_err(LinkError::NoThread)?;
             let source = || {
                 let next = batches.next();
                 next.iter().for_each(&advance);

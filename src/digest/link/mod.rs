@@ -131,6 +131,9 @@ pub enum LinkError {
         /// Most runs.
         most: usize,
     },
+    /// The system lets us start no more threads.
+    #[error("no thread could be started")]
+    NoThread(#[source] io::Error),
     /// The system gave no random numbers.
     #[error("the system gave no random numbers for the session's key")]
     Random(#[source] io::Error),

@@ -104,21 +104,27 @@ pub(super) fn in_order<T: Send, U: Send, E: Send>(
         line.changed.notify_all();
         item
     };
+    let one = || {
+        let Some((number, item)) = next() else { return false };
+        let result = work(item);
+        lock(&line.state).ready.insert(number, result);
+        line.changed.notify_all();
+        true
+    };
     let run = || {
         let _stop = Stop { line: &line, always: false };
-        while let Some((number, item)) = next() {
-            let result = work(item);
-            lock(&line.state).ready.insert(number, result);
-            line.changed.notify_all();
-        }
+        while one() {}
     };
     std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(run);
-        }
+        let start = |_: &usize| std::thread::Builder::new().spawn_scoped(scope, run).is_ok();
+        // Where no thread can be had, this one does the work.
+        let alone = (0..threads).take_while(start).count() == 0;
         let _stop = Stop { line: &line, always: true };
         let mut since = Instant::now();
         loop {
+            if alone {
+                one();
+            }
             let mut state = lock(&line.state);
             let result = loop {
                 let number = state.taken;

@@ -212,7 +212,7 @@ pub(super) fn while_listening<T: Send>(
     std::thread::scope(|scope| {
         let (give_up, given_up) = channel::<()>();
         let (stop, dead, working) = (&stop, &dead, &working);
-        let listener = scope.spawn(move || {
+        let listen = move || {
             let heard = match from.next() {
                 Ok(message) if working.load(Ordering::SeqCst) && !early(&message) => {
                     Err(LinkError::rules("a message came before its time"))
@@ -236,12 +236,24 @@ pub(super) fn while_listening<T: Send>(
                 }
             }
             heard
-        });
+        };
+        let thread = std::thread::Builder::new;
+        let listener = thread().spawn_scoped(scope, listen).map_err(LinkError::NoThread)?;
         let (done, result) = channel();
-        let worker = scope.spawn(move || {
+        let worker = move || {
             // Nobody takes it only after a panic.
             let _ = done.send(work(stop));
-        });
+        };
+        let worker = thread().spawn_scoped(scope, worker).map_err(LinkError::NoThread);
+        let worker = match worker {
+            Ok(worker) => worker,
+            Err(error) => {
+                // The listener ends when the peer answers this.
+                let _ = give_up.send(());
+                out.abort(&error);
+                return Err(error);
+            }
+        };
         let mut sent = Ok(());
         let worked = loop {
             match result.recv_timeout(pulse) {

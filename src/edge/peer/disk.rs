@@ -1,12 +1,13 @@
 //! A disk on the peer, read and, under the agent's claim, written by request.
 
-use super::session::{Lost, Session};
+use super::lane::LaneReceiver;
+use super::session::{Lost, Outcome, Session};
 use super::told::Trouble;
 use crate::format::wire::content::{Coding, pack, unpack};
 use crate::format::wire::control::{Act, Courtesy, LONGEST_READ, Opened, Reply, Request, Which};
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::id::Digest;
-use crate::ports::channel::ChannelFault;
+use crate::ports::channel::{ChannelFault, Receiver};
 use crate::ports::disk::{Disk, DiskFault, DiskMut, Replacement, Stretch};
 use crate::ports::replica::FarEnd;
 use std::sync::Arc;
@@ -102,8 +103,9 @@ impl RemoteDisk {
     /// [`ChannelFault`].
     pub fn answering(&self, threads: usize) -> Result<FarEnd, ChannelFault> {
         let threads = u16::try_from(threads).unwrap_or(u16::MAX);
-        let (sender, receiver, _) = self.session.channel(&Request::Answer { thing: self.thing, threads })?;
-        Ok((Box::new(sender), Box::new(receiver)))
+        let (sender, receiver, outcome) =
+            self.session.channel(&Request::Answer { thing: self.thing, threads })?;
+        Ok((Box::new(sender), Box::new(Explained { receiver, outcome: Some(outcome) })))
     }
 
     /// Has pieces written, a few under way at once; where a digest is given, only over bytes that have it.
@@ -143,6 +145,25 @@ impl RemoteDisk {
         }
         let extent = Extent { start: offset, len };
         Err(DiskFault::Outside { disk: self.name.clone(), extent, size: self.size })
+    }
+}
+
+/// The receiving half of a channel that says why it ended, if the agent refused it.
+struct Explained {
+    receiver: LaneReceiver,
+    outcome: Option<Outcome>,
+}
+
+impl Receiver for Explained {
+    fn receive(&mut self) -> Result<Vec<u8>, ChannelFault> {
+        let fault = match self.receiver.receive() {
+            Err(ChannelFault::Closed) => self.outcome.take().map(Outcome::wait),
+            other => return other,
+        };
+        Err(match fault {
+            Some(Err(trouble @ Trouble::Fault(_))) => ChannelFault::Refused(trouble.causes().join(": ")),
+            _ => ChannelFault::Closed,
+        })
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Lane {
     /// Taken, and not yet told.
     taken: u32,
     pub(super) ended: bool,
+    /// What was started on it has ended, or never began: the reply has come.
+    pub(super) over: bool,
     /// Nobody receives any more.
     pub(super) deaf: bool,
     halves: u8,
@@ -47,7 +49,15 @@ pub fn open_lane(line: &Arc<Line>, id: u32) -> Result<(LaneSender, LaneReceiver)
     if state.lanes.len() >= MAX_LANES || state.lanes.contains_key(&id) {
         return Err(ChannelFault::Corrupt("too many channels are open".to_owned()));
     }
-    let lane = Lane { inbox: VecDeque::new(), room: WINDOW, taken: 0, ended: false, deaf: false, halves: 2 };
+    let lane = Lane {
+        inbox: VecDeque::new(),
+        room: WINDOW,
+        taken: 0,
+        ended: false,
+        over: false,
+        deaf: false,
+        halves: 2,
+    };
     state.lanes.insert(id, lane);
     drop(state);
     Ok((LaneSender { line: Arc::clone(line), id }, LaneReceiver { line: Arc::clone(line), id }))
@@ -64,10 +74,14 @@ impl Sender for LaneSender {
                 return Err(gone.into());
             }
             let Some(lane) = state.lanes.get_mut(&self.id) else { return Err(ChannelFault::Closed) };
-            // Who has ended its half and takes nothing more is not coming back for this.
             if lane.room > 0 {
                 lane.room -= 1;
+                state.moved(self.id);
                 break;
+            }
+            // Nobody is left who could take any.
+            if lane.over {
+                return Err(ChannelFault::Closed);
             }
             state = self.line.wait(state);
         }
@@ -96,7 +110,7 @@ impl Receiver for LaneReceiver {
                 }
                 return Ok(message);
             }
-            if lane.ended {
+            if lane.ended || lane.over {
                 return Err(ChannelFault::Closed);
             }
             if let Some(gone) = state.gone.clone() {

@@ -10,6 +10,7 @@ use crate::format::wire::frame::{HEADER, Kind, LONGEST_PAYLOAD, header_for, pars
 use crate::ports::channel::ChannelFault;
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, BufWriter, Read, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ pub enum Gone {
     Closed,
     /// Silence for that many seconds.
     TimedOut(u64),
+    /// Signs of life, and no progress, for that many seconds.
+    Stuck(u64),
     /// What came is not ours, or damaged.
     Corrupt(String),
     /// The stream failed.
@@ -40,6 +43,7 @@ impl From<Gone> for ChannelFault {
         match gone {
             Gone::Closed => ChannelFault::Closed,
             Gone::TimedOut(seconds) => ChannelFault::TimedOut(seconds),
+            Gone::Stuck(seconds) => ChannelFault::Stuck(seconds),
             Gone::Corrupt(words) => ChannelFault::Corrupt(words),
             Gone::Io(words) => ChannelFault::Io(io::Error::other(words)),
         }
@@ -51,6 +55,7 @@ impl std::fmt::Display for Gone {
         match self {
             Gone::Closed => f.write_str("the connection to the peer was closed"),
             Gone::TimedOut(seconds) => write!(f, "the peer was silent for {seconds} seconds"),
+            Gone::Stuck(seconds) => write!(f, "{}", ChannelFault::Stuck(*seconds)),
             Gone::Corrupt(words) => {
                 write!(f, "what the peer sent is damaged or is no message of ours: {words}")
             }
@@ -58,6 +63,39 @@ impl std::fmt::Display for Gone {
         }
     }
 }
+
+/// Which end of a line this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It asks. A peer that owes an answer and gets no further for `patience` is given up.
+    Asks {
+        /// How long is waited for progress.
+        patience: Duration,
+    },
+    /// It answers.
+    Answers,
+}
+
+/// A request whose reply is waited for.
+#[derive(Debug)]
+struct Waiting {
+    /// Longest reply in bytes.
+    most: usize,
+    /// When it was asked, or when something of its own came or was sent last.
+    moved: Instant,
+    reply: Option<Vec<u8>>,
+    /// Somebody will ask for it.
+    wanted: bool,
+}
+
+impl Waiting {
+    fn is_owed(&self) -> bool {
+        self.reply.is_none()
+    }
+}
+
+/// A message no longer than this says only that its sender is alive. Longer ones are bounded by what was asked.
+const SIGN_OF_LIFE: usize = 1;
 
 pub(super) struct State {
     outbox: VecDeque<Vec<u8>>,
@@ -68,9 +106,35 @@ pub(super) struct State {
     heard: Instant,
     took: Instant,
     parts: HashMap<u32, Vec<u8>>,
-    /// Requests that wait for their reply; the reply once it is there.
-    waiting: HashMap<u32, Option<Vec<u8>>>,
+    waiting: HashMap<u32, Waiting>,
+    /// What the other side has come to, and when it last came further.
+    told: u64,
+    worked: Instant,
     pub(super) lanes: HashMap<u32, Lane>,
+}
+
+impl State {
+    /// The longest reply to this, which must be one that is waited for. That some of it came is progress.
+    fn most(&mut self, id: u32) -> Result<usize, Gone> {
+        self.moved(id);
+        match self.waiting.get(&id) {
+            Some(Waiting { most, reply: None, .. }) => Ok(*most),
+            _ => Err(Gone::Corrupt("a reply to what was not asked".to_owned())),
+        }
+    }
+
+    /// Something of this request's own came or was sent.
+    pub(super) fn moved(&mut self, id: u32) {
+        if let Some(waiting) = self.waiting.get_mut(&id) {
+            waiting.moved = Instant::now();
+        }
+    }
+
+    /// Since when the other side has got no further with the oldest thing that it owes.
+    fn owed_since(&self) -> Option<Instant> {
+        let owed = self.waiting.values().filter(|waiting| waiting.is_owed());
+        owed.map(|waiting| waiting.moved.max(self.worked)).min()
+    }
 }
 
 /// A byte stream that carries frames.
@@ -78,13 +142,16 @@ pub struct Line {
     state: Mutex<State>,
     changed: Condvar,
     stop: Box<dyn Fn() + Send + Sync>,
+    end: End,
+    /// What this side has come to, in bytes.
+    done: AtomicU64,
 }
 
 impl Line {
     /// A line that gives up after `silence` without a word from the other side, and then calls `stop`, which must end
     /// both directions of the stream.
     #[must_use]
-    pub fn new(silence: Duration, stop: Box<dyn Fn() + Send + Sync>) -> Arc<Line> {
+    pub fn new(end: End, silence: Duration, stop: Box<dyn Fn() + Send + Sync>) -> Arc<Line> {
         let now = Instant::now();
         let state = State {
             outbox: VecDeque::new(),
@@ -96,9 +163,17 @@ impl Line {
             took: now,
             parts: HashMap::new(),
             waiting: HashMap::new(),
+            told: 0,
+            worked: now,
             lanes: HashMap::new(),
         };
-        Arc::new(Line { state: Mutex::new(state), changed: Condvar::new(), stop })
+        let done = AtomicU64::new(0);
+        Arc::new(Line { state: Mutex::new(state), changed: Condvar::new(), stop, end, done })
+    }
+
+    /// Notes that this side has come that many bytes further with what it was asked.
+    pub fn came_further(&self, bytes: u64) {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -135,6 +210,9 @@ impl Line {
         let mut state = self.lock();
         state.silence = silence;
         state.heard = Instant::now();
+        drop(state);
+        // The watching thread reckons with it from now on.
+        self.wake();
     }
 
     /// Lets what waits go out, then ends the sending direction.
@@ -204,18 +282,18 @@ impl Line {
         self.send_frame(id, kind, rest, false)
     }
 
-    /// Announces that a reply with this number is waited for.
+    /// Announces that a reply with this number is waited for, of at most `most` bytes.
     ///
     /// # Errors
     /// [`Gone`].
-    pub fn expect(&self, id: u32) -> Result<(), Gone> {
+    pub fn expect(&self, id: u32, most: usize) -> Result<(), Gone> {
         let mut state = self.lock();
         loop {
             if let Some(gone) = &state.gone {
                 return Err(gone.clone());
             }
-            if state.waiting.values().filter(|reply| reply.is_none()).count() < MAX_IN_FLIGHT {
-                state.waiting.insert(id, None);
+            if state.waiting.values().filter(|waiting| waiting.is_owed()).count() < MAX_IN_FLIGHT {
+                state.waiting.insert(id, Waiting { most, moved: Instant::now(), reply: None, wanted: true });
                 return Ok(());
             }
             state = self.wait(state);
@@ -229,14 +307,25 @@ impl Line {
     pub fn reply_to(&self, id: u32) -> Result<Vec<u8>, Gone> {
         let mut state = self.lock();
         loop {
-            if state.waiting.get(&id).is_none_or(Option::is_some) {
-                return state.waiting.remove(&id).flatten().ok_or(Gone::Closed);
+            if state.waiting.get(&id).is_none_or(|waiting| waiting.reply.is_some()) {
+                return state.waiting.remove(&id).and_then(|waiting| waiting.reply).ok_or(Gone::Closed);
             }
             if let Some(gone) = state.gone.clone() {
                 state.waiting.remove(&id);
                 return Err(gone);
             }
             state = self.wait(state);
+        }
+    }
+
+    /// Nobody will ask for this reply, whether it has come or not.
+    pub(super) fn forget(&self, id: u32) {
+        let mut state = self.lock();
+        if let Some(waiting) = state.waiting.get_mut(&id) {
+            waiting.wanted = false;
+            if waiting.reply.is_some() {
+                state.waiting.remove(&id);
+            }
         }
     }
 
@@ -282,26 +371,34 @@ impl Line {
     /// The watching thread: says that we are alive, and notices when the other side is not.
     pub fn watch(&self) {
         let mut state = self.lock();
-        let silence = state.silence;
-        let beat = (silence / 6).clamp(Duration::from_millis(50), Duration::from_secs(10));
-        let mut next = Instant::now() + beat;
+        let mut last = Instant::now();
         while state.gone.is_none() && !state.closing {
+            let silence = state.silence;
+            let beat = (silence / 6).clamp(Duration::from_millis(50), Duration::from_secs(10));
             let now = Instant::now();
-            if now < next {
+            let left = (last + beat).saturating_duration_since(now);
+            if !left.is_zero() {
                 let (woken, _) =
-                    self.changed.wait_timeout(state, next - now).unwrap_or_else(PoisonError::into_inner);
+                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
                 state = woken;
                 continue;
             }
-            next = now + beat;
+            last = now;
             let untaken = !state.outbox.is_empty() && now.duration_since(state.took) > silence;
             if now.duration_since(state.heard) > silence || untaken {
                 drop(state);
                 return self.fail(Gone::TimedOut(silence.as_secs()));
             }
+            if let End::Asks { patience } = self.end
+                && state.owed_since().is_some_and(|since| now.duration_since(since) > patience)
+            {
+                drop(state);
+                return self.fail(Gone::Stuck(patience.as_secs()));
+            }
             if state.outbox.is_empty() {
                 drop(state);
-                let _ = self.send_frame(0, Kind::Alive, &[], true);
+                let done = self.done.load(Ordering::Relaxed);
+                let _ = self.send_frame(0, Kind::Alive, &done.to_le_bytes(), true);
                 state = self.lock();
             }
         }
@@ -333,13 +430,32 @@ impl Line {
 
         let mut state = self.lock();
         match header.kind {
-            Kind::Alive => {}
+            Kind::Alive => {
+                let done = payload.try_into().map(u64::from_le_bytes).map_err(|_| corrupt("no number"))?;
+                if done > state.told {
+                    state.told = done;
+                    state.worked = Instant::now();
+                }
+            }
             Kind::Part => {
-                let all: usize = state.parts.values().map(Vec::len).sum();
-                if all + payload.len() > LONGEST || payload.is_empty() {
-                    return Err(corrupt("a request or reply is too long"));
+                if payload.is_empty() {
+                    return Err(corrupt("a part of nothing"));
+                }
+                let most = match self.end {
+                    End::Asks { .. } => state.most(header.id)?,
+                    End::Answers => LONGEST,
+                };
+                let all: usize = match self.end {
+                    End::Asks { .. } => state.parts.get(&header.id).map_or(0, Vec::len),
+                    End::Answers => state.parts.values().map(Vec::len).sum(),
+                };
+                if all + payload.len() > most || state.parts.len() > MAX_IN_FLIGHT {
+                    return Err(Gone::Corrupt(format!("more than the {most} bytes that can come here")));
                 }
                 state.parts.entry(header.id).or_default().append(&mut payload);
+            }
+            Kind::Request if self.end != End::Answers => {
+                return Err(corrupt("the agent asks instead of answering"));
             }
             Kind::Request => {
                 let mut whole = state.parts.remove(&header.id).unwrap_or_default();
@@ -348,16 +464,29 @@ impl Line {
                 on_request(header.id, whole);
             }
             Kind::Reply => {
+                let most = state.most(header.id)?;
                 let mut whole = state.parts.remove(&header.id).unwrap_or_default();
+                if whole.len() + payload.len() > most {
+                    return Err(Gone::Corrupt(format!("more than the {most} bytes that can come here")));
+                }
                 whole.append(&mut payload);
-                match state.waiting.get_mut(&header.id) {
-                    Some(slot @ None) => *slot = Some(whole),
-                    _ => return Err(corrupt("a reply to what was not asked")),
+                if let Some(waiting) = state.waiting.get_mut(&header.id) {
+                    waiting.reply = Some(whole);
+                    if !waiting.wanted {
+                        state.waiting.remove(&header.id);
+                    }
+                }
+                // Whatever was done on its channel is over.
+                if let Some(lane) = state.lanes.get_mut(&header.id) {
+                    lane.over = true;
                 }
                 drop(state);
                 self.wake();
             }
             Kind::Message => {
+                if payload.len() > SIGN_OF_LIFE {
+                    state.moved(header.id);
+                }
                 // Who has ended its channel hears no more of it.
                 if let Some(lane) = state.lanes.get_mut(&header.id) {
                     if lane.deaf {

@@ -3,6 +3,7 @@
 use super::disk::{RemoteDisk, wrong};
 use super::session::{Lost, Session};
 use super::told::{Told, Trouble};
+use crate::format::wire::believe::{Known, Unbelievable};
 use crate::format::wire::content::pack;
 use crate::format::wire::control::{Courtesy, Opened, Reply, Request, Which};
 use crate::model::drbd::{Role, Superblock};
@@ -37,6 +38,10 @@ pub struct Address {
     pub courtesy: Courtesy,
 }
 
+fn unbelievable(why: Unbelievable) -> Unseen {
+    Trouble::Unbelievable(why).unseen()
+}
+
 /// One side of a pair, on another machine.
 pub struct RemoteReplica {
     session: Arc<Session>,
@@ -47,6 +52,8 @@ pub struct RemoteReplica {
     identity: String,
     data: RemoteDisk,
     metadata: RemoteDisk,
+    known: Known,
+    role: Option<Role>,
     /// The session goes on after it.
     closes: bool,
 }
@@ -80,13 +87,27 @@ impl RemoteReplica {
         let Opened { thing, size, identity, source, .. } = session.open(asked)?;
         let elsewhere = session.elsewhere();
         let mut source = source.ok_or(Trouble::Nonsense)?;
+        let known = session.known(thing).ok_or(Trouble::Nonsense)?;
         let called = |path: &str| format!("{path} on {}", elsewhere.host);
         let disk = |which, path: &str, size| RemoteDisk::new(session, thing, which, called(path), size);
         let data = disk(Which::Data, &source.data, size);
         let metadata = disk(Which::Metadata, &source.metadata, source.metadata_size);
         source.on = Some(elsewhere);
         let session = Arc::clone(session);
-        Ok(RemoteReplica { session, name, thing, size, source, identity, data, metadata, closes: false })
+        let closes = false;
+        Ok(RemoteReplica {
+            session,
+            name,
+            thing,
+            size,
+            source,
+            identity,
+            data,
+            metadata,
+            known,
+            role,
+            closes,
+        })
     }
 
     /// What its data device is, whatever its path, among those of its machine.
@@ -130,7 +151,10 @@ impl Replica for RemoteReplica {
 
     fn superblock(&self) -> Result<Superblock, Unseen> {
         match self.ask(&Request::Superblock { thing: self.thing }) {
-            Ok((Reply::Superblock(superblock), _)) => Ok(*superblock),
+            Ok((Reply::Superblock(superblock), _)) => {
+                self.known.superblock(&superblock).map_err(unbelievable)?;
+                Ok(*superblock)
+            }
             other => Err(wrong(other).unseen()),
         }
     }
@@ -155,8 +179,12 @@ impl Replica for RemoteReplica {
     fn observe(&self, peer: &Superblock, now: Stamp) -> Result<Evidence, Unseen> {
         let request = Request::Observe { thing: self.thing, peer: Box::new(peer.clone()), now };
         match self.ask(&request) {
-            // Where it is, is ours to say: the agent does not know how it is reached.
-            Ok((Reply::Evidence(seen), _)) => Ok(Evidence { source: self.source.clone(), ..*seen }),
+            Ok((Reply::Evidence(seen), _)) => {
+                self.known.evidence(&seen, peer, self.role).map_err(unbelievable)?;
+                // What it is called, where it is and when that was is ours to say: the agent only repeats it.
+                let (name, source) = (self.name.clone(), self.source.clone());
+                Ok(Evidence { name, source, taken_at: now, ..*seen })
+            }
             other => Err(wrong(other).unseen()),
         }
     }
@@ -188,7 +216,10 @@ impl Replica for RemoteReplica {
             overwritten: overwritten.clone(),
         };
         match self.ask(&request) {
-            Ok((Reply::Extents(extents), _)) => Ok(extents),
+            Ok((Reply::Extents(extents), _)) => {
+                self.known.blocks(&extents).map_err(unbelievable)?;
+                Ok(extents)
+            }
             other => Err(wrong(other).unseen()),
         }
     }
@@ -215,7 +246,10 @@ impl Replica for RemoteReplica {
             coding,
         };
         match self.session.call(&request, &packed) {
-            Ok((Reply::Left { before, foreign }, _)) => Ok(AreaLeft { before, foreign }),
+            Ok((Reply::Left { before, foreign }, _)) => {
+                self.known.byte(foreign).map_err(unbelievable)?;
+                Ok(AreaLeft { before, foreign })
+            }
             other => Err(wrong(other).unseen()),
         }
     }

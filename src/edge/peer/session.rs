@@ -2,17 +2,19 @@
 
 use super::greet::{NoGreeting, first_line, ourselves, read_greeting};
 use super::lane::{LaneReceiver, LaneSender, open_lane};
-use super::line::{Gone, Line};
+use super::line::{End, Gone, Line};
 use super::spec::PeerSpec;
 use super::told::Trouble;
 use crate::edge::process::Process;
-use crate::format::wire::control::{Opened, Reply, Request, document_bytes, parse_document};
+use crate::format::wire::believe::{Known, Unbelievable};
+use crate::format::wire::control::{Opened, Reply, Request, document_bytes};
 use crate::format::wire::frame::Kind;
 use crate::format::wire::hello::{Hello, NotAHello, PROTOCOL, hello_bytes};
+use crate::format::wire::reply::{Bounds, read_reply};
 use crate::model::evidence::Elsewhere;
 use crate::ports::channel::ChannelFault;
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,13 +30,25 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub struct Limits {
     /// Silence longer than this is the end of the link.
     pub silence: Duration,
+    /// An agent that says that it is alive, and owes an answer, and gets no further for that long, is given up.
+    pub patience: Duration,
     /// Whether compressing contents may be tried.
     pub squeeze: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { silence: Duration::from_secs(60), squeeze: true }
+        Limits::of(Duration::from_secs(60))
+    }
+}
+
+impl Limits {
+    /// With this silence, and ten times as much patience, at least ten minutes: a disk that fails can take minutes for one
+    /// block, and so can a flush. A long answer is no matter of patience: an agent says how far it has come.
+    #[must_use]
+    pub fn of(silence: Duration) -> Limits {
+        let patience = silence.saturating_mul(10).max(Duration::from_secs(600));
+        Limits { silence, patience, squeeze: true }
     }
 }
 
@@ -181,6 +195,12 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String>
     started.map(|_| ()).map_err(|error| format!("no thread could be started: {error}"))
 }
 
+/// A request that is under way.
+struct Asked {
+    id: u32,
+    bounds: Bounds,
+}
+
 impl Link {
     fn start(spec: &PeerSpec, limits: Limits) -> Result<Link, ConnectError> {
         let (process, stdin, stdout) = Process::start(spec.argv()).map_err(|source| {
@@ -188,30 +208,41 @@ impl Link {
         })?;
         let process = Arc::new(process);
         let killed = Arc::clone(&process);
-        let line = Line::new(limits.silence, Box::new(move || killed.kill()));
+        Link::over(spec, Some(process), (stdout, stdin), Box::new(move || killed.kill()), limits)
+    }
+
+    /// Greets whoever is at the other end of these streams.
+    fn over(
+        spec: &PeerSpec,
+        process: Option<Arc<Process>>,
+        (mut input, output): (impl Read + Send + 'static, impl Write + Send + 'static),
+        stop: Box<dyn Fn() + Send + Sync>,
+        limits: Limits,
+    ) -> Result<Link, ConnectError> {
+        let line = Line::new(End::Asks { patience: limits.patience }, limits.silence, stop);
         let (greeted, greeting) = sync_channel(1);
         let noise = Arc::new(Mutex::new(Vec::new()));
         let other = |why: String| ConnectError::Other { peer: spec.to_string(), why };
+        let said = || process.as_ref().map(|process| process.said()).unwrap_or_default();
 
         let silence = u32::try_from(limits.silence.as_secs()).ok();
         line.send_plain(hello_bytes(&ourselves(silence))).map_err(|gone| other(gone.into()))?;
         let (writer, watcher, reader) = (Arc::clone(&line), Arc::clone(&line), Arc::clone(&line));
-        spawn("peer-write", move || writer.write_all(stdin)).map_err(other)?;
+        spawn("peer-write", move || writer.write_all(output)).map_err(other)?;
         spawn("peer-watch", move || watcher.watch()).map_err(other)?;
         let rest = Arc::clone(&noise);
         let read = move || {
-            let mut stdout = stdout;
-            let said = read_greeting(&reader, &mut stdout);
+            let said = read_greeting(&reader, &mut input);
             let fine = said.is_ok();
             let noisy = matches!(said, Err(NoGreeting::Noise(_)));
             let _ = greeted.send(said);
             if fine {
-                let why = "the agent asks instead of answering";
-                reader.read_all(&mut stdout, |_, _| reader.fail(Gone::Corrupt(why.to_owned())));
+                // Requests never get here: the line refuses them.
+                reader.read_all(&mut input, |_, _| {});
             } else if noisy {
                 // The rest of its first line says more than its beginning.
                 let mut bytes = [0; 256];
-                if let Ok(read) = stdout.read(&mut bytes) {
+                if let Ok(read) = input.read(&mut bytes) {
                     rest.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&bytes[..read]);
                 }
             }
@@ -219,16 +250,13 @@ impl Link {
         spawn("peer-read", read).map_err(other)?;
 
         let heard = greeting.recv_timeout(limits.silence);
+        let silent = |seconds| ConnectError::Silent { peer: spec.to_string(), seconds, said: said() };
         let failure = match heard {
-            Ok(Ok(hello)) => {
-                return Ok(Link { line, process: Some(process), hello, next: AtomicU32::new(1) });
-            }
+            Ok(Ok(hello)) => return Ok(Link { line, process, hello, next: AtomicU32::new(1) }),
             Ok(Err(NoGreeting::Ended(before))) => match line.gone() {
                 // It was ended because it said nothing.
-                Some(Gone::TimedOut(seconds)) => {
-                    ConnectError::Silent { peer: spec.to_string(), seconds, said: process.said() }
-                }
-                _ => ended(spec, &process, &before),
+                Some(Gone::TimedOut(seconds)) => silent(seconds),
+                _ => ended(spec, process.as_deref(), &before),
             },
             Ok(Err(NoGreeting::Noise(mut before))) => {
                 // The rest of the line is on its way, or there is none.
@@ -240,38 +268,32 @@ impl Link {
                 ConnectError::Version { peer: spec.to_string(), theirs }
             }
             Ok(Err(NoGreeting::Not(_))) => ConnectError::Damaged { peer: spec.to_string() },
-            Ok(Err(NoGreeting::Gone(Gone::TimedOut(seconds)))) => {
-                ConnectError::Silent { peer: spec.to_string(), seconds, said: process.said() }
-            }
+            Ok(Err(NoGreeting::Gone(Gone::TimedOut(seconds)))) => silent(seconds),
             // What cannot be written to has ended, and says how.
-            Ok(Err(NoGreeting::Gone(_))) | Err(RecvTimeoutError::Disconnected) => ended(spec, &process, &[]),
-            Err(RecvTimeoutError::Timeout) => ConnectError::Silent {
-                peer: spec.to_string(),
-                seconds: limits.silence.as_secs(),
-                said: process.said(),
-            },
+            Ok(Err(NoGreeting::Gone(_))) | Err(RecvTimeoutError::Disconnected) => {
+                ended(spec, process.as_deref(), &[])
+            }
+            Err(RecvTimeoutError::Timeout) => silent(limits.silence.as_secs()),
         };
         line.fail(Gone::Closed);
         Err(failure)
     }
 
-    fn begin(&self, request: &Request, beside: &[u8]) -> Result<u32, Gone> {
+    fn begin(&self, request: &Request, beside: &[u8], bounds: Bounds) -> Result<Asked, Gone> {
         let document = document_bytes(request, beside).map_err(|error| Gone::Corrupt(error.to_string()))?;
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.line.expect(id)?;
+        self.line.expect(id, bounds.bytes)?;
         self.line.send_document(id, Kind::Request, &document)?;
-        Ok(id)
+        Ok(Asked { id, bounds })
     }
 
-    fn finish(&self, id: u32) -> Result<(Reply, Vec<u8>), Gone> {
-        let bytes = self.line.reply_to(id)?;
-        let (reply, beside) = parse_document::<Reply>(&bytes).map_err(|error| {
+    fn finish(&self, asked: &Asked) -> Result<(Reply, Vec<u8>), Gone> {
+        let bytes = self.line.reply_to(asked.id)?;
+        read_reply(bytes, asked.bounds).map_err(|error| {
             let gone = Gone::Corrupt(error.to_string());
             self.line.fail(gone.clone());
             gone
-        })?;
-        let beside = beside.to_vec();
-        Ok((reply, beside))
+        })
     }
 
     /// Why it is gone, with the agent's last words.
@@ -284,15 +306,15 @@ impl Link {
 }
 
 /// The agent's program ended without a greeting.
-fn ended(spec: &PeerSpec, process: &Process, before: &[u8]) -> ConnectError {
+fn ended(spec: &PeerSpec, process: Option<&Process>, before: &[u8]) -> ConnectError {
     let peer = spec.to_string();
     if !before.is_empty() && before.first() != Some(&0) {
         return ConnectError::Noise { peer, line: first_line(before) };
     }
-    let status = process.ended_within(Duration::from_secs(2));
+    let status = process.and_then(|process| process.ended_within(Duration::from_secs(2)));
     // Its last words may still be on their way through the pipe.
     std::thread::sleep(Duration::from_millis(50));
-    let said = process.said();
+    let said = process.map(Process::said).unwrap_or_default();
     match status.and_then(|status| status.code()) {
         Some(127) => ConnectError::NoBinary { peer, said },
         Some(255) if spec.is_ssh() => ConnectError::Ssh { peer, said },
@@ -304,13 +326,21 @@ fn ended(spec: &PeerSpec, process: &Process, before: &[u8]) -> ConnectError {
     }
 }
 
+/// What is open over there, and how it was opened.
+#[derive(Clone)]
+struct Open {
+    request: Request,
+    opened: Opened,
+    known: Option<Known>,
+}
+
 /// A conversation with one peer about the node and what was opened there. Survives the death of a link as long as nothing
 /// but reading was going on: what is open is opened again, under the same numbers.
 pub struct Session {
     spec: PeerSpec,
     limits: Limits,
     link: Mutex<Arc<Link>>,
-    opened: Mutex<BTreeMap<u32, (Request, Opened)>>,
+    opened: Mutex<BTreeMap<u32, Open>>,
     /// A claim was taken: it ends with the link, so that no other link may go on for this one.
     bound: AtomicBool,
     left: AtomicU32,
@@ -323,16 +353,33 @@ impl Session {
     /// # Errors
     /// [`ConnectError`].
     pub fn connect(spec: &PeerSpec, limits: Limits) -> Result<Arc<Session>, ConnectError> {
-        let link = Link::start(spec, limits)?;
-        Ok(Arc::new(Session {
+        Ok(Session::of(spec, limits, Link::start(spec, limits)?, RECONNECTS))
+    }
+
+    /// Greets an agent over streams that are there already. `spec` is what it is called; `stop` must end both directions; a
+    /// link that dies is not made again.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn over(
+        spec: &PeerSpec,
+        streams: (impl Read + Send + 'static, impl Write + Send + 'static),
+        stop: Box<dyn Fn() + Send + Sync>,
+        limits: Limits,
+    ) -> Result<Arc<Session>, ConnectError> {
+        Ok(Session::of(spec, limits, Link::over(spec, None, streams, stop, limits)?, 0))
+    }
+
+    fn of(spec: &PeerSpec, limits: Limits, link: Link, reconnects: u32) -> Arc<Session> {
+        Arc::new(Session {
             spec: spec.clone(),
             limits,
             link: Mutex::new(Arc::new(link)),
             opened: Mutex::default(),
             bound: AtomicBool::new(false),
-            left: AtomicU32::new(RECONNECTS),
+            left: AtomicU32::new(reconnects),
             lost: Mutex::new(None),
-        }))
+        })
     }
 
     /// The peer's machine.
@@ -378,7 +425,12 @@ impl Session {
         let (reply, _) = self.call(&request, &[])?;
         match reply {
             Reply::Opened(opened) => {
-                self.opened().insert(opened.thing, (request, opened.clone()));
+                let known = Known::of(&opened, &request)?;
+                let mut all = self.opened();
+                if all.contains_key(&opened.thing) {
+                    return Err(Unbelievable("it opened under a number that is in use".to_owned()).into());
+                }
+                all.insert(opened.thing, Open { request, opened: opened.clone(), known });
                 Ok(opened)
             }
             Reply::Fault(fault) => Err(Trouble::Fault(fault)),
@@ -386,8 +438,21 @@ impl Session {
         }
     }
 
-    fn opened(&self) -> MutexGuard<'_, BTreeMap<u32, (Request, Opened)>> {
+    fn opened(&self) -> MutexGuard<'_, BTreeMap<u32, Open>> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of the inside of a replica that was opened.
+    #[must_use]
+    pub fn known(&self, thing: u32) -> Option<Known> {
+        self.opened().get(&thing).and_then(|open| open.known.clone())
+    }
+
+    /// How long the reply to this can be.
+    fn bounds(&self, request: &Request) -> Bounds {
+        let opened = self.opened();
+        let known = request.thing().and_then(|thing| opened.get(&thing)).and_then(|open| open.known.as_ref());
+        request.reply_bounds(known.map(Known::geometry))
     }
 
     /// Closes what was opened. A link that is lost has closed it already.
@@ -402,9 +467,10 @@ impl Session {
     /// # Errors
     /// [`Lost`].
     pub fn call(&self, request: &Request, beside: &[u8]) -> Result<(Reply, Vec<u8>), Lost> {
+        let bounds = self.bounds(request);
         loop {
             let link = self.link();
-            match link.begin(request, beside).and_then(|id| link.finish(id)) {
+            match link.begin(request, beside, bounds).and_then(|asked| link.finish(&asked)) {
                 Ok(answer) => return Ok(answer),
                 Err(gone) => self.again(&link, &gone)?,
             }
@@ -417,8 +483,8 @@ impl Session {
     /// [`Lost`].
     pub fn call_once(&self, request: &Request) -> Result<(Reply, Vec<u8>), Lost> {
         let link = self.link();
-        link.begin(request, &[])
-            .and_then(|id| link.finish(id))
+        link.begin(request, &[], self.bounds(request))
+            .and_then(|asked| link.finish(&asked))
             .map_err(|gone| Lost(format!("{}: {}", self.spec, link.last_words(&gone))))
     }
 
@@ -430,13 +496,13 @@ impl Session {
         let mut answers = Vec::with_capacity(requests.len());
         while answers.len() < requests.len() {
             let link = self.link();
-            let begun: Vec<Result<u32, Gone>> = requests[answers.len()..]
+            let begun: Vec<Result<Asked, Gone>> = requests[answers.len()..]
                 .iter()
-                .map(|(request, beside)| link.begin(request, beside))
+                .map(|(request, beside)| link.begin(request, beside, self.bounds(request)))
                 .collect();
             let mut stopped = None;
-            for id in begun {
-                match id.and_then(|id| link.finish(id)) {
+            for asked in begun {
+                match asked.and_then(|asked| link.finish(&asked)) {
                     Ok(answer) if stopped.is_none() => answers.push(answer),
                     Ok(_) => {}
                     Err(gone) => stopped = stopped.or(Some(gone)),
@@ -456,16 +522,28 @@ impl Session {
     pub fn channel(&self, request: &Request) -> Result<(LaneSender, LaneReceiver, Outcome), ChannelFault> {
         let document =
             document_bytes(request, &[]).map_err(|error| ChannelFault::Corrupt(error.to_string()))?;
+        let bounds = self.bounds(request);
         loop {
             let link = self.link();
             let id = link.next.fetch_add(1, Ordering::Relaxed);
-            if let Err(gone) = link.line.expect(id) {
-                self.again(&link, &gone).map_err(|lost| ChannelFault::Io(std::io::Error::other(lost)))?;
-                continue;
-            }
-            let (sender, receiver) = open_lane(&link.line, id)?;
+            let opened = match open_lane(&link.line, id) {
+                // A reply is waited for only once its request will be sent.
+                Ok(opened) => link.line.expect(id, bounds.bytes).map(|()| opened),
+                Err(fault) => match link.line.gone() {
+                    Some(gone) => Err(gone),
+                    None => return Err(fault),
+                },
+            };
+            let (sender, receiver) = match opened {
+                Ok(opened) => opened,
+                Err(gone) => {
+                    self.again(&link, &gone).map_err(|lost| ChannelFault::Io(std::io::Error::other(lost)))?;
+                    continue;
+                }
+            };
+            let outcome = Outcome { link: Arc::clone(&link), asked: Asked { id, bounds } };
             link.line.send_document(id, Kind::Request, &document)?;
-            return Ok((sender, receiver, Outcome { link, id }));
+            return Ok((sender, receiver, outcome));
         }
     }
 
@@ -484,6 +562,10 @@ impl Session {
             *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(lost.clone());
             Err(lost)
         };
+        if let Gone::Stuck(_) = gone {
+            // The next agent would be asked the same of the same disk.
+            return give_up(why);
+        }
         if self.bound.load(Ordering::SeqCst) {
             return give_up(format!("{why}; the claim on the devices there ended with it"));
         }
@@ -518,13 +600,15 @@ impl Session {
             return Err(Different::Changed(what));
         }
         let all = self.opened().clone();
-        all.into_iter().try_for_each(|(thing, (opening, opened))| open_again(link, thing, opening, &opened))
+        all.into_iter().try_for_each(|(thing, open)| open_again(link, thing, open.request, &open.opened))
     }
 }
 
 fn open_again(link: &Link, thing: u32, opening: Request, before: &Opened) -> Result<(), Different> {
     let request = Request::OpenAs { thing, opening: Box::new(opening) };
-    let (reply, _) = link.begin(&request, &[]).and_then(|id| link.finish(id)).map_err(Different::Gone)?;
+    let bounds = request.reply_bounds(None);
+    let (reply, _) =
+        link.begin(&request, &[], bounds).and_then(|asked| link.finish(&asked)).map_err(Different::Gone)?;
     match reply {
         Reply::Opened(now) if now == *before => Ok(()),
         Reply::Opened(_) => {
@@ -544,7 +628,13 @@ enum Different {
 /// How the work at the other end of a channel ends.
 pub struct Outcome {
     link: Arc<Link>,
-    id: u32,
+    asked: Asked,
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        self.link.line.forget(self.asked.id);
+    }
 }
 
 impl Outcome {
@@ -553,7 +643,7 @@ impl Outcome {
     /// # Errors
     /// [`Trouble`].
     pub fn wait(self) -> Result<(), Trouble> {
-        match self.link.finish(self.id) {
+        match self.link.finish(&self.asked) {
             Ok((Reply::Done, _)) => Ok(()),
             Ok((Reply::Fault(fault), _)) => Err(Trouble::Fault(fault)),
             Ok(_) => Err(Trouble::Nonsense),

@@ -1,11 +1,16 @@
 //! What the agent said was wrong, as errors of ours.
 
 use super::session::Lost;
+use crate::format::wire::believe::Unbelievable;
 use crate::format::wire::control::{Act, Fault};
 use crate::model::extent::Extent;
 use crate::ports::disk::DiskFault;
 use crate::ports::replica::Unseen;
 use std::io;
+
+/// Causes that are told of, and characters of each.
+const DEEPEST: usize = 16;
+const LONGEST: usize = 4000;
 
 /// An error of the other side, with its causes.
 #[derive(Debug)]
@@ -31,7 +36,10 @@ impl Told {
     #[must_use]
     pub fn new(causes: Vec<String>) -> Told {
         let mut inner = None;
-        for words in causes.into_iter().rev().map(|words| words.replace(char::is_control, "?")) {
+        let shown = |words: String| -> String {
+            words.chars().take(LONGEST).map(|c| if c.is_control() { '?' } else { c }).collect()
+        };
+        for words in causes.into_iter().take(DEEPEST).map(shown).rev() {
             inner = Some(Box::new(Told { words, cause: inner }));
         }
         inner
@@ -48,6 +56,14 @@ pub enum Trouble {
     Fault(Fault),
     /// It answered something else than what was asked.
     Nonsense,
+    /// It answered what cannot be.
+    Unbelievable(Unbelievable),
+}
+
+impl From<Unbelievable> for Trouble {
+    fn from(why: Unbelievable) -> Self {
+        Trouble::Unbelievable(why)
+    }
 }
 
 impl From<Lost> for Trouble {
@@ -65,7 +81,9 @@ impl Trouble {
             Trouble::Nonsense => {
                 vec!["the peer answered something else than what was asked: a defect of unsplit".to_owned()]
             }
+            Trouble::Unbelievable(why) => vec![why.to_string()],
             Trouble::Fault(Fault::Unseen { causes, .. }) => causes,
+            Trouble::Fault(Fault::Forbidden { what, .. }) => vec![format!("the peer does not allow {what}")],
             Trouble::Fault(Fault::Refused(why)) => vec![format!("the peer refused: {why}")],
             Trouble::Fault(Fault::Io { act, words, .. }) => vec![format!("{} failed: {words}", act.word())],
             Trouble::Fault(Fault::Short { got }) => {

@@ -1,14 +1,11 @@
-//! The superblock: parsed with every plausibility check that does not need the device, and patched in place.
+//! The superblock: parsed, checked (`model::plausible`), and patched in place.
 //!
 //! Layout: [`drbd_sys::metadata`].
 
 use super::{BLOCK, be32, be32_signed, be64};
 use crate::model::drbd::{GenerationUuid, MetadataFormat, PeerSlot, Superblock};
+use crate::model::plausible::{Implausible, Number};
 use drbd_sys::metadata::{self as sys, common, v08, v09};
-
-/// The largest activity log taken, in 4 KiB blocks (64 MiB). The kernels allow more; nobody needs more, and it is
-/// read into memory.
-pub const AL_MAX_4K: u64 = 16_384;
 
 /// Why a block is not a usable superblock. Offsets are bytes from the start of the block.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,15 +54,6 @@ impl SuperblockError {
     pub fn is_absence(&self) -> bool {
         matches!(self, SuperblockError::UnknownMagic { .. } | SuperblockError::Length(_))
     }
-}
-
-fn wrong<T>(
-    field: &'static str,
-    offset: usize,
-    found: impl Into<i64>,
-    expected: &'static str,
-) -> Result<T, SuperblockError> {
-    Err(SuperblockError::Field { field, offset, found: found.into(), expected })
 }
 
 /// Reads a superblock of 4096 bytes.
@@ -144,85 +132,31 @@ pub fn parse(block: &[u8]) -> Result<Superblock, SuperblockError> {
         told => told,
     };
     let superblock = Superblock { al_stripes, al_stripe_size_4k, ..superblock };
-    check(&superblock, stripes_at)?;
+    superblock.check().map_err(|wrong| placed(wrong, stripes_at))?;
     Ok(superblock)
 }
 
-/// The checks that need no device.
-fn check(sb: &Superblock, stripes_at: usize) -> Result<(), SuperblockError> {
-    if sb.effective_size > sys::MAX_SECTORS {
-        let found = i64::try_from(sb.effective_size).unwrap_or(i64::MAX);
-        return wrong("la-size-sect", common::EFFECTIVE_SIZE, found, "at most 1 PiB in sectors");
-    }
-    let per_bit = sb.bm_bytes_per_bit;
-    let (most, expected) = match sb.format {
-        MetadataFormat::V08 => (sys::BM_BYTES_PER_BIT_MIN, "4096"),
-        MetadataFormat::V09 => (sys::BM_BYTES_PER_BIT_MAX, "a power of two from 4096 to 1048576"),
+/// What [`Superblock::check`] says, with the place of the field.
+fn placed(wrong: Implausible, stripes_at: usize) -> SuperblockError {
+    let (number, found, expected) = match wrong {
+        Implausible::Number { number, found, expected } => (number, found, expected),
+        Implausible::SlotTwice { first, second, slot } => {
+            return SuperblockError::SlotTwice { first, second, slot };
+        }
     };
-    if !per_bit.is_power_of_two() || !(sys::BM_BYTES_PER_BIT_MIN..=most).contains(&per_bit) {
-        return wrong("bm-byte-per-bit", common::BM_BYTES_PER_BIT, per_bit, expected);
-    }
-    let log_blocks = u64::from(sb.al_stripes) * u64::from(sb.al_stripe_size_4k);
-    if !(sys::AL_MIN_4K..=AL_MAX_4K).contains(&log_blocks) {
-        let found = i64::try_from(log_blocks).unwrap_or(i64::MAX);
-        return wrong(
-            "al-stripes × al-stripe-size-4k",
-            stripes_at,
-            found,
-            "8 to 16384 blocks (32 KiB to 64 MiB)",
-        );
-    }
-    let log = i64::try_from(log_blocks * sys::BLOCK_SECTORS).unwrap_or(i64::MAX);
-    let block = i64::from(u32::try_from(sys::BLOCK_SECTORS).unwrap_or(u32::MAX));
-    let (al, bm, size) = (i64::from(sb.al_offset), i64::from(sb.bm_offset), i64::from(sb.md_size));
-    // Two shapes exist: bitmap | log | superblock with both offsets negative, and superblock | log | bitmap.
-    if al != -log && al != block {
-        return wrong("al_offset", common::AL_OFFSET, al, "minus the log's size (internal) or 8 (external)");
-    }
-    if al < 0 && (bm != block - size || bm > al) {
-        return wrong("bm_offset", common::BM_OFFSET, bm, "8 - md_size_sect, before the activity log");
-    }
-    if al > 0 && (bm != block + log || bm > size) {
-        return wrong(
-            "bm_offset",
-            common::BM_OFFSET,
-            bm,
-            "8 + the activity log's sectors, inside md_size_sect",
-        );
-    }
-    if sb.format == MetadataFormat::V09 {
-        check_peers(sb)?;
-    }
-    Ok(())
-}
-
-fn check_peers(sb: &Superblock) -> Result<(), SuperblockError> {
-    let slots = sb.max_peers;
-    if !(1..=32).contains(&slots) {
-        return wrong("max-peers", v09::MAX_PEERS, slots, "1 to 32");
-    }
-    if !(-1..=31).contains(&sb.node_id) {
-        return wrong("node-id", v09::NODE_ID, sb.node_id, "-1 to 31");
-    }
-    let mut owner = [None; v09::PEER_COUNT];
-    for (id, peer) in sb.peers.iter().enumerate() {
-        let index = peer.bitmap_index;
-        if index == -1 {
-            continue;
-        }
-        let claimed = u32::try_from(index).ok().filter(|slot| *slot < slots);
-        let Some(taken) =
-            claimed.and_then(|slot| usize::try_from(slot).ok()).and_then(|slot| owner.get_mut(slot))
-        else {
-            let at = v09::PEERS + id * v09::PEER_BYTES + v09::PEER_BITMAP_INDEX;
-            return wrong("bitmap-index", at, index, "-1 or below max-peers");
-        };
-        if let Some(first) = *taken {
-            return Err(SuperblockError::SlotTwice { first, second: id, slot: index });
-        }
-        *taken = Some(id);
-    }
-    Ok(())
+    let offset = match number {
+        Number::EffectiveSize => common::EFFECTIVE_SIZE,
+        Number::BytesPerBit => common::BM_BYTES_PER_BIT,
+        Number::LogSize => stripes_at,
+        Number::LogOffset => common::AL_OFFSET,
+        Number::BitmapOffset => common::BM_OFFSET,
+        Number::MaxPeers => v09::MAX_PEERS,
+        Number::NodeId => v09::NODE_ID,
+        Number::BitmapIndex(id) => v09::PEERS + id * v09::PEER_BYTES + v09::PEER_BITMAP_INDEX,
+        // The layout leaves no choice about these: a block always has them right.
+        Number::History | Number::Peers | Number::Foreign => 0,
+    };
+    SuperblockError::Field { field: number.name(), offset, found, expected }
 }
 
 /// Writes what the model knows over `block`, and leaves every other byte as it is. For a new superblock hand in

@@ -4,6 +4,7 @@
 //! ones than a frame holds travel in parts.
 
 use super::content::Coding;
+use super::harmless::{TooMuch, make_harmless};
 use crate::model::drbd::{Role, Superblock};
 use crate::model::evidence::{Evidence, MetadataPlace, Source};
 use crate::model::extent::ExtentSet;
@@ -14,7 +15,8 @@ use crate::model::seen::{End, Stamp, Why};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// The longest request or reply in bytes, all parts together: the bitmaps of the largest volumes stay below it.
+/// The longest request or reply in bytes, all parts together: the bitmaps of the largest volumes stay below it. A reply may
+/// be no longer than its own kind either, see [`Request::reply_bounds`](Request::reply_bounds).
 pub const LONGEST: usize = 512 << 20;
 
 /// The most bytes of a disk in one request or reply.
@@ -347,6 +349,13 @@ pub enum Fault {
     Changed,
     /// The request is not one that may be made now: a defect of the asking side.
     Refused(String),
+    /// The agent was started with `--allow` or `--read-only`, and these do not cover it.
+    Forbidden {
+        /// What may not be done, in words.
+        what: String,
+        /// What a person who wants to allow it adds to the agent's command.
+        advice: String,
+    },
 }
 
 /// An act on a disk.
@@ -385,8 +394,17 @@ pub enum NotADocument {
     /// Cut off.
     #[error("a request or reply is cut off")]
     Short,
+    /// Longer than one of its kind can be.
+    #[error("a reply is longer than the {most} bytes that one of its kind can have")]
+    Long {
+        /// The limit.
+        most: usize,
+    },
+    /// It could come to more memory than it is worth.
+    #[error(transparent)]
+    TooMuch(#[from] TooMuch),
     /// Not what this version understands.
-    #[error("a request or reply is not understood")]
+    #[error("a request or reply is not understood: {0}")]
     Json(#[from] serde_json::Error),
 }
 
@@ -403,15 +421,21 @@ pub fn document_bytes(document: &impl Serialize, beside: &[u8]) -> Result<Vec<u8
     Ok(bytes)
 }
 
-/// The request or reply, and the bytes beside it.
+/// The request or reply, its texts without what would steer a terminal, and the bytes beside it. It may hold as many objects
+/// as said: one of two characters can become a structure of a kilobyte.
 ///
 /// # Errors
 /// [`NotADocument`].
-pub fn parse_document<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), NotADocument> {
-    let (len, rest) = bytes.split_first_chunk::<4>().ok_or(NotADocument::Short)?;
-    let len = u32::from_le_bytes(*len) as usize;
-    let (document, beside) = rest.split_at_checked(len).ok_or(NotADocument::Short)?;
-    Ok((serde_json::from_slice(document)?, beside))
+pub fn parse_document<T: DeserializeOwned>(
+    mut bytes: Vec<u8>,
+    most_objects: usize,
+) -> Result<(T, Vec<u8>), NotADocument> {
+    let len = bytes.first_chunk::<4>().map(|len| u32::from_le_bytes(*len) as usize);
+    let end = len.and_then(|len| len.checked_add(4)).filter(|end| *end <= bytes.len());
+    let beside = bytes.split_off(end.ok_or(NotADocument::Short)?);
+    let mut document = bytes.split_off(4);
+    make_harmless(&mut document, most_objects)?;
+    Ok((serde_json::from_slice(&document)?, beside))
 }
 
 #[cfg(test)]
@@ -422,10 +446,11 @@ mod tests {
     fn documents_round_trip() {
         let request = Request::Read { thing: 1, which: Which::Data, at: 1 << 40, len: 7, squeeze: true };
         let bytes = document_bytes(&request, b"beside").unwrap();
-        let (again, beside) = parse_document::<Request>(&bytes).unwrap();
-        assert_eq!((again, beside), (request, &b"beside"[..]));
+        let (again, beside) = parse_document::<Request>(bytes.clone(), 9).unwrap();
+        assert_eq!((again, beside), (request, b"beside".to_vec()));
         for cut in 0..bytes.len() - 6 {
-            assert!(parse_document::<Request>(&bytes[..cut]).is_err());
+            assert!(parse_document::<Request>(bytes[..cut].to_vec(), 9).is_err());
         }
+        assert!(parse_document::<Request>(u32::MAX.to_le_bytes().to_vec(), 9).is_err());
     }
 }

@@ -27,7 +27,7 @@ pub enum Kind {
     Reply = 2,
     /// A part of a request or reply; more follow.
     Part = 3,
-    /// Says nothing but that the sender is alive.
+    /// The sender is alive, and has come so far: bytes that it has read and hashed since the greeting, a number of 8 bytes.
     Alive = 4,
     /// A whole message on a channel.
     Message = 5,
