@@ -26,3 +26,7 @@ pub mod judge;
 pub mod model;
 pub mod ports;
 pub mod proof;
+
+#[cfg(test)]
+#[path = "../tests/skipped/mod.rs"]
+mod skipped;

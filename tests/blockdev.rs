@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod skipped;
+
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
@@ -107,7 +109,7 @@ fn holes_of_sparse_files_are_told() {
     file.write_all_at(&[7; 4096], 32 * MIB).unwrap();
     let disk = open(&path, Mode::ReadOnly);
     if disk.stretch(0) == Stretch::Data(64 * MIB) {
-        eprintln!("skipped: this file system has no holes");
+        skipped::not_here("this file system has no holes");
         return;
     }
     let Stretch::Hole(first) = disk.stretch(5) else { panic!("data at 5") };
@@ -207,7 +209,7 @@ fn an_image_that_qemu_has_open_is_in_use() {
     let Ok(qemu) =
         Command::new("qemu-io").args(command).arg(&path).stdout(std::process::Stdio::null()).spawn()
     else {
-        eprintln!("skipped: there is no qemu-io");
+        skipped::lacking("there is no qemu-io");
         return;
     };
     let qemu = Running(qemu);
@@ -239,7 +241,7 @@ impl Loop {
                 Some(Loop(PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())))
             }
             other => {
-                eprintln!("skipped: no loop device can be made (not root?): {other:?}");
+                skipped::needs_root(&format!("no loop device can be made: {other:?}"));
                 None
             }
         }
@@ -316,7 +318,7 @@ fn devices_are_claimed_against_everybody() {
     if !made.is_ok_and(|status| status.success())
         || !Command::new("mount").arg(&device.0).arg(&place).status().is_ok_and(|status| status.success())
     {
-        eprintln!("skipped: no file system can be made and mounted");
+        skipped::needs_root("no file system can be made and mounted");
         return;
     }
     let caught = std::panic::catch_unwind(|| in_use(&disk));

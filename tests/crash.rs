@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod skipped;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,7 +161,7 @@ fn strace() -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     let found = path.split(':').map(|dir| Path::new(dir).join("strace")).find(|path| path.is_file());
     let Some(strace) = found else {
-        eprintln!("SKIPPED: strace is not installed, so nothing is killed at exact system calls");
+        skipped::lacking("strace is not installed, so nothing is killed at exact system calls");
         return None;
     };
     let tried =
@@ -168,7 +169,7 @@ fn strace() -> Option<PathBuf> {
     if tried.is_ok_and(|output| output.status.success()) {
         return Some(strace);
     }
-    eprintln!("SKIPPED: strace may not trace here, so nothing is killed at exact system calls");
+    skipped::needs_root("strace may not trace here, so nothing is killed at exact system calls");
     None
 }
 

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod skipped;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -173,7 +175,7 @@ fn run(mut command: Command) -> Option<Output> {
     match command.env("PATH", path).output() {
         Ok(output) => Some(output),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("SKIPPED: {:?} is not installed", command.get_program());
+            skipped::lacking(&format!("{:?} is not installed", command.get_program()));
             None
         }
         Err(error) => panic!("{:?}: {error}", command.get_program()),

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::io::{ErrorKind, Read, Write};
+mod skipped;
+
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -173,8 +175,7 @@ fn a_dead_holder_holds_nothing() {
         .stdout(Stdio::piped())
         .spawn();
     let Ok(mut holder) = holder else {
-        writeln!(std::io::stderr(), "skipped: there is no flock(1) here").unwrap();
-        return;
+        return skipped::lacking("there is no flock(1) here");
     };
     holder.stdout.take().unwrap().read_exact(&mut [0; 5]).unwrap();
     let error = StateDir::open(&root).unwrap_err();

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod skipped;
+
 use proptest::prelude::*;
 use rustix::fs::{Advice, fadvise};
 use std::fs::{File, OpenOptions};
@@ -49,7 +51,7 @@ fn cold(dir: &TempDir, name: &str, bytes: &[u8]) -> Option<BlockFile> {
     chill(&path);
     let disk = open(&path);
     if disk.at_hand(Extent { start: 0, len: bytes.len() as u64 }) {
-        eprintln!("skipped: this file system has no direct I/O, or keeps all in memory");
+        skipped::not_here("this file system has no direct I/O, or keeps all in memory");
         return None;
     }
     Some(disk)
@@ -212,7 +214,7 @@ fn a_disk_that_fails_under_the_mapping_is_unreadable() {
     if !does(Command::new("mkfs.ext4").args(["-q", "-b", "4096"]).arg(&image))
         || !does(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&place))
     {
-        eprintln!("skipped: no file system can be made and mounted (not root?)");
+        skipped::needs_root("no file system can be made and mounted");
         return;
     }
     let mounted = Mounted(&place);
@@ -232,7 +234,7 @@ fn a_disk_that_fails_under_the_mapping_is_unreadable() {
     if a.read_at(LOST.start, &mut vec![0; LOST.len as usize]).is_ok()
         || !a.at_hand(Extent { start: 6 * MIB, len: MIB })
     {
-        eprintln!("skipped: the read error could not be had");
+        skipped::not_here("the read error could not be had");
         return;
     }
     let part = &bytes[7 * MIB as usize..];

@@ -197,7 +197,7 @@ mod tests {
             || (0..BLOCKS).filter(|at| disk.is_at_hand(Extent { start: at * STRIDE, len: 4096 })).count();
         let before = cached();
         if before > 0 {
-            eprintln!("skipped: {before} blocks stay in the page cache here");
+            crate::skipped::not_here(&format!("{before} blocks stay in the page cache here"));
             return;
         }
         let mut block = Aligned::new(4096);

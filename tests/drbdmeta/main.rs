@@ -7,6 +7,8 @@ mod dump;
 mod log;
 mod models;
 mod reading;
+#[path = "../skipped/mod.rs"]
+mod skipped;
 mod tool;
 mod writing;
 

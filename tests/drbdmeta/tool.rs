@@ -16,8 +16,10 @@ use unsplit::ports::disk::{Disk, DiskFault, DiskMut};
 pub(crate) fn available(test: &str) -> bool {
     let runs = Command::new("drbdmeta").arg("--help").output().is_ok();
     let root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout.starts_with(b"0\n"));
-    if !(runs && root) {
-        eprintln!("SKIPPED {test}: needs drbdmeta (drbd-utils) and root");
+    if !runs {
+        crate::skipped::lacking(&format!("{test} needs drbdmeta (drbd-utils)"));
+    } else if !root {
+        crate::skipped::needs_root(&format!("{test} needs root"));
     }
     runs && root
 }

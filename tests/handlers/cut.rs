@@ -10,7 +10,7 @@ use unsplit::edge::events::read;
 const CALLS: &str =
     "write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,ftruncate,unlink,unlinkat,mkdir,mkdirat";
 
-fn can_trace() -> bool {
+pub(crate) fn can_trace() -> bool {
     let traced = Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).output();
     traced.is_ok_and(|traced| traced.status.success())
 }
@@ -18,7 +18,7 @@ fn can_trace() -> bool {
 #[test]
 fn every_write_may_be_the_last() {
     if !can_trace() {
-        eprintln!("skipped: strace may not trace here");
+        crate::skipped::needs_root("strace may not trace here");
         return;
     }
     let folder = tempfile::tempdir().unwrap();

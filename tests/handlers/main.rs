@@ -9,6 +9,8 @@ mod cut;
 mod fence;
 mod preserve;
 mod record;
+#[path = "../skipped/mod.rs"]
+mod skipped;
 #[path = "../world/mod.rs"]
 mod world;
 

@@ -5,4 +5,6 @@
 mod disk;
 mod hostile;
 mod lvm;
+#[path = "../skipped/mod.rs"]
+mod skipped;
 mod tools;

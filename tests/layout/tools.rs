@@ -12,7 +12,7 @@ fn run(program: &str, args: &[&str]) -> Option<Output> {
     match done {
         Ok(output) => Some(output),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("SKIPPED: {program} is not installed");
+            crate::skipped::lacking(&format!("{program} is not installed"));
             None
         }
         Err(error) => panic!("{program}: {error}"),
@@ -39,7 +39,7 @@ impl Loop {
         let output = run("losetup", &["--find", "--show", image])?;
         if !output.status.success() {
             let why = String::from_utf8_lossy(&output.stderr);
-            eprintln!("SKIPPED: no loop device (root needed?): {}", why.trim());
+            crate::skipped::needs_root(&format!("there is no loop device: {}", why.trim()));
             return None;
         }
         Some(Loop(String::from_utf8(output.stdout).unwrap().trim().to_owned()))

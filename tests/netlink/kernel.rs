@@ -38,7 +38,7 @@ fn a_family_that_is_not_there_is_a_word_of_its_own() {
 #[test]
 fn without_the_module_nothing_is_read() {
     if drbd_is_loaded() {
-        eprintln!("skipped: this machine has DRBD");
+        crate::skipped::not_here("this machine has DRBD");
         return;
     }
     let error = Reader::of_this_machine(Limits::default()).snapshot().unwrap_err();
@@ -49,7 +49,7 @@ fn without_the_module_nothing_is_read() {
 #[test]
 fn a_watch_without_the_module_waits_for_it() {
     if drbd_is_loaded() {
-        eprintln!("skipped: this machine has DRBD");
+        crate::skipped::not_here("this machine has DRBD");
         return;
     }
     let mut watch = Watch::of_this_machine(Limits::default());

@@ -11,6 +11,8 @@ mod hostile;
 mod kernel;
 mod module;
 mod reading;
+#[path = "../skipped/mod.rs"]
+mod skipped;
 mod tables;
 mod tools;
 mod watching;

@@ -12,6 +12,8 @@ mod make;
 mod metadata;
 mod named;
 mod rng;
+#[path = "../skipped/mod.rs"]
+mod skipped;
 mod tools;
 mod writes;
 

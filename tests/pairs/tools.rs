@@ -10,7 +10,7 @@ pub(crate) fn tool(name: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
     let found = path.split(':').map(|dir| Path::new(dir).join(name)).find(|path| path.is_file());
     if found.is_none() {
-        eprintln!("skipped: {name} is not installed");
+        crate::skipped::lacking(&format!("{name} is not installed"));
     }
     found
 }
@@ -72,7 +72,7 @@ pub(crate) fn dump(format: Format, place: Place, file: &Path, unclean: bool) -> 
     let drbdmeta = tool("drbdmeta")?;
     let root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout.starts_with(b"0\n"));
     if !root {
-        eprintln!("skipped: drbdmeta needs root");
+        crate::skipped::needs_root("drbdmeta needs root");
         return None;
     }
     let place = match place {
@@ -85,7 +85,7 @@ pub(crate) fn dump(format: Format, place: Place, file: &Path, unclean: bool) -> 
     let output = command.args(["--force", "-", word]).arg(file).args([&place, "dump-md"]).output().unwrap();
     let dump = text(&output);
     if dump.contains("ASSERT(cfg->md.bm_bytes_per_bit == 4096) failed") {
-        eprintln!("skipped: this drbdmeta knows no coarser bitmaps on external metadata");
+        crate::skipped::not_here("this drbdmeta knows no coarser bitmaps on external metadata");
         return None;
     }
     assert!(output.status.success(), "{command:?}: {dump}");

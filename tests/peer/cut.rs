@@ -110,7 +110,7 @@ fn strace() -> Option<()> {
     if tried.is_ok_and(|output| output.status.success()) {
         return Some(());
     }
-    eprintln!("SKIPPED: strace may not trace here, so no agent is killed at an exact request");
+    crate::skipped::needs_root("strace may not trace here, so no agent is killed at an exact request");
     None
 }
 

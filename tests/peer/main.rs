@@ -10,6 +10,8 @@ mod cut;
 mod greeting;
 mod link;
 mod scene;
+#[path = "../skipped/mod.rs"]
+mod skipped;
 mod ssh;
 mod whole_line;
 #[path = "../world/mod.rs"]

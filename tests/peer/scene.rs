@@ -157,7 +157,7 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
     let found = path.split(':').map(|dir| Path::new(dir).join(name)).find(|path| path.is_file());
     if found.is_none() {
-        eprintln!("SKIPPED: {name} is not installed");
+        crate::skipped::lacking(&format!("{name} is not installed"));
     }
     found
 }

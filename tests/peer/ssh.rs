@@ -27,7 +27,7 @@ fn key(path: &Path) -> bool {
 fn start(folder: &Path, sshd: &PathBuf) -> Option<(Sshd, u16)> {
     let (host_key, user_key) = (folder.join("host"), folder.join("user"));
     if !key(&host_key) || !key(&user_key) {
-        eprintln!("SKIPPED: ssh-keygen makes no keys here");
+        crate::skipped::lacking("ssh-keygen makes no keys here");
         return None;
     }
     fs::copy(folder.join("user.pub"), folder.join("authorized")).unwrap();
@@ -56,10 +56,8 @@ fn start(folder: &Path, sshd: &PathBuf) -> Option<(Sshd, u16)> {
     let until = Instant::now() + Duration::from_secs(10);
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         if Instant::now() > until {
-            eprintln!(
-                "SKIPPED: sshd does not start here: {}",
-                fs::read_to_string(folder.join("sshd.log")).unwrap()
-            );
+            let log = fs::read_to_string(folder.join("sshd.log")).unwrap();
+            crate::skipped::lacking(&format!("sshd does not start here: {log}"));
             return None;
         }
         std::thread::sleep(Duration::from_millis(20));

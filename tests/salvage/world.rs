@@ -315,7 +315,7 @@ pub fn sides(size: u64, extents: &ExtentSet) -> (Vec<u8>, Vec<u8>) {
 pub fn qemu_img(args: &[&str]) -> Option<String> {
     let output = match Command::new("qemu-img").args(args).output() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            eprintln!("skipped: qemu-img is not installed");
+            crate::skipped::lacking("qemu-img is not installed");
             return None;
         }
         output => output.unwrap(),

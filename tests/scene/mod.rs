@@ -9,6 +9,9 @@
     clippy::print_stderr
 )]
 
+#[path = "../skipped/mod.rs"]
+pub mod skips;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -333,9 +336,9 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Says aloud that a test did not run.
+/// Says aloud that a test did not run: something is missing that root has.
 pub fn skipped(why: &str) {
-    eprintln!("SKIPPED: {why}");
+    skips::needs_root(why);
 }
 
 fn quietly(program: &str, words: &[&str]) -> Option<String> {

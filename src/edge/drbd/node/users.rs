@@ -93,7 +93,7 @@ mod tests {
         let names = blocks.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let minors: Vec<u32> = names.filter_map(|name| name.strip_prefix("drbd")?.parse().ok()).collect();
         if minors.is_empty() {
-            eprintln!("skipped: there is no DRBD device here");
+            crate::skipped::not_here("there is no DRBD device here");
         }
         for minor in minors {
             let found = users(minor).unwrap();
