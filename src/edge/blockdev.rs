@@ -4,6 +4,7 @@ use super::claim::{ClaimError, Claimed};
 use super::mapped::Mapped;
 use super::pace::Pace;
 use super::sweep::Direct;
+use super::writer::{Writer, again};
 use crate::digest::aligned::Aligned;
 use crate::model::extent::Extent;
 use crate::ports::disk::{Disk, DiskFault, DiskMut, Stretch};
@@ -153,7 +154,9 @@ impl Identity {
 /// where [`Disk::sweep_at`] finds them not to be in it.
 #[derive(Debug)]
 pub struct BlockFile {
+    /// A device's is for writing, too, if it was opened so.
     file: File,
+    writer: Writer,
     name: String,
     size: u64,
     identity: Identity,
@@ -222,8 +225,17 @@ impl BlockFile {
         if size == 0 {
             return Err(OpenError::Empty { path: name });
         }
+        let (file, writer) = if mode == Mode::ReadOnly || direct != OFlags::empty() {
+            (file, Writer::Same)
+        } else {
+            // Now it is known that it may be written to, and nobody has it open for that on our behalf.
+            let reader = again(&file, false).map_err(io_error("opening it for reading"))?;
+            drop(file);
+            (reader, Writer::later())
+        };
         let mut disk = BlockFile {
             file,
+            writer,
             name,
             size,
             identity,
@@ -274,6 +286,11 @@ impl BlockFile {
 
     pub(super) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Whether anybody else has the file open for writing, where the kernel tells.
+    pub(super) fn others_write(&self) -> Option<bool> {
+        self.writer.others_write(&self.file)
     }
 
     pub(super) fn direct(&self) -> &Direct {
@@ -346,7 +363,8 @@ impl BlockFile {
 
     fn write_all(&self, offset: u64, buffer: &[u8]) -> Result<(), DiskFault> {
         let extent = Extent { start: offset, len: buffer.len() as u64 };
-        self.file.write_all_at(buffer, offset).map_err(|error| self.fault("write", extent, error))
+        let written = self.writer.with(&self.file, |file| file.write_all_at(buffer, offset));
+        written.map_err(|error| self.fault("write", extent, error))
     }
 
     /// The whole sectors around the part of `extent` from `at` on, at most [`BOUNCE`] bytes, and the part

@@ -2,7 +2,7 @@
 
 use super::blockdev::{BlockFile, Identity};
 use super::holders;
-use super::passing::outwait;
+use super::passing::{SEEN, UNSEEN, outwait};
 use crate::ports::disk::Disk;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 /// Why a disk could not be claimed. It was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -58,15 +59,24 @@ impl BlockFile {
     /// Claims the disk for writing; waits no longer than a moment.
     ///
     /// Block devices are opened with `O_EXCL`, which the kernel refuses while a file system, DRBD, device
-    /// mapper, md or swap uses the device or one of its partitions. Files must not back a loop device.
-    /// Both get a write lock over all bytes, which conflicts with the locks that qemu takes on its images;
-    /// files get an exclusive `flock`, too. Last, no other process that we may look into (all, for root)
-    /// has it open for writing. A program on another machine that shares the disk is not noticed.
+    /// mapper, md or swap uses the device or one of its partitions. Of a file the kernel tells, by a lease,
+    /// whether anybody at all has it open or mapped for writing. Both get a write lock over all bytes, which
+    /// conflicts with the locks that qemu takes on its images; files get an exclusive `flock`, too. Last, no
+    /// other process that we may look into (all, for root) can write to it, through a descriptor, through its
+    /// memory or through an io_uring, and the kernel serves it to nobody as a disk (loop devices, LIO, NVMe) and
+    /// does not swap to it. A program on another machine that shares the disk is not noticed.
     ///
     /// # Errors
     /// [`ClaimError`], also when it is this process that has claimed it already.
     pub fn claim(&self) -> Result<Claimed, ClaimError> {
-        outwait(|| self.try_claim(), |error| matches!(error, ClaimError::InUse { .. }))
+        outwait(
+            || self.try_claim(),
+            |error| match error {
+                ClaimError::InUse { by, .. } if by.is_empty() => UNSEEN,
+                ClaimError::InUse { .. } => SEEN,
+                ClaimError::Io { .. } => Duration::ZERO,
+            },
+        )
     }
 
     /// Claims the disk, or shares the claim that is held on this opened disk already: the metadata of both sides may
@@ -97,11 +107,10 @@ impl BlockFile {
             ));
         }
         let others = || {
-            let mut others = holders::writers(self.identity());
-            others.extend(holders::loop_device(self.identity()));
+            let others = holders::others(self.identity());
             if others.is_empty() { Ok(()) } else { Err(others) }
         };
-        outwait(others, |_| true).map_err(|by| format!("{} is in use by {}", self.name(), by.join(", ")))
+        outwait(others, |_| SEEN).map_err(|by| format!("{} is in use by {}", self.name(), by.join(", ")))
     }
 
     fn try_claim(&self) -> Result<Claimed, ClaimError> {
@@ -109,8 +118,9 @@ impl BlockFile {
         let failed = |act: &'static str| move |source| ClaimError::Io { path: path(), act, source };
         let in_use = || ClaimError::InUse { path: path(), by: holders::of(self.identity()) };
 
-        if let Some(by) = holders::loop_device(self.identity()) {
-            return Err(ClaimError::InUse { path: path(), by: vec![by] });
+        if self.others_write() == Some(true) {
+            let by = holders::others(self.identity());
+            return Err(ClaimError::InUse { path: path(), by });
         }
         // Through the open descriptor, so that it is this file whatever its path leads to by now.
         let again = format!("/proc/self/fd/{}", self.file().as_raw_fd());
@@ -137,9 +147,9 @@ impl BlockFile {
                 Err(error) => return Err(failed("locking it")(error.into())),
             }
         }
-        let writers = holders::writers(self.identity());
-        if !writers.is_empty() {
-            return Err(ClaimError::InUse { path: path(), by: writers });
+        let by = holders::others(self.identity());
+        if !by.is_empty() {
+            return Err(ClaimError::InUse { path: path(), by });
         }
         Ok(Claimed { _file: file })
     }

@@ -3,6 +3,7 @@
 //! Not behind the state directory's lock: a handler must get its line written while a healing runs, and handlers of many
 //! resources run at once. Each appends its line in one write, under a lock of their own that nobody waits for long.
 
+use super::trust::trusted;
 use crate::format::events::{Events, MAX_FILE, parse};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -36,6 +37,11 @@ pub fn append(state_dir: &Path, line: &[u8], until: Instant) -> io::Result<()> {
             // A folder above that we may not open was not made by us.
             let _ = File::open(made).and_then(|folder| folder.sync_all());
         }
+    }
+    // In a folder that others can change, the name may lead anywhere.
+    for folder in [state_dir, &folder] {
+        trusted(folder)
+            .map_err(|error| io::Error::new(io::ErrorKind::PermissionDenied, error.to_string()))?;
     }
     let lock = lock(&folder, until);
     let path = folder.join(LOG);

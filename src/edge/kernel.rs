@@ -1,5 +1,5 @@
-//! Three calls of the kernel that no crate makes safely: which pages of a file are in memory (two ways),
-//! and the priority of this process's reads and writes. The only `unsafe` of this crate stands here and in
+//! Calls of the kernel that no crate makes safely: which pages of a file are in memory (two ways), the priority
+//! of this process's reads and writes, and leases. The only `unsafe` of this crate stands here and in
 //! `guard`.
 #![allow(unsafe_code)]
 
@@ -116,6 +116,33 @@ pub(super) fn idle_io() -> io::Result<()> {
     if end == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Whether anybody has a regular file open for writing, or mapped from such an opening: this process, another one in whatever
+/// namespace, or the kernel itself (a loop device, a target, swap). The kernel knows it of every file: it gives a lease for
+/// reading only where there is nobody. `fresh` is a descriptor for reading that nothing else uses.
+///
+/// # Errors
+/// What the system said: not every file system gives leases, and only the owner of a file, or root, may ask.
+pub(super) fn is_open_for_writing(fresh: &File) -> io::Result<bool> {
+    // linux/fcntl.h: F_LINUX_SPECIFIC_BASE, and 10 above it.
+    const F_SETSIG: libc::c_int = 10;
+    const F_SETLEASE: libc::c_int = 1024;
+    // Who opens the file while the lease stands makes the kernel send a signal: by default one that ends the process. This
+    // one is ignored by default.
+    // SAFETY: two numbers, no memory; the descriptor is open while `fresh` is borrowed.
+    if unsafe { libc::fcntl(fresh.as_raw_fd(), F_SETSIG, libc::SIGURG) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: as above.
+    let end = unsafe { libc::fcntl(fresh.as_raw_fd(), F_SETLEASE, libc::F_RDLCK) };
+    let error = io::Error::last_os_error();
+    if end != 0 {
+        return if error.raw_os_error() == Some(libc::EAGAIN) { Ok(true) } else { Err(error) };
+    }
+    // SAFETY: as above.
+    unsafe { libc::fcntl(fresh.as_raw_fd(), F_SETLEASE, libc::F_UNLCK) };
+    Ok(false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +172,23 @@ mod tests {
         assert_eq!(resident(&file, 42 * PAGE, 64 * PAGE), Some(Resident::Most));
         assert_eq!(resident(&file, 90 * PAGE, 20 * PAGE), Some(Resident::Most));
         assert_eq!(resident(&file, 99 * PAGE, 20 * PAGE), Some(Resident::Some));
+    }
+
+    /// A writer is known without a name, a descriptor or a lock; a reader is none.
+    #[test]
+    fn a_lease_tells_of_writers() {
+        let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        let asked = || is_open_for_writing(&File::open(&path).unwrap());
+        let _reader = File::open(&path).unwrap();
+        match asked() {
+            Ok(open) => assert!(!open),
+            // A file system without leases.
+            Err(error) => return assert_eq!(error.raw_os_error(), Some(libc::EINVAL)),
+        }
+        let writer = File::options().append(true).open(&path).unwrap();
+        assert!(asked().unwrap());
+        drop(writer);
+        assert!(!asked().unwrap());
     }
 
     #[test]

@@ -17,5 +17,8 @@ pub mod process;
 pub mod state_dir;
 mod sweep;
 pub mod terminal;
+pub mod text_file;
+pub mod trust;
 pub mod unwritten;
 pub mod voice;
+mod writer;

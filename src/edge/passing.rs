@@ -5,32 +5,42 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How often, and how long apart, a thing that is held is tried again.
-const LOOKS: u32 = 10;
+/// How long somebody who is seen must stay to be in the way.
+pub(super) const SEEN: Duration = Duration::from_millis(400);
+/// The same for somebody who is not seen: a program that has just begun, or has ended, gives back what it had inherited or held
+/// a moment after that can be seen of it, and when it gets to that is a matter of load.
+pub(super) const UNSEEN: Duration = Duration::from_secs(3);
+/// How long apart, and how often at least, a thing is tried again that somebody has: where asking itself takes long, that too.
 const PAUSE: Duration = Duration::from_millis(40);
+const LOOKS: u32 = 3;
 /// How long a child of ours may take to run its program: under load seconds, and longer only where the disk that the
 /// program is on hangs.
 const LONGEST_FORK: Duration = Duration::from_secs(20);
 /// `PF_FORKNOEXEC` of the kernel's linux/sched.h: forked, and has not run a program since.
 const FORKED: u64 = 0x40;
 
-/// Tries until it succeeds, fails for another reason than that somebody is in the way, or that somebody has stayed there for
-/// 400 ms. While a child of this process has not run its program yet, that time does not begin.
+/// Tries until it succeeds, or has failed for as long as its error is worth: [`SEEN`] or [`UNSEEN`] where somebody is in the
+/// way, no time at all otherwise. While a child of this process has not run its program yet, nothing is counted.
 pub(super) fn outwait<T, E>(
     mut attempt: impl FnMut() -> Result<T, E>,
-    in_the_way: impl Fn(&E) -> bool,
+    worth: impl Fn(&E) -> Duration,
 ) -> Result<T, E> {
     let until = Instant::now() + LONGEST_FORK;
-    let mut looks = 1;
+    let (mut stayed, mut looks) = (Duration::ZERO, 1);
     loop {
-        match attempt() {
-            Err(error) if in_the_way(&error) && looks < LOOKS => {
-                if Instant::now() > until || !child_is_forked() {
-                    looks += 1;
-                }
-                std::thread::sleep(PAUSE);
-            }
-            end => return end,
+        let began = Instant::now();
+        let error = match attempt() {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let worth = worth(&error);
+        if worth.is_zero() || (stayed >= worth && looks >= LOOKS) {
+            return Err(error);
+        }
+        std::thread::sleep(PAUSE);
+        if Instant::now() > until || !child_is_forked() {
+            stayed += began.elapsed();
+            looks += 1;
         }
     }
 }
@@ -84,7 +94,7 @@ mod tests {
             tries += 1;
             Err(true)
         };
-        assert_eq!(outwait(&mut attempt, |held| *held), Err(true));
+        assert_eq!(outwait(&mut attempt, |held| if *held { SEEN } else { Duration::ZERO }), Err(true));
         assert!(tries >= LOOKS, "{tries}");
         let mut tries = 0;
         let end = outwait(
@@ -92,7 +102,7 @@ mod tests {
                 tries += 1;
                 Err::<(), bool>(false)
             },
-            |held| *held,
+            |held| if *held { SEEN } else { Duration::ZERO },
         );
         assert_eq!((end, tries), (Err(false), 1));
     }

@@ -2,7 +2,8 @@
 
 mod files;
 
-use super::passing::outwait;
+use super::passing::{SEEN, UNSEEN, outwait};
+use super::trust::{Untrusted, trusted};
 use crate::ports::store::{Store, StoreFault};
 use files::OpenFiles;
 use rustix::fs::{FlockOperation, flock};
@@ -10,6 +11,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Name of the lock in the state directory. Not reachable through [`Store`].
 pub const LOCK: &str = "lock";
@@ -50,6 +52,15 @@ pub enum StateDirError {
         path: PathBuf,
         /// The holder's process id, if it has written it down.
         holder: Option<u32>,
+    },
+    /// Somebody else can change it.
+    #[error("the state directory {} is not safe to act by", path.display())]
+    Untrusted {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong, and what mends it.
+        #[source]
+        source: Untrusted,
     },
     /// The system said no.
     #[error("cannot {act} {}", path.display())]
@@ -95,8 +106,8 @@ impl StateDir {
                 File::open(parent).and_then(|dir| dir.sync_all()).map_err(io_error("sync", parent))?;
             }
         }
-        let root = resolved(&root)?;
-        let lock = outwait(|| take_lock(&root), |error| matches!(error, StateDirError::Locked { .. }))?;
+        let root = safe(&root)?;
+        let lock = outwait(|| take_lock(&root), stays)?;
         Ok(StateDir { root, files: OpenFiles::new(true), lock: Some(lock), part: None })
     }
 
@@ -120,7 +131,7 @@ impl StateDir {
             let made = DirBuilder::new().recursive(true).mode(DIR_MODE).create(&root);
             made.map_err(io_error("create the state directory", &root))?;
         }
-        let root = resolved(&root)?;
+        let root = safe(&root)?;
         Ok(StateDir { root, files: OpenFiles::new(true), lock: None, part: Some(part.to_owned()) })
     }
 
@@ -185,6 +196,26 @@ fn resolved(path: &Path) -> Result<PathBuf, StateDirError> {
     }
     let is_dir = fs::metadata(&root).map_err(io_error("look at", &root))?.is_dir();
     if is_dir { Ok(root) } else { Err(StateDirError::NotAFolder { path: root }) }
+}
+
+/// How long a lock is waited for. Its holder writes his number down: one that runs, and is not us, stays.
+fn stays(error: &StateDirError) -> Duration {
+    let runs = |pid: u32| pid != std::process::id() && Path::new(&format!("/proc/{pid}")).exists();
+    match error {
+        StateDirError::Locked { holder, .. } if holder.is_some_and(runs) => SEEN,
+        StateDirError::Locked { .. } => UNSEEN,
+        _ => Duration::ZERO,
+    }
+}
+
+/// Like `resolved`, for a folder that is written to and acted by.
+fn safe(path: &Path) -> Result<PathBuf, StateDirError> {
+    let root = resolved(path)?;
+    match trusted(&root) {
+        Ok(()) => Ok(root),
+        Err(Untrusted::Io { path, source }) => Err(io_error("look at", &path)(source)),
+        Err(source) => Err(StateDirError::Untrusted { path: root, source }),
+    }
 }
 
 /// Takes the lock and writes our process id into it. The file stays for good: removing it would let two

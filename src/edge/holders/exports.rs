@@ -8,15 +8,19 @@ use std::path::Path;
 
 /// Everything served from these devices or from file systems on them.
 pub(super) fn exports(roots: &Roots, devices: &BTreeSet<Number>, mounts: &[Mount]) -> Vec<DeviceUser> {
-    let mut users = targets(roots, devices, mounts);
-    users.extend(nvme(roots, devices, mounts));
+    let is_on = |path: &Path| {
+        (roots.number_at)(path).is_some_and(|number| devices.contains(&number)) || is_under(path, mounts)
+    };
+    let mut users = served(roots, &is_on);
     users.extend(nfs(roots, mounts));
     users
 }
 
-fn is_on(roots: &Roots, path: &str, devices: &BTreeSet<Number>, mounts: &[Mount]) -> bool {
-    let path = Path::new(path.trim());
-    (roots.number_at)(path).is_some_and(|number| devices.contains(&number)) || is_under(path, mounts)
+/// What is served as a disk from paths that `is_on` finds.
+pub(super) fn served(roots: &Roots, is_on: &dyn Fn(&Path) -> bool) -> Vec<DeviceUser> {
+    let mut users = targets(roots, is_on);
+    users.extend(nvme(roots, is_on));
+    users
 }
 
 /// Whether a path of our namespace lies on one of the file systems.
@@ -24,16 +28,19 @@ pub(super) fn is_under(path: &Path, mounts: &[Mount]) -> bool {
     mounts.iter().any(|mount| mount.process.is_none() && path.starts_with(&mount.place))
 }
 
-/// LIO: iSCSI, Fibre Channel, vhost. A backstore names its device in `udev_path`.
-fn targets(roots: &Roots, devices: &BTreeSet<Number>, mounts: &[Mount]) -> Vec<DeviceUser> {
+/// LIO: iSCSI, Fibre Channel, vhost. A backstore names its device in `udev_path`; one over a file may do so only in `info`, as
+/// `File: PATH  Size: `.
+fn targets(roots: &Roots, is_on: &dyn Fn(&Path) -> bool) -> Vec<DeviceUser> {
     let target = roots.sys.join("kernel/config/target");
     let mut users = Vec::new();
     for adapter in names(&target.join("core")) {
         for name in names(&target.join("core").join(&adapter)) {
-            let Some(path) = text(&target.join("core").join(&adapter).join(&name).join("udev_path")) else {
-                continue;
-            };
-            if !is_on(roots, &path, devices, mounts) {
+            let backstore = target.join("core").join(&adapter).join(&name);
+            let info = text(&backstore.join("info")).unwrap_or_default();
+            let file = info.split_once(" File: ").and_then(|(_, rest)| Some(rest.split_once("  Size: ")?.0));
+            let path = text(&backstore.join("udev_path")).unwrap_or_default();
+            let paths = [Some(path.trim()), file];
+            if !paths.into_iter().flatten().any(|path| path.starts_with('/') && is_on(Path::new(path))) {
                 continue;
             }
             let exported = exported(&target, &adapter, &name);
@@ -71,7 +78,7 @@ fn exported(target: &Path, adapter: &str, name: &str) -> Option<String> {
 }
 
 /// The kernel's NVMe target.
-fn nvme(roots: &Roots, devices: &BTreeSet<Number>, mounts: &[Mount]) -> Vec<DeviceUser> {
+fn nvme(roots: &Roots, is_on: &dyn Fn(&Path) -> bool) -> Vec<DeviceUser> {
     let subsystems = roots.sys.join("kernel/config/nvmet/subsystems");
     let mut users = Vec::new();
     for subsystem in names(&subsystems) {
@@ -80,7 +87,7 @@ fn nvme(roots: &Roots, devices: &BTreeSet<Number>, mounts: &[Mount]) -> Vec<Devi
             let folder = namespaces.join(&namespace);
             let enabled = text(&folder.join("enable")).is_some_and(|text| text.trim() == "1");
             let path = text(&folder.join("device_path")).unwrap_or_default();
-            if enabled && is_on(roots, &path, devices, mounts) {
+            if enabled && is_on(Path::new(path.trim())) {
                 users.push(DeviceUser {
                     who: format!("namespace {namespace} of the NVMe target {subsystem}"),
                     ends_with: Some(format!("echo 0 > {}", folder.join("enable").display())),

@@ -70,8 +70,16 @@ pub(super) fn swaps(roots: &Roots, devices: &BTreeSet<Number>) -> Vec<String> {
     paths.filter(|path| (roots.number_at)(Path::new(path)).is_some_and(|at| devices.contains(&at))).collect()
 }
 
+/// Files that are swapped to: their paths.
+pub(super) fn swap_files(roots: &Roots) -> Vec<String> {
+    let list = text(&roots.proc.join("swaps")).unwrap_or_default();
+    let fields = list.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let files = fields.filter(|words| words.get(1) == Some(&"file"));
+    files.filter_map(|words| words.first().map(|path| unescaped(path))).collect()
+}
+
 /// The kernel writes blanks and the like as three octal digits.
-fn unescaped(word: &str) -> String {
+pub(super) fn unescaped(word: &str) -> String {
     let bytes = word.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;

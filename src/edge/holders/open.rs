@@ -2,7 +2,10 @@
 
 use super::mounts::{Mount, processes};
 use super::owner::Process;
+use super::reach::way;
+use super::remote::Remote;
 use super::roots::{Number, Roots, text};
+use super::sought::Sought;
 use crate::edge::passing::is_forked_child;
 use crate::model::node::DeviceUser;
 use std::collections::BTreeSet;
@@ -26,6 +29,8 @@ pub(super) fn open(roots: &Roots, devices: &BTreeSet<Number>, mounts: &[Mount], 
     let ids: BTreeSet<u64> = mounts.iter().map(|mount| mount.id).collect();
     let our_namespace = std::fs::read_link(roots.proc.join("self/ns/mnt")).ok();
     let mut found = Open::default();
+    let mut remote = Remote::default();
+    let sought = Sought::Devices(devices.clone());
     for pid in processes(roots).into_iter().filter(|pid| *pid != own) {
         if Instant::now() > until {
             found.unasked += 1;
@@ -40,10 +45,9 @@ pub(super) fn open(roots: &Roots, devices: &BTreeSet<Number>, mounts: &[Mount], 
                 continue;
             }
         };
-        let mut device = false;
+        let device = way(roots, pid, &sought, false, &mut remote);
         let mut on: Option<&Mount> = None;
         for fd in open {
-            device = device || is_device(roots, &folder.join("fd").join(&fd), devices);
             if on.is_none() && !ids.is_empty() {
                 on = mount_of(&folder, &fd).and_then(|id| mounts.iter().find(|mount| mount.id == id));
             }
@@ -55,25 +59,19 @@ pub(super) fn open(roots: &Roots, devices: &BTreeSet<Number>, mounts: &[Mount], 
             on = mounts.iter().find(|mount| mount.process.is_none() && stays_in(&folder, &mount.place));
         }
         // A child of ours that has not run its program yet has all that we have, and uses nothing.
-        if (device || on.is_some()) && is_forked_child(&roots.proc, &pid.to_string()) {
+        if device.is_none() && on.is_some() && is_forked_child(&roots.proc, &pid.to_string()) {
             continue;
         }
         let what = match (device, on) {
-            (false, None) => continue,
-            (true, _) => String::new(),
-            (false, Some(mount)) => format!(", with files under {}", mount.place),
+            (None, None) => continue,
+            (Some(way), _) => way.words().to_owned(),
+            (None, Some(mount)) => format!(", with files under {}", mount.place),
         };
         let mut user = process(roots, pid).as_user();
         user.who.push_str(&what);
         found.users.push(user);
     }
     found
-}
-
-/// Asking what a link leads to can hang on a dead network file system: only where it may be a device.
-fn is_device(roots: &Roots, link: &Path, devices: &BTreeSet<Number>) -> bool {
-    std::fs::read_link(link).is_ok_and(|target| target.starts_with(&roots.dev))
-        && (roots.number_at)(link).is_some_and(|number| devices.contains(&number))
 }
 
 /// The mount through which a file was opened.

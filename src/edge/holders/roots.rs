@@ -68,6 +68,18 @@ pub(super) fn text(path: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// No process has more memory mappings than fill this: the kernel's own limit is 65530 of them.
+const LONGEST_MAPS: u64 = 64 << 20;
+
+/// A file's bytes; none if it cannot be read.
+pub(super) fn bytes(path: &Path) -> Vec<u8> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    // What was read before a process ended is what there was.
+    let _ = fs::File::open(path).map(|file| file.take(LONGEST_MAPS).read_to_end(&mut bytes));
+    bytes
+}
+
 /// The names in a folder, sorted; none if it cannot be listed.
 pub(super) fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten();

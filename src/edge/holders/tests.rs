@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr)]
 
 use super::{Number, Roots, Upper, users};
+use crate::edge::blockdev::Identity;
 use crate::model::node::DeviceUser;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -91,14 +92,17 @@ impl Machine {
         );
     }
 
-    fn users(&self, uppers: &[Upper]) -> Vec<(String, String)> {
-        let roots = Roots {
+    fn roots(&self) -> Roots {
+        Roots {
             proc: self.path("proc"),
             sys: self.path("sys"),
             dev: self.path("dev"),
-            number_at: |path| fs::read_to_string(path).ok()?.parse().ok(),
-        };
-        let found = users(&roots, DRBD0, uppers, Duration::from_secs(60));
+            number_at: |path| fs::read_to_string(path).ok()?.trim().parse().ok(),
+        }
+    }
+
+    fn users(&self, uppers: &[Upper]) -> Vec<(String, String)> {
+        let found = users(&self.roots(), DRBD0, uppers, Duration::from_secs(60));
         found.into_iter().map(|DeviceUser { who, ends_with }| (who, ends_with.unwrap_or_default())).collect()
     }
 }
@@ -263,15 +267,163 @@ fn what_the_kernel_serves() {
     );
 }
 
+/// A machine of files on which processes and the kernel use one regular file.
+fn writers_of_a_file(arrange: impl Fn(&Machine, &Path)) -> Vec<String> {
+    let machine = Machine::new();
+    let path = machine.path("srv/a.img");
+    machine.file("srv/a.img", "x");
+    machine.file("srv/other.img", "x");
+    arrange(&machine, &path);
+    let identity = Identity::of(&fs::metadata(&path).unwrap()).unwrap();
+    let roots = machine.roots();
+    let mut by = super::others::writers(&roots, identity);
+    by.extend(super::others::kernel(&roots, identity));
+    by
+}
+
+fn descriptor(machine: &Machine, pid: u32, to: &Path, flags: &str) {
+    machine.link(&format!("proc/{pid}/fd/3"), to);
+    machine.file(&format!("proc/{pid}/fdinfo/3"), &format!("pos:\t0\nflags:\t{flags}\nmnt_id:\t7\n"));
+    let mounts = "7 1 254:1 / / rw - ext4 /dev/sda1 rw\n8 1 0:50 / /far rw - nfs4 host:/ rw\n";
+    machine.file(&format!("proc/{pid}/mountinfo"), mounts);
+}
+
+#[test]
+fn descriptors_that_write() {
+    for (flags, writes) in [("0100000", false), ("0100001", true), ("0100002", true)] {
+        let by = writers_of_a_file(|machine, path| {
+            machine.process(5, "writer", &["writer"], "0::/");
+            descriptor(machine, 5, path, flags);
+        });
+        assert_eq!(by, if writes { vec!["process 5 (writer)"] } else { vec![] }, "{flags}");
+    }
+    let by = writers_of_a_file(|machine, _| {
+        machine.process(5, "writer", &["writer"], "0::/");
+        descriptor(machine, 5, &machine.path("srv/other.img"), "0100002");
+    });
+    assert_eq!(by, [""; 0], "another file");
+    // Its first thread has ended: what the others have is found with them.
+    let by = writers_of_a_file(|machine, path| {
+        machine.process(5, "writer", &["writer"], "0::/");
+        machine.file("proc/5/task/5/comm", "");
+        machine.file("proc/5/task/6/comm", "");
+        descriptor(machine, 6, path, "0100002");
+    });
+    assert!(by.contains(&"process 5 (writer)".to_owned()), "{by:?}");
+}
+
+#[test]
+fn memory_that_writes() {
+    let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
+    for (permissions, flags, writes) in [
+        ("rw-s", "", true),
+        // It may be made writable at any time; or it may not.
+        ("r--s", "rd sh mr mw me ms", true),
+        ("r--s", "rd sh mr me ms", false),
+        ("rw-p", "", false),
+    ] {
+        let by = writers_of_a_file(|machine, path| {
+            machine.process(5, "mapper", &["mapper"], "0::/");
+            let line = format!("1000-3000 {permissions} 00000000 fe:01 {} /gone (deleted)\n", inode(path));
+            machine.file("proc/5/maps", &format!("0-1000 rw-p 00000000 00:00 0 \n{line}"));
+            machine.file("proc/5/smaps", &format!("{line}Size: 8 kB\nVmFlags: {flags}\n"));
+            machine.link("proc/5/map_files/1000-3000", path);
+        });
+        let named = ["process 5 (mapper), which has it mapped into its memory"];
+        assert_eq!(by, named[..usize::from(writes)], "{permissions} {flags}");
+    }
+    // The inode's number alone says nothing.
+    let by = writers_of_a_file(|machine, path| {
+        machine.process(5, "mapper", &["mapper"], "0::/");
+        machine.file("proc/5/maps", &format!("1000-3000 rw-s 0 fe:01 {} /x\n", inode(path)));
+        machine.link("proc/5/map_files/1000-3000", machine.path("srv/other.img"));
+    });
+    assert_eq!(by, [""; 0]);
+}
+
+#[test]
+fn rings_that_may_write() {
+    let by = writers_of_a_file(|machine, path| {
+        machine.process(5, "ring", &["ring"], "0::/");
+        machine.link("proc/5/fd/4", "anon_inode:[io_uring]");
+        let files = format!("UserFiles:\t2\n    0: <none>\n    1: {}\n", path.display());
+        machine.file("proc/5/fdinfo/4", &format!("pos:\t0\n{files}UserBufs:\t0\n"));
+    });
+    assert_eq!(by, ["process 5 (ring), through an io_uring"]);
+}
+
+#[test]
+fn what_the_kernel_writes_to_a_file_for() {
+    let by = writers_of_a_file(|machine, path| {
+        let config = "sys/kernel/config";
+        let shown = path.display();
+        machine.file(&format!("{config}/target/core/fileio_1/image/udev_path"), "\n");
+        machine.file(
+            &format!("{config}/target/core/fileio_1/image/info"),
+            &format!(
+                "Status: ACTIVATED\n        TCM FILEIO ID: 0        File: {shown}  Size: 1  Mode: O_DSYNC\n"
+            ),
+        );
+        machine.file(&format!("{config}/target/core/fileio_2/named/udev_path"), &format!("{shown}\n"));
+        machine.file(&format!("{config}/target/core/fileio_3/other/udev_path"), "/srv/nothing\n");
+        let namespace = format!("{config}/nvmet/subsystems/nqn.x/namespaces/1");
+        machine.file(&format!("{namespace}/device_path"), &format!("{shown}\n"));
+        machine.file(&format!("{namespace}/enable"), "1\n");
+        machine.file("proc/swaps", &format!("Filename Type Size Used Priority\n{shown} file 1 0 -2\n"));
+        machine.device("loop3", "7:3");
+        machine.file("sys/devices/virtual/block/loop3/loop/backing_file", &format!("{shown}\n"));
+    });
+    let [first, second, third, swap, last] = &by[..] else { panic!("{by:?}") };
+    assert_eq!([first, second], ["the iSCSI/LIO backstore image", "the iSCSI/LIO backstore named"]);
+    assert_eq!(third, "namespace 1 of the NVMe target nqn.x");
+    assert!(swap.starts_with("swap ("), "{swap}");
+    assert_eq!(last, "the loop device /dev/loop3");
+}
+
+/// What opens a whole disk, or a partition, asks for no exclusiveness of the other: both lead to the same bytes.
+#[test]
+fn writers_of_the_whole_disk_and_of_its_partitions() {
+    let machine = Machine::new();
+    machine.device("sda", "8:0");
+    machine.partition("sda", "sda1", "8:1");
+    machine.partition("sda", "sda2", "8:2");
+    fs::remove_file(machine.path("sys/dev/block/8:1")).unwrap();
+    machine.link("sys/dev/block/8:1", machine.path("sys/devices/virtual/block/sda/sda1"));
+    for (pid, device) in [(5, "sda"), (6, "sda1"), (7, "sda2")] {
+        machine.process(pid, device, &["x"], "0::/");
+        descriptor(&machine, pid, &machine.path(&format!("dev/{device}")), "0100002");
+    }
+    let by = |minor| {
+        let identity = Identity::Device { rdev: rustix::fs::makedev(8, minor) };
+        super::others::writers(&machine.roots(), identity)
+    };
+    assert_eq!(by(0), ["process 5 (sda)", "process 6 (sda1)", "process 7 (sda2)"]);
+    assert_eq!(by(1), ["process 5 (sda)", "process 6 (sda1)"]);
+    // A target or a second loop device opens a device beside others, too.
+    let shown = machine.path("dev/sda1").display().to_string();
+    machine.file("sys/kernel/config/target/core/fileio_1/raw/udev_path", &shown);
+    let identity = Identity::Device { rdev: rustix::fs::makedev(8, 1) };
+    assert_eq!(super::others::kernel(&machine.roots(), identity), ["the iSCSI/LIO backstore raw"]);
+}
+
+/// A device that is mapped is used, though nobody has a descriptor of it; its node may be anywhere.
+#[test]
+fn a_mapped_device_is_used() {
+    let machine = Machine::new();
+    machine.process(5, "mapper", &["mapper"], "0::/");
+    machine.file("srv/node", "147:0");
+    machine.file("proc/5/maps", "1000-3000 rw-s 00000000 fe:01 99 /gone\n");
+    machine.link("proc/5/map_files/1000-3000", machine.path("srv/node"));
+    assert_eq!(
+        machine.users(&[]),
+        pairs(&[("process 5 (mapper), which has it mapped into its memory", "kill 5")])
+    );
+}
+
 #[test]
 fn pools_are_found_in_what_zpool_prints() {
     let machine = Machine::new();
-    let roots = Roots {
-        proc: machine.path("proc"),
-        sys: machine.path("sys"),
-        dev: machine.path("dev"),
-        number_at: |path| fs::read_to_string(path).ok()?.parse().ok(),
-    };
+    let roots = machine.roots();
     let status = format!(
         "  pool: tank\n state: ONLINE\nconfig:\n\n\tNAME  STATE\n\ttank  ONLINE\n\t  {}  ONLINE  0 0 0\n\n  pool: other\n",
         machine.path("dev/drbd0").display()
@@ -309,7 +461,7 @@ fn a_real_loop_device() {
     fs::write(&image, vec![0; 1 << 20]).unwrap();
     let made = Command::new("losetup").args(["--find", "--show"]).arg(&image).output();
     let Some(device) = made.ok().filter(|made| made.status.success()) else {
-        eprintln!("skipped: no loop device can be made here");
+        crate::skipped::needs_root("no loop device can be made here");
         return;
     };
     let device = String::from_utf8(device.stdout).unwrap().trim().to_owned();
@@ -340,7 +492,7 @@ fn a_real_file_system() {
     };
     let made = ran("mkfs.ext4", &[Path::new("-q"), &image]);
     if !made || !ran("mount", &[Path::new("-o"), Path::new("loop"), &image, &place]) {
-        eprintln!("skipped: no file system can be mounted here");
+        crate::skipped::needs_root("no file system can be mounted here");
         return;
     }
     let roots = Roots::of_this_machine();
