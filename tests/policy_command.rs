@@ -154,5 +154,5 @@ fn explain_reads_case_files() {
 fn files_that_cannot_be_read_are_errors() {
     let args = Line::try_parse_from(["policy", "check", "/nonexistent/policy.toml"]).unwrap();
     let error = run(&args.policy, &mut Vec::new(), false).unwrap_err();
-    assert!(error.to_string().contains("cannot open /nonexistent/policy.toml"), "{error}");
+    assert!(error.to_string().contains("cannot read /nonexistent/policy.toml"), "{error}");
 }

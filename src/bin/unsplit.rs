@@ -17,7 +17,12 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .init();
     let mut screen = Screen::stdout(cli.color);
+    if cli.command.acts() {
+        screen = screen.of_work();
+    }
     match cli::run(&cli, &mut screen) {
+        // Who was to learn something has not learned it; what was done is done.
+        Ok(_) if screen.is_broken() && !cli.command.acts() => ExitCode::from(exit::INTERNAL),
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             if cli.json {
@@ -33,8 +38,13 @@ fn main() -> ExitCode {
 /// Help and version were asked for, or the command line is wrong.
 fn unparsed(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        let _ = error.print();
-        return ExitCode::from(exit::FINE);
+        return match error.print().and_then(|()| std::io::stdout().flush()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                let _ = writeln!(std::io::stderr(), "error: the output could not be written: {error}");
+                ExitCode::from(exit::INTERNAL)
+            }
+            _ => ExitCode::from(exit::FINE),
+        };
     }
     // Who asked for JSON gets it here, too; clap could not say whether they did.
     if std::env::args_os().any(|word| word == "--json") {

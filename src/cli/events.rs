@@ -48,7 +48,8 @@ pub(super) fn run(cli: &Cli, args: &EventsArgs, screen: &mut Screen) -> Result<u
     let state_dir = super::plan::state_dir_words(cli);
     for event in shown {
         let (urgency, text) = words(event, &state_dir);
-        let line = format!("{}  {text}", when(event.at));
+        // Names may hold anything; an event is one line.
+        let line = format!("{}  {}", when(event.at), text.replace('\n', "\\n"));
         let line = match urgency {
             Urgency::Alert | Urgency::Error => screen.paint(Tone::Bad, &line),
             Urgency::Warning | Urgency::Info => line,

@@ -87,6 +87,9 @@ fn unopened(error: StateDirError) -> Failure {
         StateDirError::Locked { .. } => {
             "wait; never go round it with another --state-dir, whose journal would not know of what is running here"
         }
+        StateDirError::Untrusted { .. } => {
+            "mend it as said, after looking whether somebody has changed something there"
+        }
         StateDirError::Io { .. } => "run as root, or give another folder with --state-dir",
         _ => "give the right folder with --state-dir",
     };

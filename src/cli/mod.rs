@@ -18,6 +18,7 @@ pub mod history;
 pub mod incident;
 pub mod live;
 pub mod man;
+mod outlet;
 pub mod pair;
 pub mod peer;
 pub mod plan;
@@ -113,6 +114,14 @@ pub enum Command {
     Completions(completions::CompletionsArgs),
     /// Write manual pages, one for each command
     Man(man::ManArgs),
+}
+
+impl Command {
+    /// Whether it changes something: then its exit code tells of that, whatever becomes of its words.
+    #[must_use]
+    pub fn acts(&self) -> bool {
+        matches!(self, Command::Resolve(_) | Command::Undo(_) | Command::Demo(_) | Command::Man(_))
+    }
 }
 
 /// Runs one command line.

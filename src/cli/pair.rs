@@ -11,6 +11,7 @@ use crate::edge::layout::read_layout_within;
 use crate::edge::peer::{PeerSpec, RemoteReplica};
 use crate::edge::state_dir::StateDir;
 use crate::edge::terminal::TerminalProgress;
+use crate::edge::text_file::read_text;
 use crate::engine::executor::{Ending, Obstacle};
 use crate::engine::inquiry::{InquiryError, Sight, look, side_words};
 use crate::engine::recall::{self, Memory, Place};
@@ -206,7 +207,7 @@ impl PairArgs {
 /// # Errors
 /// The file is missing or wrong; exit code 2.
 pub fn load_policy(path: &Path) -> Result<Policy, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|source| {
+    let text = read_text(path, policy_format::MAX_BYTES).map_err(|source| {
         Failure::new(
             USAGE,
             anyhow::Error::new(source).context(format!("policy {} cannot be read", path.display())),

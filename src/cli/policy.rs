@@ -1,5 +1,6 @@
 //! `unsplit policy`: check policy files, and explain what a policy makes of an incident.
 
+use crate::edge::text_file::read_text;
 use crate::format::policy::case::{self, Written, WrittenClues, WrittenSide};
 use crate::format::policy::{MAX_BYTES, PolicyErrors, load};
 use crate::judge::policy::after_sb::{word_0pri, word_1pri, word_2pri};
@@ -15,7 +16,7 @@ use crate::model::verdict::Verdict;
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Everything is fine.
@@ -135,13 +136,7 @@ pub fn run(args: &PolicyArgs, out: &mut dyn Write, json: bool) -> anyhow::Result
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
-    let shown = path.display();
-    let file = std::fs::File::open(path).with_context(|| format!("cannot open {shown}"))?;
-    let mut bytes = Vec::new();
-    // One byte more than is allowed, so that the loader sees that it is too long.
-    let limit = u64::try_from(MAX_BYTES)?.saturating_add(1);
-    file.take(limit).read_to_end(&mut bytes).with_context(|| format!("cannot read {shown}"))?;
-    String::from_utf8(bytes).with_context(|| format!("{shown} is not UTF-8 text"))
+    read_text(path, MAX_BYTES).with_context(|| format!("cannot read {}", path.display()))
 }
 
 fn check(files: &[PathBuf], out: &mut dyn Write, json: bool) -> anyhow::Result<u8> {

@@ -1,6 +1,7 @@
 //! What a person sees: text with restrained colour, or one JSON document.
 
 use super::ColorChoice;
+use super::outlet::Outlet;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
@@ -9,46 +10,6 @@ use std::io::{self, IsTerminal, Write};
 pub struct Screen {
     out: Outlet,
     colour: bool,
-}
-
-/// A writer whose reader may go away (`| head`): that changes neither what a command does nor its exit code.
-struct Outlet {
-    to: Box<dyn Write>,
-    gone: bool,
-}
-
-impl Outlet {
-    fn new(to: Box<dyn Write>) -> Self {
-        Outlet { to, gone: false }
-    }
-
-    fn unless_gone<T>(&mut self, otherwise: T, result: io::Result<T>) -> io::Result<T> {
-        match result {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                self.gone = true;
-                Ok(otherwise)
-            }
-            other => other,
-        }
-    }
-}
-
-impl Write for Outlet {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.gone {
-            return Ok(bytes.len());
-        }
-        let result = self.to.write(bytes);
-        self.unless_gone(bytes.len(), result)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.gone {
-            return Ok(());
-        }
-        let result = self.to.flush();
-        self.unless_gone((), result)
-    }
 }
 
 /// What switches a tone on, and all of them off.
@@ -119,13 +80,26 @@ impl Screen {
             ColorChoice::Never => false,
             ColorChoice::Auto => io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
         };
-        Screen { out: Outlet::new(Box::new(io::stdout())), colour }
+        Screen { out: Outlet::new(Box::new(io::stdout()), Box::new(io::stderr())), colour }
+    }
+
+    /// For a command that does something: what it says is said even where the reader of its output went away.
+    #[must_use]
+    pub fn of_work(mut self) -> Self {
+        self.out.tell_always();
+        self
+    }
+
+    /// Whether a part of the output could not be written, for another reason than that its reader went away.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.out.is_broken()
     }
 
     /// Any writer, without colour.
     #[must_use]
     pub fn plain(out: Box<dyn Write>) -> Self {
-        Screen { out: Outlet::new(out), colour: false }
+        Screen { out: Outlet::new(out, Box::new(io::stderr())), colour: false }
     }
 
     /// The writer itself.
@@ -214,7 +188,7 @@ mod tests {
     fn names_do_nothing_to_the_terminal() {
         assert_eq!(visible("a\u{1b}[31mb\u{202e}c\nd\u{7}"), "a\\u{1b}[31mb\\u{202e}c\nd\\u{7}");
         assert_eq!(visible("vm-101 (ext4) ä"), "vm-101 (ext4) ä");
-        let screen = Screen { out: Outlet::new(Box::new(Vec::new())), colour: true };
+        let screen = Screen { out: Outlet::new(Box::new(Vec::new()), Box::new(Vec::new())), colour: true };
         let painted = screen.paint(Tone::Bad, "x");
         assert_eq!(spelled_out(&painted, true), painted);
         assert!(!spelled_out(&painted, false).contains('\u{1b}'));

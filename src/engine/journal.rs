@@ -65,6 +65,17 @@ pub enum JournalError {
         /// What it left behind.
         witness: String,
     },
+    /// The journal is older than what was done by it.
+    #[error(
+        "{path} ends before {witness}, so it is not the newest: an older copy was put in its place; bring the newest one \
+         back, or, if {witness} was copied here by hand, move it elsewhere"
+    )]
+    RolledBack {
+        /// The journal.
+        path: String,
+        /// What the journal does not know of.
+        witness: String,
+    },
     /// The file is damaged in a way no crash explains.
     #[error("{path} is damaged")]
     Damaged {

@@ -331,8 +331,8 @@ fn hostile_names() {
     ] {
         scene.refuses(&["status", "a.img", "b.img", &format!("{option}={value}")], 2, &[says]);
     }
-    scene.refuses(&["policy", "check", "gone.toml"], 2, &["cannot open gone.toml"]);
-    scene.refuses(&["policy", "explain", "gone.toml"], 2, &["cannot open gone.toml"]);
+    scene.refuses(&["policy", "check", "gone.toml"], 2, &["cannot read gone.toml"]);
+    scene.refuses(&["policy", "explain", "gone.toml"], 2, &["cannot read gone.toml"]);
     scene.refuses(
         &["plan", "a.img", "b.img", "--keep", "\u{1b}c"],
         2,

@@ -204,13 +204,45 @@ fn a_closed_output_changes_nothing() {
     }
 }
 
+fn onto_a_full_disk(scene: &Scene, words: &[&str]) -> (i32, String) {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = scene.command(words).stdout(full).stderr(Stdio::piped()).output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// What could not be said was not said; it is said elsewhere, and who asked for nothing else is told that it failed.
 #[test]
 fn a_full_output_is_an_error() {
     let scene = Scene::split();
-    let full = fs::File::options().write(true).open("/dev/full").unwrap();
-    let output =
-        scene.command(&["status", "a.img", "b.img"]).stdout(full).stderr(Stdio::piped()).output().unwrap();
+    for words in [&["status", "a.img", "b.img"][..], &["--json", "status", "a.img", "b.img"], &["--help"]] {
+        let (code, text) = onto_a_full_disk(&scene, words);
+        assert_eq!(code, 70, "{text}");
+        assert!(text.contains("the output could not be written") && text.contains("No space left"), "{text}");
+    }
+    let (_, text) = onto_a_full_disk(&scene, &["status", "a.img", "b.img"]);
+    assert!(text.contains("SPLIT BRAIN"), "{text}");
+}
+
+/// Healed is healed, wherever the words go.
+#[test]
+fn work_that_was_done_is_told_though_the_output_is_lost() {
+    let heal = ["resolve", "a.img", "b.img", "--keep", "a", "--yes"];
+    for json in [false, true] {
+        let scene = Scene::split();
+        let words: Vec<&str> = json.then_some("--json").into_iter().chain(heal).collect();
+        let (code, text) = onto_a_full_disk(&scene, &words);
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains("the output could not be written") && text.contains("ealed"), "{text}");
+        let (code, text) = onto_a_full_disk(&scene, &["undo"]);
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains("it goes on here"), "{text}");
+    }
+    // Nobody reads any more.
+    let scene = Scene::split();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = scene.command(&heal).stdout(writer).stderr(Stdio::piped()).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(70), "{text}");
-    assert!(text.contains("the output could not be written") && text.contains("No space left"), "{text}");
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("Healed"), "{text}");
 }

@@ -232,3 +232,55 @@ fn beside_a_healing_that_has_the_lock() {
     assert_eq!(scene.call(&["--required"]).code, 0);
     assert_eq!(scene.salvages().len(), 1);
 }
+
+/// What stands in the salvages now.
+fn kept(folder: &Path) -> Vec<(PathBuf, u64)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().map(Result::unwrap) {
+        let kind = fs::symlink_metadata(entry.path()).unwrap();
+        if kind.is_dir() {
+            found.extend(kept(&entry.path()));
+        } else {
+            found.push((entry.path(), kind.len()));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Once DRBD has its answer it overwrites: a copy that went on would hold a mixture, and nobody would know.
+#[test]
+fn nothing_is_kept_after_the_answer() {
+    use std::io::{BufRead, BufReader, Read};
+    let scene = Scene::new(MetadataFormat::V08);
+    if !super::cut::can_trace() {
+        return crate::skipped::needs_root("strace may not trace here");
+    }
+    // Every write of the copy takes two seconds, so that the deadline falls into one of them.
+    let mut command = Command::new("strace");
+    let environment = V84.iter().map(|(name, value)| match *value {
+        "/nowhere/disk" => (*name, scene.disk().display().to_string()),
+        value => (*name, value.to_owned()),
+    });
+    command.env_clear().envs(environment).current_dir("/").stdin(std::process::Stdio::null());
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64"]);
+    command
+        .args(["-e", "inject=pwrite64:delay_enter=2000000", super::BINARY, "--state-dir"])
+        .arg(scene.state());
+    command.args(["handler", "before-resync-target", "--required", "--deadline", "2s"]);
+    let mut traced = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(traced.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("s are over") {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0, "it was done in time");
+    }
+    // The answer is given. What works on would end its write, and go on to the next one or tidy up.
+    let then = kept(&scene.state().join("salvage"));
+    assert!(!then.is_empty(), "the copy had begun");
+    // Until nobody is traced any more.
+    said.read_to_string(&mut line).unwrap();
+    traced.wait().unwrap();
+    assert_eq!(kept(&scene.state().join("salvage")), then);
+    assert!(events(&scene.state()).is_empty(), "the worker lived on, and recorded");
+}

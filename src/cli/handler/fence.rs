@@ -26,7 +26,7 @@ pub(super) fn fence(args: &HandlerArgs, job: &Job) -> (Outcome, u8) {
     let not = |why: String| (Outcome::NotFenced { why: Why(why) }, NOT_FENCED);
     match (&args.via, &args.peer) {
         (Some(line), _) => via(line, job.until).unwrap_or_else(not),
-        (None, Some(peer)) => match ask(args, peer, job) {
+        (None, Some(peer)) => match ask(peer, job) {
             Ok(end) => end,
             Err(why) => not(why),
         },
@@ -78,17 +78,8 @@ pub(super) fn reached(peer: &str, name: Option<&str>, line: &str) -> Result<Vec<
     Ok(argv)
 }
 
-/// Whether ssh says that nobody answers there. Refused connections, refused keys and hanging servers are answers of a host
-/// that is up.
-fn no_way_there(said: &[String]) -> bool {
-    const NOBODY: [&str; 4] =
-        ["Connection timed out", "No route to host", "Network is unreachable", "Host is down"];
-    let nobody = |line: &String| NOBODY.iter().any(|words| line.trim_end().ends_with(words));
-    said.last().is_some_and(nobody)
-}
-
 /// Has the peer declare its own data outdated. Errors are words for: nothing is proven.
-fn ask(args: &HandlerArgs, peer: &str, job: &Job) -> Result<(Outcome, u8), String> {
+fn ask(peer: &str, job: &Job) -> Result<(Outcome, u8), String> {
     let resource = job.call.resource.as_deref().ok_or("DRBD did not name the resource")?;
     let resource = ResourceName::new(resource).map_err(|error| error.to_string())?;
     let argv = reached(peer, job.call.peer.as_deref(), &command(resource.as_str()))?;
@@ -100,16 +91,13 @@ fn ask(args: &HandlerArgs, peer: &str, job: &Job) -> Result<(Outcome, u8), Strin
         if left.is_zero() {
             return Err(format!("{last}, and the time is over"));
         }
-        // A timeout is not an answer: only ssh itself can say that it did not reach the host.
+        // A timeout is not an answer, and a peer that cannot be reached may be writing.
         let ran = run(&argv, left, MOST).map_err(|error| format!("{named} gave no answer ({error})"))?;
         if ran.status.code() == Some(UNREACHABLE) {
-            let why = format!("{named} cannot be reached ({})", ran.said.last().map_or("", String::as_str));
-            return match args.unreachable_is.filter(|_| no_way_there(&ran.said)) {
-                Some(code) => {
-                    Ok((Outcome::Fenced { how: format!("{why}; --unreachable-is {code} was given") }, code))
-                }
-                None => Err(why),
-            };
+            return Err(format!(
+                "{named} cannot be reached ({})",
+                ran.said.last().map_or("", String::as_str)
+            ));
         }
         match parse(&String::from_utf8_lossy(&ran.output), job.call.peer.as_deref(), job.boot.as_deref()) {
             Peer::Outdated => return fenced("is Secondary and declared its data outdated", 4),

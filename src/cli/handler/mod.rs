@@ -55,11 +55,6 @@ pub struct HandlerArgs {
     #[arg(long, value_name = "PEER")]
     pub peer: Option<String>,
 
-    /// fence-peer --peer: answer with this code when the peer cannot be reached. 5 lets DRBD assume that it is down: if it
-    /// is not, both sides write. Without this option the answer is 1: not fenced
-    #[arg(long, value_name = "5", value_parser = clap::value_parser!(u8).range(5..=5), requires = "peer")]
-    pub unreachable_is: Option<u8>,
-
     /// before-resync-target: if what is about to be overwritten cannot be kept, the resync does not begin: DRBD drops the
     /// connection
     #[arg(long, conflicts_with = "best_effort")]

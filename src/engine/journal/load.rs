@@ -1,9 +1,10 @@
 //! Reading, creating and mending the journal's file.
 
 use super::{FILE, JournalError, Story};
-use crate::engine::salvage::OF_A_RESYNC;
+use crate::engine::salvage::{MANIFEST, OF_A_RESYNC, load_manifest};
 use crate::format::journal::{self as framing, Damage, Flaw, Link, MAX_JOURNAL, Tail};
-use crate::judge::incident::Incidents;
+use crate::judge::incident::{Incident, Incidents};
+use crate::model::record::{Event, Record};
 use crate::ports::store::{Store, StoreFault};
 use std::io;
 
@@ -33,6 +34,8 @@ pub(super) struct Loaded {
 
 /// Reads the journal; `None` if there never was one.
 pub(super) fn load(store: &dyn Store) -> Result<Option<Loaded>, JournalError> {
+    // Before the journal is read: what is there now, a journal that is read later tells of.
+    let witnesses = Witnesses::here(store)?;
     let Some(len) = store.len(FILE).map_err(JournalError::Unavailable)? else {
         return never_there(store).map(|()| None);
     };
@@ -52,6 +55,7 @@ pub(super) fn load(store: &dyn Store) -> Result<Option<Loaded>, JournalError> {
             source,
         })?;
     }
+    witnesses.agree(store, &incidents, replay.records.last().map_or(0, |record| record.seq))?;
     let torn = match replay.tail {
         Tail::Clean => None,
         Tail::Torn { from, .. } => usize::try_from(from).ok().map(|from| bytes.split_off(from)),
@@ -75,6 +79,60 @@ pub(super) fn confirm(store: &dyn Store, loaded: &Loaded) -> Result<(), JournalE
         store.sync_dir("")
     };
     write().map_err(JournalError::Unavailable)
+}
+
+/// What a journal has left behind. It must tell of each: all are made after a record that says so is durable.
+struct Witnesses {
+    /// Names of the folders of salvages.
+    salvages: Vec<String>,
+    /// Names of the torn tails that were kept.
+    tails: Vec<String>,
+}
+
+impl Witnesses {
+    fn here(store: &dyn Store) -> Result<Witnesses, JournalError> {
+        let salvages = store.list(SALVAGES).map_err(JournalError::Unavailable)?;
+        let mut tails = store.list("").map_err(JournalError::Unavailable)?;
+        tails.retain(|name| name.starts_with(TORN));
+        Ok(Witnesses { salvages, tails })
+    }
+
+    /// Whether a journal with these incidents, the last record of which is number `last`, is the newest.
+    fn agree(&self, store: &dyn Store, incidents: &Incidents, last: u64) -> Result<(), JournalError> {
+        let older = |witness: &str| JournalError::RolledBack {
+            path: store.locate(FILE),
+            witness: store.locate(witness),
+        };
+        for name in self.salvages.iter().filter(|name| !name.starts_with(OF_A_RESYNC)) {
+            if !incidents.as_slice().iter().any(|incident| took(incident, name)) {
+                let dir = format!("{SALVAGES}/{name}");
+                let has = store.len(&format!("{dir}/{MANIFEST}")).map_err(JournalError::Unavailable)?;
+                // Damaged, or of another name, it proves nothing: something that a person put there.
+                let proves =
+                    || load_manifest(store, &dir).is_ok_and(|manifest| manifest.incident.as_str() == name);
+                if has.is_some() && proves() {
+                    return Err(older(&dir));
+                }
+            }
+        }
+        for name in &self.tails {
+            // A tail is kept under the number that its record would have had.
+            let number = name[TORN.len()..].split('.').next().and_then(|number| number.parse::<u64>().ok());
+            if number.is_some_and(|number| number > last.saturating_add(1)) {
+                return Err(older(name));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the incident's records say that it took the salvage of this name: its own, or that of one of its volumes.
+fn took(incident: &Incident, name: &str) -> bool {
+    let rest = name.strip_prefix(incident.id.as_str());
+    let named = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("-v"));
+    let preserves =
+        |record: &Record| matches!(&record.event, Event::Intent { word, .. } if word == "preserve");
+    named && incident.history.iter().any(preserves)
 }
 
 /// No journal is fine only if nothing says that there was one: the journal is made before anything else. A folder in which
