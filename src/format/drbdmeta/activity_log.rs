@@ -378,6 +378,28 @@ mod tests {
         }
     }
 
+    /// The numbers of transactions are 32 bits and go round: what comes after the highest is newer than it. Taken for older, the log
+    /// would count as out of order, and every extent that it ever mentions as hot.
+    #[test]
+    fn the_numbers_go_round() {
+        for stripes in [1, 2] {
+            let sb = superblock(stripes);
+            for newest in [0u32, 1, 2] {
+                let (mut area, mut table) = (initial(&sb), vec![al::FREE; 1237]);
+                for age in (0..4u32).rev() {
+                    let number = newest.wrapping_sub(age);
+                    let changes = [(5, 40 - age)];
+                    let block = encode(&Update { number, changes: &changes, table: &table, window: 0 });
+                    let at = block_of(number, stripes as usize, 8) * BLOCK;
+                    area[at..at + BLOCK].copy_from_slice(&block);
+                    table[5] = 40 - age;
+                }
+                // Slot 5 had four extents, one after the other; the last is hot.
+                assert_eq!(hot(&area, &sb), [40], "newest: {newest}");
+            }
+        }
+    }
+
     #[test]
     fn a_flipped_bit_is_found() {
         let sb = superblock(1);

@@ -320,3 +320,38 @@ fn set_word(chunk: &mut [u8], from: u64, word: u64, ones: u32) -> bool {
     bytes.copy_from_slice(&(old | ones).to_le_bytes());
     old | ones != old
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows are taken in pairs; the last one of an odd number has no partner and counts all the same, however it is fed.
+    #[test]
+    fn the_last_odd_row_counts() {
+        for (slots, rows) in [(1u32, 1u64), (1, 3), (1, 129), (2, 1), (2, 3), (3, 5)] {
+            for slot in 0..slots {
+                for word in [1u32, 1 << 31, 0x0F0F_0000, u32::MAX] {
+                    let layout = BitmapLayout { slots, bytes_per_bit: BLOCK, data_size: rows * 32 * BLOCK };
+                    let at = usize::try_from((rows - 1) * u64::from(slots) + u64::from(slot)).unwrap() * WORD;
+                    let mut area = vec![0; usize::try_from(rows * u64::from(slots)).unwrap() * WORD];
+                    area[at..at + WORD].copy_from_slice(&word.to_le_bytes());
+                    let first = (rows - 1) * 32;
+                    let marked: ExtentSet = (0..32)
+                        .filter(|bit| word >> bit & 1 == 1)
+                        .map(|bit| Extent { start: (first + bit) * BLOCK, len: BLOCK })
+                        .collect();
+                    for chunk in [WORD, 2 * WORD, area.len()] {
+                        let mut scan = Scan::new(layout, slot).unwrap();
+                        area.chunks(chunk).for_each(|chunk| scan.feed(chunk).unwrap());
+                        let found = scan.finish().unwrap();
+                        let expected = Marked { extents: marked.clone(), bits: word.count_ones().into() };
+                        assert_eq!(
+                            found, expected,
+                            "{slots} slots, slot {slot}, {rows} rows, by {chunk} bytes"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
