@@ -18,7 +18,6 @@ use crate::judge::audit::SealedPlan;
 use crate::judge::lineage::{compare, view};
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::id::IncidentId;
-use crate::model::lineage::Relation;
 use crate::model::plan::{Plan, Purpose, Step};
 use crate::model::policy::{SalvageRule, Settings};
 use crate::model::record::{Consent, Event, Outcome};
@@ -617,7 +616,7 @@ impl<'w> Stage<'_, 'w> {
             Ok((comparison, lineages.a.dirty_bits + lineages.b.dirty_bits))
         };
         match look() {
-            Ok((comparison, 0)) if comparison.relation == Relation::InSync => End::Done,
+            Ok((comparison, 0)) if comparison.settled() => End::Done,
             Ok((comparison, bits)) => self.stopped(
                 Obstacle::Verify,
                 format!(

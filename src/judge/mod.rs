@@ -13,3 +13,4 @@ pub mod overwritten;
 pub mod planner;
 pub mod policy;
 pub mod units;
+pub mod worse;

@@ -16,6 +16,41 @@ pub enum Scope {
     Everything,
 }
 
+/// How much was compared, of how much: all that may be said of two sides being equal. Units: bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// What was compared.
+    pub scope: Scope,
+    /// Bytes compared on each side.
+    pub compared: u64,
+    /// Bytes of replicated data that both sides have.
+    pub size: u64,
+}
+
+impl Coverage {
+    /// Everything was to be compared.
+    #[must_use]
+    pub fn whole(&self) -> bool {
+        self.scope == Scope::Everything
+    }
+
+    /// Nothing was: no side marked a block.
+    #[must_use]
+    pub fn nothing(&self) -> bool {
+        !self.whole() && self.compared == 0
+    }
+
+    /// This and another volume's together.
+    #[must_use]
+    pub fn and(&self, other: &Coverage) -> Coverage {
+        Coverage {
+            scope: if self.whole() && other.whole() { Scope::Everything } else { Scope::Candidates },
+            compared: self.compared.saturating_add(other.compared),
+            size: self.size.saturating_add(other.size),
+        }
+    }
+}
+
 /// Who marked a block as changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -81,6 +116,12 @@ pub struct Delta {
 }
 
 impl Delta {
+    /// How much was compared.
+    #[must_use]
+    pub fn coverage(&self) -> Coverage {
+        Coverage { scope: self.scope, compared: self.compared, size: self.size }
+    }
+
     /// The blocks of a class, by mark, whether or not their contents differ.
     #[must_use]
     pub fn marked_as(&self, class: Class) -> ExtentSet {

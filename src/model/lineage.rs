@@ -102,10 +102,29 @@ pub struct Comparison {
     pub result: String,
     /// The relation, from A's point of view.
     pub relation: Relation,
+    /// The side whose data the row alone would take, before disk states, options and roles are asked. Equal generations
+    /// have one, too, where a resync was cut off or a node crashed; that does not make the other side older.
+    #[serde(default)]
+    pub source: Option<Side>,
     /// Whether the union of both bitmaps (and hot extents) covers every difference.
     pub common_base: bool,
     /// What DRBD would do on reconnect, with the `net` options it was asked for.
     pub reconnect: Reconnect,
     /// Quirks that apply to this very pair, for the operator: rule 100 matching unset values, disk states overriding, and so on.
     pub quirks: Vec<String>,
+}
+
+impl Comparison {
+    /// Both sides hold the same generation, nothing is marked, and DRBD would connect them with nothing to do. No
+    /// content was compared for that.
+    #[must_use]
+    pub fn settled(&self) -> bool {
+        self.relation == Relation::InSync && self.reconnect == Reconnect::Connect { leftover_bits: 0 }
+    }
+
+    /// A resync came to its end on one side only, by the rows that DRBD calls `*-missed-finish`.
+    #[must_use]
+    pub fn missed_finish(&self) -> bool {
+        self.name.ends_with("missed-finish")
+    }
 }

@@ -183,6 +183,7 @@ impl Stage<'_, '_> {
         if self.begun()
             && !same(victim)
             && (sight.comparison.relation == Relation::InSync || sight.comparison.relation == survivor_leads)
+            && sight.comparison.source != Some(victim)
         {
             return Ok(Drawn::Overwritten);
         }

@@ -237,6 +237,7 @@ impl Written {
                 marks_complete: comparison.common_base,
                 unreadable_a: written.unreadable_a,
                 unreadable_b: written.unreadable_b,
+                ..DeltaSummary::default()
             },
             lineages,
             comparison,

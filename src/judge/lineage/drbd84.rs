@@ -6,6 +6,7 @@
 use super::handshake::{Facts, among};
 use crate::model::drbd::{GenerationUuid, Role};
 use crate::model::lineage::{Lineage, Relation};
+use crate::model::side::Side;
 
 /// What a row concludes, from the comparing node's point of view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Whose data the code takes, A being the comparing node; `None` where it names no side.
+    #[must_use]
+    pub fn source(self) -> Option<Side> {
+        match self {
+            Outcome::Code(1 | 2) => Some(Side::A),
+            Outcome::Code(-1 | -2) => Some(Side::B),
+            _ => None,
+        }
+    }
+
     /// What the peer must conclude if both ends are to agree.
     #[must_use]
     pub fn mirrored(self) -> Outcome {
@@ -38,7 +49,7 @@ pub struct Row {
     pub when: fn(&Facts<'_>) -> bool,
     /// What it concludes.
     pub outcome: Outcome,
-    /// What it says of the two lineages.
+    /// What it says of the two lineages. Equal generations are in sync, whoever would be the source of what is marked.
     pub relation: Relation,
     /// Whether the union of both bitmaps covers every difference.
     pub common_base: bool,
@@ -74,14 +85,14 @@ pub static TABLE: [Row; 28] = [
     row(30, "missed-finish-old-protocol", Code(NEEDS_PROTO_91), InSync, true, |f| {
         f.with.protocol < 91 && (i_missed_finish(f) || peer_missed_finish(f))
     }),
-    row(34, "sync-source-missed-finish", Code(1), Ahead, true, |f| {
+    row(34, "sync-source-missed-finish", Code(1), InSync, true, |f| {
         i_missed_finish(f) && moved_on(f.me.bitmap, Facts::past(f.me, 0), f.peer)
     }),
-    row(36, "sync-source-peer-missed-finish", Code(1), Ahead, true, i_missed_finish),
-    row(35, "sync-target-peer-missed-finish", Code(-1), Behind, true, |f| {
+    row(36, "sync-source-peer-missed-finish", Code(1), InSync, true, i_missed_finish),
+    row(35, "sync-target-peer-missed-finish", Code(-1), InSync, true, |f| {
         peer_missed_finish(f) && moved_on(f.peer.bitmap, Facts::past(f.peer, 0), f.me)
     }),
-    row(37, "sync-target-missed-finish", Code(-1), Behind, true, peer_missed_finish),
+    row(37, "sync-target-missed-finish", Code(-1), InSync, true, peer_missed_finish),
     row(40, "equal-no-crash", Code(0), InSync, true, |f| {
         equal(f) && !f.me.crashed_primary && !f.peer.crashed_primary
     }),
@@ -89,10 +100,10 @@ pub static TABLE: [Row; 28] = [
         equal(f) && primaries(f) > 0 && !f.with.wsame
     }),
     row(41, "equal-crash-both-primary", Code(-100), Diverged, false, |f| equal(f) && primaries(f) == 2),
-    row(41, "equal-crash-primary-self", Code(1), Ahead, true, |f| equal(f) && f.me.role == Role::Primary),
-    row(41, "equal-crash-primary-peer", Code(-1), Behind, true, |f| equal(f) && f.peer.role == Role::Primary),
-    row(40, "both-off-self-crashed", Code(1), Ahead, true, |f| equal(f) && !f.peer.crashed_primary),
-    row(40, "both-off-peer-crashed", Code(-1), Behind, true, |f| equal(f) && !f.me.crashed_primary),
+    row(41, "equal-crash-primary-self", Code(1), InSync, true, |f| equal(f) && f.me.role == Role::Primary),
+    row(41, "equal-crash-primary-peer", Code(-1), InSync, true, |f| equal(f) && f.peer.role == Role::Primary),
+    row(40, "both-off-self-crashed", Code(1), InSync, true, |f| equal(f) && !f.peer.crashed_primary),
+    row(40, "both-off-peer-crashed", Code(-1), InSync, true, |f| equal(f) && !f.me.crashed_primary),
     row(40, "both-off-both-crashed", HolderIsTarget, InSync, true, equal),
     row(50, "bitmap-peer", Code(-1), Behind, true, |f| current(f) == f.peer.bitmap.masked()),
     row(51, "sync-target-missed-start-old-protocol", Code(NEEDS_PROTO_91), Behind, true, |f| {

@@ -42,6 +42,9 @@ pub struct Row {
     pub when: fn(&Facts<'_>) -> bool,
     /// What it concludes.
     pub outcome: Outcome,
+    /// Whether the row is about equal generations: then neither side is older, whoever would be the source of what is
+    /// marked.
+    pub same_generation: bool,
 }
 
 impl Row {
@@ -50,6 +53,8 @@ impl Row {
     #[must_use]
     pub fn relation(&self) -> Relation {
         match self.outcome {
+            _ if self.same_generation => Relation::InSync,
+            // Rows of equal generations only.
             Outcome::HolderIsTarget | Outcome::HolderIsSource => Relation::InSync,
             Outcome::Is(strategy) => match strategy {
                 S::RequiresProto91 if self.rule == "sync-target-missed-start" => Relation::Behind,
@@ -88,7 +93,12 @@ impl Row {
 }
 
 const fn row(rule: &'static str, strategy: Strategy, when: fn(&Facts<'_>) -> bool) -> Row {
-    Row { rule, when, outcome: Outcome::Is(strategy) }
+    Row { rule, when, outcome: Outcome::Is(strategy), same_generation: false }
+}
+
+/// A row about equal generations.
+const fn same(rule: &'static str, strategy: Strategy, when: fn(&Facts<'_>) -> bool) -> Row {
+    Row { same_generation: true, ..row(rule, strategy, when) }
 }
 
 /// The rows, in DRBD's order. The last one always matches.
@@ -98,49 +108,51 @@ pub static TABLE: [Row; 41] = [
     row("just-created-self", S::TargetSetBitmap, |f| mine(f) == CREATED),
     row("just-created-peer", S::SourceSetBitmap, |f| theirs(f) == CREATED),
     // Equal generations. The first five: what old protocols left to be repaired.
-    row("just-created-peer", S::RequiresProto91, |f| {
+    same("just-created-peer", S::RequiresProto91, |f| {
         f.with.protocol < 91 && (missed_finish(f, f.me, f.peer) || missed_finish(f, f.peer, f.me))
     }),
-    row("sync-source-missed-finish", S::SourceUseBitmap, |f| {
+    same("sync-source-missed-finish", S::SourceUseBitmap, |f| {
         missed_finish(f, f.me, f.peer) && moved_on(f.me, f.peer)
     }),
-    row("sync-source-peer-missed-finish", S::SourceUseBitmap, |f| missed_finish(f, f.me, f.peer)),
-    row("sync-target-peer-missed-finish", S::TargetUseBitmap, |f| {
+    same("sync-source-peer-missed-finish", S::SourceUseBitmap, |f| missed_finish(f, f.me, f.peer)),
+    same("sync-target-peer-missed-finish", S::TargetUseBitmap, |f| {
         missed_finish(f, f.peer, f.me) && moved_on(f.peer, f.me)
     }),
-    row("sync-target-missed-finish", S::TargetUseBitmap, |f| missed_finish(f, f.peer, f.me)),
-    row("sync-source-missed-finish", S::SourceUseBitmap, |f| missed_end(f, Side::A)),
-    row("sync-target-peer-missed-finish", S::TargetUseBitmap, |f| missed_end(f, Side::B)),
-    row("reconnected", S::NoSync, |f| equal(f) && f.with.protocol >= 120 && both_stayed(f)),
-    row("crashed-primary", S::SourceUseBitmap, |f| replay_counts(f) && only_crashed(f, Side::A)),
-    row("crashed-primary", S::TargetUseBitmap, |f| replay_counts(f) && only_crashed(f, Side::B)),
-    row("lost-quorum", S::TargetIfBothFailed, |f| {
+    same("sync-target-missed-finish", S::TargetUseBitmap, |f| missed_finish(f, f.peer, f.me)),
+    same("sync-source-missed-finish", S::SourceUseBitmap, |f| missed_end(f, Side::A)),
+    same("sync-target-peer-missed-finish", S::TargetUseBitmap, |f| missed_end(f, Side::B)),
+    same("reconnected", S::NoSync, |f| equal(f) && f.with.protocol >= 120 && both_stayed(f)),
+    same("crashed-primary", S::SourceUseBitmap, |f| replay_counts(f) && only_crashed(f, Side::A)),
+    same("crashed-primary", S::TargetUseBitmap, |f| replay_counts(f) && only_crashed(f, Side::B)),
+    same("lost-quorum", S::TargetIfBothFailed, |f| {
         equal(f) && f.peer.primary_lost_quorum && !f.me.primary_lost_quorum
     }),
-    row("lost-quorum", S::SourceIfBothFailed, |f| {
+    same("lost-quorum", S::SourceIfBothFailed, |f| {
         equal(f) && !f.peer.primary_lost_quorum && f.me.primary_lost_quorum
     }),
     Row {
         rule: "lost-quorum",
         when: |f| equal(f) && f.peer.primary_lost_quorum && f.me.primary_lost_quorum,
         outcome: Outcome::HolderIsSource,
+        same_generation: true,
     },
-    row("reconnected", S::NoSync, |f| equal(f) && both_stayed(f)),
+    same("reconnected", S::NoSync, |f| equal(f) && both_stayed(f)),
     // From here to both-off DRBD prints the name of the rule tried last: reconnected on protocols below 120.
-    row("reconnected", S::SourceIfBothFailed, |f| old_label(f) && survived(f, Side::A)),
-    row("reconnected", S::TargetIfBothFailed, |f| old_label(f) && survived(f, Side::B)),
-    row("reconnected", S::NoSync, |f| old_label(f) && one_stayed(f)),
-    row("lost-quorum", S::SourceIfBothFailed, |f| equal(f) && survived(f, Side::A)),
-    row("lost-quorum", S::TargetIfBothFailed, |f| equal(f) && survived(f, Side::B)),
-    row("lost-quorum", S::NoSync, |f| equal(f) && one_stayed(f)),
+    same("reconnected", S::SourceIfBothFailed, |f| old_label(f) && survived(f, Side::A)),
+    same("reconnected", S::TargetIfBothFailed, |f| old_label(f) && survived(f, Side::B)),
+    same("reconnected", S::NoSync, |f| old_label(f) && one_stayed(f)),
+    same("lost-quorum", S::SourceIfBothFailed, |f| equal(f) && survived(f, Side::A)),
+    same("lost-quorum", S::TargetIfBothFailed, |f| equal(f) && survived(f, Side::B)),
+    same("lost-quorum", S::NoSync, |f| equal(f) && one_stayed(f)),
     Row {
         rule: "both-off",
         when: |f| equal(f) && f.me.crashed_primary && f.peer.crashed_primary,
         outcome: Outcome::HolderIsTarget,
+        same_generation: true,
     },
-    row("both-off", S::SourceIfBothFailed, |f| equal(f) && f.me.crashed_primary),
-    row("both-off", S::TargetIfBothFailed, |f| equal(f) && f.peer.crashed_primary),
-    row("both-off", S::NoSync, equal),
+    same("both-off", S::SourceIfBothFailed, |f| equal(f) && f.me.crashed_primary),
+    same("both-off", S::TargetIfBothFailed, |f| equal(f) && f.peer.crashed_primary),
+    same("both-off", S::NoSync, equal),
     // Different generations.
     row("bitmap-peer", S::TargetUseBitmap, |f| mine(f) == f.peer.bitmap.masked()),
     row("bitmap-peer-other", S::TargetClearBitmap, |f| among(mine(f), &f.peer.other_bitmaps)),

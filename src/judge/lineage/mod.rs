@@ -93,6 +93,7 @@ fn by_drbd84(question: &Question<'_>, here: &Facts<'_>, there: &Facts<'_>) -> Co
         name: mine.name.to_owned(),
         result: text(mine),
         relation: mine.relation,
+        source: mine.outcome.source(),
         common_base: mine.common_base,
         reconnect: reconnect::drbd84(question, mine),
         quirks: Vec::new(),
@@ -115,6 +116,10 @@ fn by_drbd9(question: &Question<'_>, here: &Facts<'_>, there: &Facts<'_>) -> Com
         name: mine.rule.to_owned(),
         result: text(mine).to_owned(),
         relation: mine.relation(),
+        source: match mine.outcome {
+            drbd9::Outcome::Is(strategy) => strategy.source(),
+            drbd9::Outcome::HolderIsTarget | drbd9::Outcome::HolderIsSource => None,
+        },
         common_base: mine.common_base(),
         reconnect: reconnect9::drbd9(question, mine),
         quirks: Vec::new(),
@@ -129,6 +134,7 @@ fn contradictory(format: MetadataFormat, mine: &str, theirs: &str) -> Comparison
         name: CONTRADICTORY.to_owned(),
         result: format!("{mine} / {theirs}"),
         relation: Relation::Diverged,
+        source: None,
         common_base: false,
         reconnect: Reconnect::Unpredictable {
             because: format!("the two nodes would not agree: a computes {mine}, b computes {theirs}"),

@@ -4,6 +4,7 @@ use super::reconnect::Question;
 use crate::model::drbd::{DiskState, GenerationUuid, MetadataFormat, Role};
 use crate::model::lineage::{Comparison, Reconnect, Relation};
 use crate::model::policy::AfterSb0pri;
+use crate::model::side::Side;
 
 /// How the remark on two Primaries begins.
 pub(crate) const BOTH_PRIMARY: &str = "Both sides are Primary";
@@ -52,6 +53,9 @@ pub(super) fn of(q: &Question<'_>, found: &Comparison) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if let (true, Some(source)) = (found.missed_finish(), found.source) {
+        quirks.extend(half_finished(q, drbd84, source));
+    }
     let by_changes =
         matches!(q.net.after_sb_0pri, AfterSb0pri::DiscardLeastChanges | AfterSb0pri::DiscardZeroChanges);
     if split && by_changes && (a.crashed_primary || b.crashed_primary) {
@@ -61,6 +65,25 @@ pub(super) fn of(q: &Question<'_>, found: &Comparison) -> Vec<String> {
         );
     }
     quirks
+}
+
+/// A resync that one side takes for finished, with a source that is not what it should be: UpToDate.
+fn half_finished(q: &Question<'_>, drbd84: bool, source: Side) -> Option<String> {
+    let (disk, better) = (q.sides[source].disk, source.other());
+    if disk == DiskState::UpToDate {
+        return None;
+    }
+    let (source, target) = (q.names[source], q.names[better]);
+    let disk = format!("{source} is {disk:?}, {target} is {:?}", q.sides[better].disk);
+    Some(if drbd84 {
+        format!(
+            "{disk}: 8.4 asks only for the rule and would overwrite the marked blocks of {target} with {source}'s. Do not connect them before somebody has decided."
+        )
+    } else {
+        format!(
+            "{disk}: DRBD 9 skips a resync from such a source and connects the two as they are (\"Resync (rule=...-missed-finish) skipped\"); 9.3.3 may connect and drop the connection in a loop (LINBIT/drbd#143)."
+        )
+    })
 }
 
 fn rule_100(q: &Question<'_>) -> Vec<String> {

@@ -46,6 +46,10 @@ pub struct DeltaSummary {
     pub unreadable_a: u64,
     /// Could not be read on B, of what had to be compared.
     pub unreadable_b: u64,
+    /// Compared on each side.
+    pub compared: u64,
+    /// What there is to compare; 0 where nobody said.
+    pub size: u64,
 }
 
 impl DeltaSummary {
@@ -66,6 +70,8 @@ impl DeltaSummary {
             marks_complete: delta.marks_complete,
             unreadable_a: unreadable(Side::A),
             unreadable_b: unreadable(Side::B),
+            compared: delta.compared,
+            size: delta.size,
         }
     }
 

@@ -1,9 +1,10 @@
 //! The verdict: guards first, then the operator's word, then the lineage, DRBD's policies, and `keep`.
 
 use super::after_sb::{self, Outcome};
-use super::case::Case;
+use super::case::{Case, DeltaSummary};
 use super::keep;
 use crate::judge::lineage::CONTRADICTORY;
+use crate::judge::worse::poorer;
 use crate::model::drbd::{DiskState, MetadataFormat, Role};
 use crate::model::lineage::{Reconnect, Relation};
 use crate::model::policy::{FenceRule, RrConflict, SalvageRule, Settings};
@@ -149,6 +150,7 @@ impl Judge<'_> {
             Relation::Behind => Some(Side::B),
             _ => None,
         };
+        let poorer = poorer(&self.case.lineages, &self.case.comparison, survivor);
         if newer == Some(victim) {
             self.say(
                 "operator: --keep",
@@ -156,6 +158,13 @@ impl Judge<'_> {
                 format!(
                     "keep {kept}: THIS GOES BACK TO OLDER DATA and discards everything {lost} has written since"
                 ),
+            );
+        } else if poorer {
+            let disks = self.disks();
+            self.say(
+                "operator: --keep",
+                disks,
+                format!("keep {kept}: THIS KEEPS THE POORER DISK and discards what {lost} has"),
             );
         } else {
             self.say("operator: --keep", format!("named {kept}"), format!("keep {kept}, discard {lost}"));
@@ -183,11 +192,16 @@ impl Judge<'_> {
         }
         let delta = self.case.delta;
         if self.agrees() {
-            self.say("content", "nothing differs, no block is marked", "the sides agree");
+            let (evidence, conclusion) = agreement(&delta);
+            self.say("content", evidence, conclusion);
             return Verdict::Agree { trace: self.trace };
         }
+        let unreadable = delta.unreadable_a > 0 || delta.unreadable_b > 0;
+        if !unreadable && let Some(source) = self.unfinished() {
+            return self.finish(source);
+        }
         let evidence = format!("{} differ, {} blocks are marked", human(delta.differs()), self.dirty());
-        let conclusion = if delta.unreadable_a > 0 || delta.unreadable_b > 0 {
+        let conclusion = if unreadable {
             format!(
                 "unreadable: {} on {}, {} on {}: agreement cannot be proven",
                 human(delta.unreadable_a),
@@ -203,10 +217,62 @@ impl Judge<'_> {
                 .to_owned()
         };
         self.say("content", evidence, conclusion);
-        if matches!(self.case.comparison.reconnect, Reconnect::Unpredictable { .. }) {
-            self.say("reconnect", "both sides crashed as Primary", "DRBD's choice would be unpredictable");
+        match self.case.comparison.reconnect.clone() {
+            Reconnect::Unpredictable { because } => {
+                self.say("reconnect", because, "DRBD's choice would be unpredictable");
+            }
+            Reconnect::Disconnect { because } => {
+                self.say("reconnect", because, "DRBD itself would drop the connection");
+            }
+            Reconnect::Connect { .. } | Reconnect::Resync { .. } => {}
         }
+        self.hint_at_the_better_disk();
         self.hold()
+    }
+
+    fn hint_at_the_better_disk(&mut self) {
+        let better = Side::BOTH.into_iter().find(|side| self.disk(*side) > self.disk(side.other()));
+        let Some(better) = better else { return };
+        let (disks, name) = (self.disks(), self.name(better));
+        let conclusion =
+            format!("no decision, but a hint: {name} has the better disk, and --keep {name} keeps it");
+        self.say("disk states", disks, conclusion);
+    }
+
+    /// Equal generations: the side from which DRBD's rules would finish what a cut or a crash left undone. None where DRBD
+    /// itself would not, or where something differs that no bitmap marks.
+    fn unfinished(&self) -> Option<Side> {
+        match self.case.comparison.reconnect {
+            Reconnect::Resync { source, .. } => Some(source),
+            // `rr-conflict` decides on that below, and says so.
+            Reconnect::Disconnect { .. } => self.case.comparison.source,
+            Reconnect::Connect { .. } | Reconnect::Unpredictable { .. } => None,
+        }
+        .filter(|_| self.case.delta.unmarked == 0)
+    }
+
+    /// Neither side is older. The rule names a source all the same; its disk must be worth it.
+    fn finish(mut self, source: Side) -> Verdict {
+        let (from, to) = (self.name(source).to_owned(), self.name(source.other()).to_owned());
+        let found = &self.case.comparison;
+        let unfit = found.missed_finish() && self.disk(source) != DiskState::UpToDate;
+        if unfit || poorer(&self.case.lineages, found, source) {
+            let (rule, disks) = (found.name.clone(), self.disks());
+            let conclusion = format!(
+                "by rule {rule} what is marked would be copied from {from} to {to}, but {from}'s disk is not fit for that: no decision"
+            );
+            self.say("guard: disk states", disks, conclusion);
+            self.hint_at_the_better_disk();
+            return self.hold();
+        }
+        let conclusion =
+            format!("keep {from}: the same generation, and DRBD copies what is marked from {from}");
+        let evidence = found.name.clone();
+        self.say("lineage", evidence, conclusion);
+        if self.live_primary_loses(source.other(), false) {
+            return self.hold();
+        }
+        self.heal(source)
     }
 
     fn successor(mut self, survivor: Side) -> Verdict {
@@ -343,6 +409,14 @@ impl Judge<'_> {
             );
             return self.refuse();
         }
+        if !by_operator && poorer(&self.case.lineages, &self.case.comparison, survivor) {
+            let (disks, name) = (self.disks(), self.name(survivor).to_owned());
+            let conclusion =
+                format!("{name}'s disk is the poorer one: no policy overwrites the better one with it");
+            self.say("guard: disk states", disks, conclusion);
+            self.hint_at_the_better_disk();
+            return self.hold();
+        }
         if delta.unreadable(survivor) > 0 {
             let evidence =
                 format!("{} could not be read on {}", human(delta.unreadable(survivor)), self.name(survivor));
@@ -423,6 +497,25 @@ impl Judge<'_> {
             (false, false) => "asks for consent",
         };
         self.say(format!("auto = {}", self.settings.auto), "", consent);
+    }
+}
+
+/// What agrees, and how far that was compared.
+fn agreement(delta: &DeltaSummary) -> (String, &'static str) {
+    const BY_MARKS: &str =
+        "the sides agree as far as DRBD's marks tell; no marks are no proof, --full compares everything";
+    let (compared, size) = (human(delta.compared), human(delta.size));
+    match (delta.compared, delta.size) {
+        (_, 0) => ("nothing differs, no block is marked".to_owned(), BY_MARKS),
+        (0, _) => (format!("no block is marked, so nothing was compared: 0 B of {size}"), BY_MARKS),
+        (some, all) if some < all => (
+            format!("nothing differs in the {compared} of {size} that were compared, no block is marked"),
+            BY_MARKS,
+        ),
+        _ => (
+            format!("nothing differs in all {size}, no block is marked"),
+            "the sides agree: everything was compared",
+        ),
     }
 }
 

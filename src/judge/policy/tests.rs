@@ -118,6 +118,7 @@ fn any_delta() -> impl Strategy<Value = DeltaSummary> {
             marks_complete,
             unreadable_a,
             unreadable_b,
+            ..DeltaSummary::default()
         },
     )
 }

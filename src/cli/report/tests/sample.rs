@@ -92,6 +92,7 @@ pub(super) fn report() -> ReportData {
         name: "bitmap-both".to_owned(),
         result: "100".to_owned(),
         relation: Relation::Diverged,
+        source: None,
         common_base: true,
         reconnect: Reconnect::Disconnect {
             because: "Split-Brain detected but unresolved, dropping connection!".to_owned(),

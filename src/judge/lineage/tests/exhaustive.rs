@@ -56,6 +56,13 @@ fn knows(lineage: &Lineage, uuid: GenerationUuid) -> bool {
     known.any(|own| own.same(uuid))
 }
 
+/// Whoever would be the source of what is marked: of equal generations none is older.
+fn never_older(me: &Lineage, peer: &Lineage, relation: Relation) {
+    if me.current.same(peer.current) && !unused(me) {
+        assert!(!matches!(relation, Relation::Ahead | Relation::Behind), "{me:?} {peer:?}");
+    }
+}
+
 fn row84(table: &[drbd84::Row], row: &drbd84::Row) -> usize {
     table.iter().position(|other| std::ptr::eq(other, row)).unwrap()
 }
@@ -72,6 +79,7 @@ fn both_ends84(me: &Lineage, peer: &Lineage, with: &Handshake) -> usize {
     } else {
         assert_eq!(there.common_base, here.common_base);
     }
+    never_older(me, peer, here.relation);
     row84(&drbd84::TABLE, here)
 }
 
@@ -154,6 +162,9 @@ fn both_ends9(me: &Lineage, peer: &Lineage, with: &Handshake) -> usize {
         assert!(knows(me, peer.current) && knows(peer, me.current), "{me:?} {peer:?}");
     } else {
         assert_eq!(there.common_base(), here.common_base());
+    }
+    if with.syncing_to == Pair::new(None, None) {
+        never_older(me, peer, here.relation());
     }
     drbd9::TABLE.iter().position(|other| std::ptr::eq(other, here)).unwrap()
 }

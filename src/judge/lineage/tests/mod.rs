@@ -4,6 +4,7 @@ mod exhaustive;
 mod mirror;
 mod oracle;
 mod reconnects;
+mod rows;
 mod views;
 
 use crate::model::drbd::{DiskState, GenerationUuid, MetadataFormat, Role};
