@@ -53,7 +53,7 @@ fn the_whole_line_is_walked() {
             "demo/vm-102-disk-0         -   320 KiB                 -          -",
             "$ unsplit plan node1.img node2.img --keep a --state-dir state",
             "$ unsplit resolve --plan ",
-            "Healed: b now equals a.",
+            "Healed: b now equals a in the ",
             "ledger entry 342, changed on node2 while alone",
             "✓ Both images hold the same data again, byte for byte.",
             "$ unsplit undo --state-dir state",

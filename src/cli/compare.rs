@@ -192,7 +192,8 @@ fn show(screen: &mut Screen, args: &CompareArgs, sizes: Pair<u64>, found: &Compa
             screen.paint(Tone::Bad, &text)
         };
         screen.line(headline)?;
-        screen.line(format!("Compared {} of each side.", human(found.compared)))?;
+        let of = human(sizes.a.min(sizes.b));
+        screen.line(format!("Compared {} of {of} of each side.", human(found.compared)))?;
         if let (Some(first), Some(last)) = (found.differs.iter().next(), found.differs.iter().last()) {
             screen.line(format!(
                 "First difference in the block at byte {}, last one before byte {}.",

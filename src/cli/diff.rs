@@ -1,14 +1,16 @@
 //! `unsplit diff`.
 
 use super::Cli;
+use super::compared;
 use super::exit::{DIVERGED, EVIDENCE, FINE, Failure};
 use super::live::{self, Target, TargetArgs};
 use super::pair::{Found, open};
 use super::screen::{Screen, Tone};
 use super::still_open::{About, StillOpen};
+use super::suggest::Suggestion;
 use crate::edge::blockdev::Mode;
 use crate::engine::inquiry::Sight;
-use crate::model::delta::{Class, Delta, Scope};
+use crate::model::delta::{Class, Coverage, Delta};
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::lineage::{Comparison, Relation};
 use crate::model::seen::Stamp;
@@ -48,6 +50,7 @@ struct Document<'a> {
     units: &'a crate::judge::units::UnitReport,
     #[serde(skip_serializing_if = "Option::is_none")]
     compared_at: Option<Stamp>,
+    coverage: Coverage,
 }
 
 /// Numbers of one class.
@@ -110,24 +113,40 @@ pub(super) fn run(cli: &Cli, args: &DiffArgs, screen: &mut Screen) -> Result<u8,
         let sources = sight.evidence.as_ref().map(|seen| &seen.source);
         StillOpen::about(cli, About::Devices(sources)).show(screen)?;
     }
-    present(cli, args, screen, &sight, &found)
+    present(cli, args, screen, &sight, &found)?;
+    let whole = Suggestion::of_pair(cli, "diff", &pair).flag("--full", true).flag("--extents", args.extents);
+    offer_full(cli, screen, found.delta.coverage(), &whole)?;
+    Ok(status(&sight, &found))
 }
 
-/// What was found of one pair, on the screen; and the exit code.
+/// What compares the rest, where not everything was compared.
+pub(super) fn offer_full(
+    cli: &Cli,
+    screen: &mut Screen,
+    seen: Coverage,
+    whole: &Suggestion,
+) -> std::io::Result<()> {
+    if cli.json || seen.whole() {
+        return Ok(());
+    }
+    screen.heading("To compare everything")?;
+    screen.line(format!("  {whole}"))
+}
+
+/// What was found of one pair, on the screen.
 pub(super) fn present(
     cli: &Cli,
     args: &DiffArgs,
     screen: &mut Screen,
     sight: &Sight,
     found: &Found,
-) -> Result<u8, Failure> {
+) -> Result<(), Failure> {
     let names = sight.evidence.as_ref().map(|seen| seen.name.as_str());
     if cli.json {
         screen.json(&document(sight, found))?;
-    } else {
-        show(screen, names, found, &sight.comparison, args)?;
+        return Ok(());
     }
-    Ok(status(sight, found))
+    show(screen, names, found, &sight.comparison, args)
 }
 
 /// What was found of one pair, as JSON.
@@ -143,6 +162,7 @@ pub(super) fn document<'f>(sight: &'f Sight, found: &'f Found) -> impl Serialize
         classes: classes(delta),
         units: &found.units,
         compared_at: found.compared_at,
+        coverage: delta.coverage(),
     }
 }
 
@@ -167,13 +187,15 @@ fn show(
 ) -> Result<(), Failure> {
     let delta = &found.delta;
     let headline = if delta.differs.is_empty() {
-        screen.paint(Tone::Good, "The contents are equal.")
+        let seen = delta.coverage();
+        let good = !seen.nothing() && delta.unreadable.is_empty();
+        screen.paint(if good { Tone::Good } else { Tone::Strong }, &compared::nothing_differs(seen))
     } else {
         let text = format!("{} differ, in {} ranges.", human(delta.differs.bytes()), delta.differs.runs());
         screen.paint(Tone::Bad, &text)
     };
     screen.line(headline)?;
-    screen.line(scope_words(delta))?;
+    compared::show(screen, "", delta.coverage())?;
     for remark in &found.remarks {
         screen.line(remark)?;
     }
@@ -181,6 +203,10 @@ fn show(
         screen.line(
             "The generations differ all the same: DRBD will not connect these two until that is healed.",
         )?;
+    }
+    if comparison.relation == Relation::InSync && !delta.differs.is_empty() {
+        let text = "The generations are the same all the same: DRBD counts the two sides as equal.";
+        screen.line(text)?;
     }
     screen.line("")?;
     class_table(screen, names, delta)?;
@@ -214,19 +240,6 @@ fn show(
 
 fn names_of(names: Pair<&str>, side: crate::model::side::Side) -> &str {
     names[side]
-}
-
-/// What was compared, in one sentence.
-#[must_use]
-pub fn scope_words(delta: &Delta) -> String {
-    match delta.scope {
-        Scope::Everything => format!("Compared all {} of both sides.", human(delta.size)),
-        Scope::Candidates => format!(
-            "Compared the {} that either side marked as changed, of {}.",
-            human(delta.compared),
-            human(delta.size)
-        ),
-    }
 }
 
 /// The table of classes.
@@ -283,7 +296,9 @@ pub fn unit_table(screen: &mut Screen, names: Pair<&str>, found: &Found) -> std:
             if let Some(content) = content {
                 label.push_str(&format!(" ({content})"));
             }
-            if let Some(side) = unit.side {
+            if let Some(side) = found.units.only_on(unit) {
+                label.push_str(&format!(", exists only on {}", names[side]));
+            } else if let Some(side) = unit.side {
                 label.push_str(&format!(", as {} describes it", names[side]));
             }
             let mut row = vec![label];

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 pub mod agent;
 pub mod compare;
+pub mod compared;
 pub mod completions;
 mod consent;
 pub mod demo;
@@ -31,6 +32,7 @@ pub mod salvage;
 pub mod screen;
 pub mod status;
 pub mod still_open;
+pub mod suggest;
 pub mod undo;
 
 use exit::Failure;

@@ -3,7 +3,6 @@
 use super::exit::{EVIDENCE, Failure, USAGE};
 use super::incident::when;
 use super::reading::Reading;
-use super::screen::{shell_path, shell_word};
 use crate::edge::blockdev::{BlockFile, Mode};
 use crate::edge::clock::SystemClock;
 use crate::edge::drbd::offline::OfflineReplica;
@@ -80,7 +79,7 @@ pub struct PairOptions {
     pub role_b: Option<RoleWord>,
 
     /// The resource's name, for policy overrides and records
-    #[arg(long, value_name = "NAME", default_value = "offline", value_parser = resource_name)]
+    #[arg(long, value_name = "NAME", default_value = RESOURCE, value_parser = resource_name)]
     pub resource: ResourceName,
 
     /// Policy file [default: DRBD's own defaults, which never decide]
@@ -98,6 +97,9 @@ pub struct PairOptions {
 
 /// Seconds of silence after which a peer counts as gone.
 pub const PEER_TIMEOUT: u16 = 60;
+
+/// What two sides are called together, when nobody says.
+pub const RESOURCE: &str = "offline";
 
 /// A role on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -160,45 +162,6 @@ impl PairOptions {
     pub fn settings(&self) -> Result<Settings, Failure> {
         let Some(path) = &self.policy else { return Ok(Settings::drbd_defaults()) };
         Ok(load_policy(path)?.settings_for(&self.resource).clone())
-    }
-}
-
-impl PairArgs {
-    /// The two sides and everything that says how to read them, as they must be typed again: for the next command.
-    #[must_use]
-    pub fn words(&self) -> String {
-        let mut words = format!("{} {}", shell_path(&self.a), shell_path(&self.b));
-        let options = &self.options;
-        let names = [("--name-a", "a", &options.name_a), ("--name-b", "b", &options.name_b)];
-        for (flag, default, name) in names {
-            if name.as_str() != default {
-                words.push_str(&format!(" {flag} {name}"));
-            }
-        }
-        for (flag, device) in [("--meta-a", &options.meta_a), ("--meta-b", &options.meta_b)] {
-            if let Some(MetadataDevice { path, index }) = device {
-                let index = index.map(|index| format!(":{index}")).unwrap_or_default();
-                words.push_str(&format!(" {flag} {}{index}", shell_path(path)));
-            }
-        }
-        if let Some(peer) = &options.peer {
-            words.push_str(&format!(" --peer {}", shell_word(peer.as_str())));
-        }
-        if options.peer_timeout != PEER_TIMEOUT {
-            words.push_str(&format!(" --peer-timeout {}", options.peer_timeout));
-        }
-        for (flag, role) in [("--role-a", options.role_a), ("--role-b", options.role_b)] {
-            if let Some(role) = role.as_ref().and_then(ValueEnum::to_possible_value) {
-                words.push_str(&format!(" {flag} {}", role.get_name()));
-            }
-        }
-        if options.resource.as_str() != "offline" {
-            words.push_str(&format!(" --resource {}", options.resource));
-        }
-        if let Some(policy) = &options.policy {
-            words.push_str(&format!(" --policy {}", shell_path(policy)));
-        }
-        words
     }
 }
 

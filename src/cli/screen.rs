@@ -4,6 +4,7 @@ use super::ColorChoice;
 use super::outlet::Outlet;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 /// The one place that writes to standard output.
@@ -22,13 +23,17 @@ pub fn visible(text: &str) -> String {
     spelled_out(text, false)
 }
 
+/// Whether a terminal does more than show it: control characters, and what changes the direction of writing and so hides
+/// what follows.
+fn acts(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 fn spelled_out(text: &str, colour: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for (at, c) in text.char_indices() {
-        // Besides control characters, what changes the direction of writing and so hides what follows.
-        let acts = c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         let ours = colour && c == '\u{1b}' && CODES.iter().any(|code| text[at..].starts_with(code));
-        if acts && c != '\n' && !ours {
+        if acts(c) && c != '\n' && !ours {
             out.extend(c.escape_default());
         } else {
             out.push(c);
@@ -37,23 +42,50 @@ fn spelled_out(text: &str, colour: bool) -> String {
     out
 }
 
-/// A word as a shell takes it: as it is, or quoted.
+/// A word as a shell takes it: as it is, or quoted. One that would be taken for an option is a path with `./` before it.
 #[must_use]
 pub fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
     if text.starts_with('-') {
-        return shell_word(&format!("./{text}"));
+        return quoted(&format!("./{text}"));
     }
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
+    quoted(text)
 }
 
 /// A path as a shell takes it.
 #[must_use]
 pub fn shell_path(path: &std::path::Path) -> String {
     shell_word(&path.to_string_lossy())
+}
+
+/// A word as a shell takes it, whatever it begins with.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    shell_bytes(text.as_bytes())
+}
+
+/// Bytes as a shell takes them for one word: as they are, in quotes, or, where they hold what a terminal acts upon or no text
+/// at all, as `$'...'`, which bash, zsh and ksh know.
+#[must_use]
+pub fn shell_bytes(bytes: &[u8]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
+        Ok(text) if !text.chars().any(acts) => format!("'{}'", text.replace('\'', r"'\''")),
+        _ => {
+            let mut word = String::from("$'");
+            for byte in bytes {
+                match byte {
+                    b'\'' | b'\\' => word.extend(['\\', char::from(*byte)]),
+                    b' '..=b'~' => word.push(char::from(*byte)),
+                    _ => {
+                        let _ = write!(word, "\\x{byte:02x}");
+                    }
+                }
+            }
+            word.push('\'');
+            word
+        }
+    }
 }
 
 /// Emphasis, by meaning.
@@ -203,6 +235,7 @@ mod tests {
             ("-x", "./-x"),
             ("", "''"),
             ("$x", "'$x'"),
+            ("a\nb", r"$'a\x0ab'"),
         ] {
             assert_eq!(shell_word(text), word);
         }

@@ -1,6 +1,7 @@
 //! `unsplit status`.
 
 use super::Cli;
+use super::compared::NO_PROOF;
 use super::exit::{DIVERGED, EVIDENCE, FINE, Failure, PARKED};
 use super::incident::{self, open_journal_read_only, open_store_read_only};
 use super::live::status as live;
@@ -8,15 +9,18 @@ use super::pair::{PairArgs, PairOptions, open};
 use super::plan::state_dir_words;
 use super::screen::{Screen, Tone};
 use super::still_open::{About, OpenView, StillOpen};
+use super::suggest::Suggestion;
 use crate::edge::blockdev::Mode;
 use crate::engine::inquiry::Sight;
+use crate::judge::worse::keepable;
+use crate::model::delta::{Coverage, Scope};
 use crate::model::drbd::device_flag;
 use crate::model::evidence::LogState;
 use crate::model::id::ResourceName;
-use crate::model::lineage::{Reconnect, Relation};
+use crate::model::lineage::{Comparison, Reconnect, Relation};
 use crate::model::side::{Pair, Side};
 use crate::model::size::human;
-use crate::model::standing::Weight;
+use crate::model::standing::{Class, Weight};
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -49,6 +53,10 @@ struct Document<'a> {
     schema: &'static str,
     version: u32,
     relation: Relation,
+    headline: String,
+    settled: bool,
+    marked_blocks: u64,
+    coverage: Coverage,
     comparison: &'a crate::model::lineage::Comparison,
     sides: Pair<SideView<'a>>,
     incidents: OpenView,
@@ -82,27 +90,29 @@ pub(super) fn run(cli: &Cli, args: &StatusArgs, screen: &mut Screen) -> Result<u
     let settings = args.options.settings()?;
     let opened = open(&pair, Mode::ReadOnly)?;
     let sight = opened.look(&settings)?;
-    let relation = sight.comparison.relation;
     let open = StillOpen::about(cli, About::Devices(sight.evidence.as_ref().map(|seen| &seen.source)));
     if cli.json {
         let sides = Pair::from_fn(|side| SideView {
             evidence: &sight.evidence[side],
             lineage: &sight.lineages[side],
         });
-        let document = Document {
+        screen.json(&Document {
             schema: "unsplit.status",
             version: 1,
-            relation,
+            relation: sight.comparison.relation,
+            headline: headline(&sight.comparison, marked(&sight), names(&sight)),
+            settled: sight.comparison.settled(),
+            marked_blocks: marked(&sight),
+            coverage: Coverage { scope: Scope::Candidates, compared: 0, size: size(&sight) },
             comparison: &sight.comparison,
             sides,
             incidents: open.view(),
-        };
-        screen.json(&document)?;
+        })?;
     } else {
         open.show(screen)?;
-        show(screen, &pair, &sight)?;
+        show(cli, screen, &pair, &sight)?;
     }
-    Ok(open.or(if relation == Relation::InSync { FINE } else { DIVERGED }))
+    Ok(open.or(if sight.comparison.settled() { FINE } else { DIVERGED }))
 }
 
 /// A single word is a resource, unless it can only be a path.
@@ -167,23 +177,50 @@ fn overview(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
     Ok(code)
 }
 
-/// The headline of a relation, in words for somebody who was just woken up.
+/// The headline of a comparison, in words for somebody who was just woken up. `marked`: blocks that either side marks.
 #[must_use]
-pub fn headline(relation: Relation, names: Pair<&str>) -> String {
+pub fn headline(found: &Comparison, marked: u64, names: Pair<&str>) -> String {
     let Pair { a, b } = names;
-    match relation {
-        Relation::InSync => format!("IN SYNC: {a} and {b} hold the same generation."),
-        Relation::Ahead => {
+    let blocks = if marked == 1 { "1 block is".to_owned() } else { format!("{marked} blocks are") };
+    match (found.relation, &found.reconnect) {
+        (Relation::InSync, Reconnect::Connect { leftover_bits: 0 }) => format!(
+            "IN SYNC: {a} and {b} hold the same generation, and nothing is marked. No contents were compared."
+        ),
+        (Relation::InSync, Reconnect::Connect { .. }) => format!(
+            "{}: {a} and {b} count as equal (the same generation), but {blocks} marked as different.",
+            Class::MarkedButEqual.word()
+        ),
+        (Relation::InSync, Reconnect::Resync { .. }) => {
+            format!("UNFINISHED: {a} and {b} hold the same generation, but a resync is due: {blocks} marked.")
+        }
+        (Relation::InSync, Reconnect::Disconnect { .. } | Reconnect::Unpredictable { .. }) => format!(
+            "UNDECIDED: {a} and {b} hold the same generation, but DRBD does not settle it: {blocks} marked."
+        ),
+        (Relation::Ahead, _) => {
             format!("BEHIND: {b} holds an older generation; {a} went on from it. Not a split brain.")
         }
-        Relation::Behind => {
+        (Relation::Behind, _) => {
             format!("BEHIND: {a} holds an older generation; {b} went on from it. Not a split brain.")
         }
-        Relation::Diverged => {
+        (Relation::Diverged, _) => {
             format!("SPLIT BRAIN: {a} and {b} both went on by themselves from a common ancestor.")
         }
-        Relation::Unrelated => format!("UNRELATED: {a} and {b} have no generation in common."),
+        (Relation::Unrelated, _) => format!("UNRELATED: {a} and {b} have no generation in common."),
     }
+}
+
+fn names(sight: &Sight) -> Pair<&str> {
+    sight.evidence.as_ref().map(|seen| seen.name.as_str())
+}
+
+/// Blocks that either side would report as different in a handshake.
+fn marked(sight: &Sight) -> u64 {
+    sight.lineages.a.dirty_bits.saturating_add(sight.lineages.b.dirty_bits)
+}
+
+/// Bytes of replicated data.
+fn size(sight: &Sight) -> u64 {
+    sight.evidence.a.superblock.effective_size * 512
 }
 
 /// What DRBD would do, in one sentence.
@@ -208,11 +245,11 @@ pub fn reconnect_words(reconnect: &Reconnect, names: Pair<&str>) -> String {
 }
 
 /// Both sides in a table, the relation, and what follows.
-fn show(screen: &mut Screen, pair: &PairArgs, sight: &Sight) -> Result<(), Failure> {
-    let names = sight.evidence.as_ref().map(|seen| seen.name.as_str());
-    let relation = sight.comparison.relation;
-    let tone = if relation == Relation::InSync { Tone::Good } else { Tone::Bad };
-    let headline = screen.paint(tone, &headline(relation, names));
+fn show(cli: &Cli, screen: &mut Screen, pair: &PairArgs, sight: &Sight) -> Result<(), Failure> {
+    let names = names(sight);
+    let found = &sight.comparison;
+    let tone = if found.settled() { Tone::Good } else { Tone::Bad };
+    let headline = screen.paint(tone, &headline(found, marked(sight), names));
     screen.line(headline)?;
     let rule = sight.comparison.rule.map(|rule| format!("rule {rule}, ")).unwrap_or_default();
     screen.line(format!(
@@ -229,14 +266,20 @@ fn show(screen: &mut Screen, pair: &PairArgs, sight: &Sight) -> Result<(), Failu
     screen.heading("What can differ")?;
     screen.line(format!("  {}", can_differ(sight)))?;
     screen.heading("Next")?;
-    let sides = pair.words();
-    screen.line(format!("  unsplit diff {sides}"))?;
+    let type_this = |verb: &str| Suggestion::of_pair(cli, verb, pair);
+    screen.line(format!("  {}", type_this("diff")))?;
     screen.line("      what differs, who wrote it, in which volume; reads only")?;
-    if relation == Relation::Diverged {
-        screen.line(format!("  unsplit plan {sides} --keep {}", names.a))?;
+    if found.relation == Relation::InSync {
+        screen.line(format!("  {}", type_this("diff").flag("--full", true)))?;
+        screen.line("      compares everything, also what nobody marked")?;
+    }
+    let undecided =
+        found.relation == Relation::Diverged || found.relation == Relation::InSync && !found.settled();
+    let keepable = keepable(&sight.lineages, found);
+    if let Some(keep) = keepable.first().map(|side| names[*side]).filter(|_| undecided) {
+        screen.line(format!("  {}", type_this("plan").keep(keep)))?;
         screen.line(format!(
-            "      what would happen, be lost and be kept if {} were kept; changes nothing",
-            names.a
+            "      what would happen, be lost and be kept if {keep} were kept; changes nothing"
         ))?;
     }
     Ok(())
@@ -281,7 +324,7 @@ fn facts(sight: &Sight) -> Vec<Vec<String>> {
 }
 
 fn can_differ(sight: &Sight) -> String {
-    let size = sight.evidence.a.superblock.effective_size * 512;
+    let size = size(sight);
     if !sight.comparison.common_base {
         return format!(
             "anything: the two bitmaps do not start from the same generation, so all {} must be compared",
@@ -289,10 +332,11 @@ fn can_differ(sight: &Sight) -> String {
         );
     }
     let candidates = sight.evidence.as_ref().map(|seen| seen.marks.candidates(size));
-    let union = candidates.a.union(&candidates.b);
-    format!(
-        "only the {} that either side marked, of {}: the bitmaps start from the same generation",
-        human(union.bytes()),
-        human(size)
-    )
+    let union = candidates.a.union(&candidates.b).bytes();
+    let what = if union == 0 {
+        format!("by the marks nothing, of {}", human(size))
+    } else {
+        format!("by the marks only {}, of {}", human(union), human(size))
+    };
+    format!("{what}: both bitmaps start from the same generation.\n  {NO_PROOF}")
 }

@@ -161,6 +161,28 @@ impl Step {
     }
 }
 
+/// What becomes of a unit of the victim when the survivor's tables take the place of the victim's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "becomes")]
+pub enum Fate {
+    /// It exists only on the victim.
+    Disappears,
+    /// It exists only on the survivor, and no byte is counted for it: those are counted as the victim describes them.
+    Appears,
+    /// The survivor calls it differently.
+    Renamed {
+        /// The survivor's name for it.
+        to: String,
+    },
+    /// The survivor gives it another size on this volume.
+    Resized {
+        /// Bytes.
+        to: u64,
+    },
+    /// The survivor has it in another place.
+    Moved,
+}
+
 /// What one unit would lose.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitLoss {
@@ -174,6 +196,9 @@ pub struct UnitLoss {
     pub survivor_only: u64,
     /// Bytes that differ and that nobody marked.
     pub unmarked: u64,
+    /// What becomes of the unit itself, where the two sides describe it differently.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fate: Option<Fate>,
 }
 
 /// A plan, not yet audited. Only sealed plans run.

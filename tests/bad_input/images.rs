@@ -315,9 +315,14 @@ fn hostile_names() {
     }
     // What the text suggests can be typed as it stands.
     scene.copy("b.img", "it's $(b).img");
-    scene.run(&["status", "a.img", "it's $(b).img"]).says(1, &[r"unsplit diff a.img 'it'\''s $(b).img'"]);
+    let folder = scene.folder.path().display().to_string();
+    scene
+        .run(&["status", "a.img", "it's $(b).img"])
+        .says(1, &[&format!(r"unsplit diff {folder}/a.img '{folder}/it'\''s $(b).img'")]);
     scene.copy("b.img", "-x");
-    scene.run(&["status", "a.img", "--", "-x"]).says(1, &["unsplit diff a.img ./-x"]);
+    scene
+        .run(&["status", "a.img", "--", "-x"])
+        .says(1, &[&format!("unsplit diff {folder}/a.img {folder}/-x")]);
     for (option, value, says) in [
         ("--name-a", "x;rm -rf", "is not a name"),
         ("--name-a", "../x", "is not a name"),

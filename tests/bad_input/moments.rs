@@ -114,7 +114,7 @@ fn changed_between_plan_and_resolve() {
         ] {
             let good = fs::read(scene.path(name)).unwrap();
             scene.poke(name, at, &[0x5a]);
-            scene.gives_up(&["resolve", "--plan", &plan], 4, &[side, says, "meanwhile", "`unsplit plan`"]);
+            scene.gives_up(&["resolve", "--plan", &plan], 4, &[side, says, "meanwhile", "`unsplit plan "]);
             fs::write(scene.path(name), good).unwrap();
         }
     }

@@ -107,7 +107,7 @@ fn not_a_folder() {
     }
     scene
         .run_in(OsStr::new("state with spaces"), &["plan", "a.img", "b.img", "--keep", "a"])
-        .says(1, &["--state-dir 'state with spaces'"]);
+        .says(1, &[&format!("--state-dir '{}/state with spaces'", scene.folder.path().display())]);
 }
 
 #[test]

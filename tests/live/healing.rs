@@ -71,7 +71,14 @@ fn new_id(journal: &Journal) -> IncidentId {
 
 /// What is lost, told as one unit.
 fn whole_unit(bytes: u64) -> Vec<UnitLoss> {
-    let none = UnitLoss { unit: "volume".to_owned(), victim_only: 0, both: 0, survivor_only: 0, unmarked: 0 };
+    let none = UnitLoss {
+        unit: "volume".to_owned(),
+        victim_only: 0,
+        both: 0,
+        survivor_only: 0,
+        unmarked: 0,
+        fate: None,
+    };
     if bytes == 0 { Vec::new() } else { vec![UnitLoss { both: bytes, ..none }] }
 }
 

@@ -5,15 +5,17 @@ use super::drawing::{policy, settings};
 use super::turns::Share;
 use super::volumes::{Compared, How, compare_all};
 use crate::cli::Cli;
-use crate::cli::diff::{DiffArgs, document, present, status};
+use crate::cli::diff::{DiffArgs, document, offer_full, present, status};
 use crate::cli::exit::Failure;
 use crate::cli::pair::Found;
 use crate::cli::screen::{Screen, Tone};
 use crate::cli::still_open::{About, StillOpen, backing_devices};
+use crate::cli::suggest::Suggestion;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::inquiry::Sight;
 use crate::engine::live::beside::exchanged;
 use crate::engine::live::pair::{LivePair, PairedVolume};
+use crate::model::delta::Coverage;
 use crate::model::id::{NodeName, ResourceName};
 use crate::model::policy::Settings;
 use crate::model::side::Pair;
@@ -116,11 +118,14 @@ pub(in crate::cli) fn run(
         open.show(screen)?;
     }
     let mut worst = crate::cli::exit::FINE;
+    let mut seen: Option<Coverage> = None;
     let mut documents = Vec::new();
     let (progress, share) = (TerminalProgress::new(), Share::whole(options.threads()));
     compare_all(&both, &pair, how(cli, args, &settings, &progress, share), |compared| {
         let volume = Volume::from(compared);
         worst = worst.max(volume.code());
+        let coverage = volume.found.delta.coverage();
+        seen = Some(seen.map_or(coverage, |seen| seen.and(&coverage)));
         if cli.json {
             documents.push(volume.document()?);
             return Ok(());
@@ -131,6 +136,10 @@ pub(in crate::cli) fn run(
         let mut document = whole_document(resource, &pair.names, documents);
         document["incidents"] = serde_json::to_value(open.view()).map_err(Failure::internal)?;
         screen.json(&document)?;
+    }
+    if let Some(seen) = seen {
+        let whole = Suggestion::of_resource(cli, "diff", resource.as_str(), options);
+        offer_full(cli, screen, seen, &whole.flag("--full", true).flag("--extents", args.extents))?;
     }
     Ok(worst)
 }

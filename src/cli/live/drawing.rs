@@ -7,8 +7,9 @@ use super::volumes::{Compared, How, compare_all};
 use crate::cli::exit::{Failure, HELD, NOT_FENCED};
 use crate::cli::incident::{Desk, refuse_while_open};
 use crate::cli::pair::{PairOptions, load_policy};
-use crate::cli::plan::{ChoiceArgs, judge_running, salvage_wanted};
-use crate::engine::inquiry::InquiryError;
+use crate::cli::plan::{Agreed, ChoiceArgs, Held, judge_running, salvage_wanted};
+use crate::cli::screen::shell_word;
+use crate::engine::inquiry::{InquiryError, Sight};
 use crate::engine::live::draw::{Decision, Found, draw};
 use crate::engine::live::others::in_the_way;
 use crate::engine::live::pair::LivePair;
@@ -18,7 +19,8 @@ use crate::judge::audit_live::{SealedLivePlan, Seen};
 use crate::judge::live_plan::{reach, side_named, would_heal};
 use crate::judge::policy::Policy;
 use crate::judge::units::losses;
-use crate::model::delta::Class;
+use crate::judge::worse::keepable;
+use crate::model::delta::{Class, Coverage, Scope};
 use crate::model::drbd_live::words::ConnectionState;
 use crate::model::id::{NodeName, ResourceName};
 use crate::model::live_plan::Reach;
@@ -31,13 +33,13 @@ use crate::ports::progress::Progress;
 /// What drawing came to.
 pub(super) enum LiveDrawn {
     /// Nothing to do.
-    Agree(Trace),
+    Agree(Agreed),
     /// A sealed and kept plan.
     Sealed(Box<DrawnPlan>),
     /// The policy does not decide, or refuses; the nodes' names, for the next command.
     Held {
-        /// Why.
-        verdict: Box<Verdict>,
+        /// Why, and whom a person may keep.
+        held: Box<Held>,
         /// The nodes.
         names: Pair<NodeName>,
     },
@@ -52,6 +54,8 @@ pub(super) struct DrawnPlan {
     pub auto: bool,
     /// Who uses the side that it overwrites.
     pub in_use: InUse,
+    /// How much was compared.
+    pub seen: Coverage,
 }
 
 /// What a policy file says, read once for however many resources.
@@ -136,11 +140,13 @@ impl Drawing<'_> {
             let sources = volume.sight.evidence.as_ref().map(|seen| &seen.source);
             refuse_while_open(sources, &*desk.store, &desk.journal, &[])?;
         }
+        let covered = coverage(&compared);
         let (survivor, auto, trace) = match decide_all(&settings, &compared, keep) {
             Decided::Heal { survivor, auto, trace } => (survivor, auto, trace),
-            Decided::Agree(trace) => return Ok(LiveDrawn::Agree(trace)),
+            Decided::Agree(trace) => return Ok(LiveDrawn::Agree(Agreed { trace, seen: covered })),
             Decided::Held(verdict) => {
-                return Ok(LiveDrawn::Held { verdict: Box::new(verdict), names: pair.names.clone() });
+                let held = Box::new(Held { verdict, keepable: keepable_of_all(&compared), seen: covered });
+                return Ok(LiveDrawn::Held { held, names: pair.names.clone() });
             }
         };
         if let Some(why) = in_the_way(&pair, survivor) {
@@ -176,7 +182,7 @@ impl Drawing<'_> {
         let sealed = plans::sealed(plan, &seen).map_err(Failure::internal)?;
         plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
         let in_use = asked.unwrap_or_else(|| in_use(both, &pair, survivor.other()));
-        Ok(LiveDrawn::Sealed(Box::new(DrawnPlan { sealed, auto, in_use })))
+        Ok(LiveDrawn::Sealed(Box::new(DrawnPlan { sealed, auto, in_use, seen: covered })))
     }
 }
 
@@ -220,6 +226,21 @@ fn must_be_apart(pair: &LivePair) -> Result<(), Failure> {
         )));
     }
     Ok(())
+}
+
+/// How much of all volumes was compared.
+fn coverage(compared: &[Compared]) -> Coverage {
+    let nothing = Coverage { scope: Scope::Everything, compared: 0, size: 0 };
+    compared.iter().fold(nothing, |all, volume| all.and(&volume.found.delta.coverage()))
+}
+
+/// The sides that a person may keep of every volume that is not settled: `--discard-my-data` means all of them.
+fn keepable_of_all(compared: &[Compared]) -> Vec<Side> {
+    let unsettled =
+        || compared.iter().map(|volume| &volume.sight).filter(|sight| !sight.comparison.settled());
+    let of = |sight: &Sight| keepable(&sight.lineages, &sight.comparison);
+    let first = unsettled().next().map(of).unwrap_or_else(|| Side::BOTH.to_vec());
+    first.into_iter().filter(|side| unsettled().all(|sight| of(sight).contains(side))).collect()
 }
 
 enum Decided {
@@ -288,9 +309,9 @@ fn by_its_devices(both: &Both, pair: &LivePair, volume: &Compared, survivor: Sid
     let (resource, backing) = (&pair.resource, &volume.volume.backing);
     format!(
         "take {resource} down on both nodes (`drbdadm down {resource}`) and heal its devices: `unsplit resolve {} {} --peer {} --keep {}{more}`",
-        backing.a.data,
-        backing.b.data,
-        both.peer(),
+        shell_word(&backing.a.data),
+        shell_word(&backing.b.data),
+        shell_word(both.peer().as_str()),
         survivor.word()
     )
 }

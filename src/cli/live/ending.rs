@@ -5,7 +5,9 @@ use crate::cli::consent::waiver;
 use crate::cli::exit::{EVIDENCE, FINE, Failure, INTERNAL, NOT_FENCED, PARKED};
 use crate::cli::incident::{give_up_command, resume_command};
 use crate::cli::plan::state_dir_words;
+use crate::cli::resolve::equals;
 use crate::cli::screen::{Screen, Tone};
+use crate::cli::suggest::Suggestion;
 use crate::engine::executor::{Ending, Obstacle};
 use crate::engine::live::executor::salvage_of;
 use crate::engine::salvage::dir_of;
@@ -73,18 +75,18 @@ pub(super) fn show_finished(
 ) -> std::io::Result<()> {
     let (keep, lose) = (&plan.names[plan.survivor], &plan.names[plan.victim()]);
     let (state_dir, resource) = (state_dir_words(cli), &plan.resource);
-    let text = if outcome == Outcome::Undone {
-        format!("Undone: {resource} holds what {lose} held, on both nodes, which are connected and in sync.")
+    let [what, how] = if outcome == Outcome::Undone {
+        let what = format!("Undone: {resource} holds what {lose} held, on both nodes.");
+        [what, "What was written back was compared.".to_owned()]
     } else {
         let full = plan.steps.contains(&LiveStep::VerifyContent { full: true });
-        let verified =
-            if full { "by comparing everything" } else { "by content wherever they were seen to differ" };
-        format!(
-            "Healed: {resource} on {lose} now equals {keep}. The nodes are connected and in sync; verified by generation, and {verified}."
-        )
+        let size = plan.volumes.iter().map(|volume| volume.size).sum();
+        let [what, how] = equals(&format!("{resource} on {lose}"), keep.as_str(), plan.bytes(), size, full);
+        [format!("Healed: {what}"), how]
     };
-    let line = screen.paint(Tone::Good, &text);
+    let line = screen.paint(Tone::Good, &what);
     screen.line(line)?;
+    screen.line(format!("{how} The nodes are connected, and in sync by DRBD's records."))?;
     let whose = if outcome == Outcome::Undone { "What was there before" } else { "What it held" };
     let kept = salvages(plan, id);
     for salvage in &kept {
@@ -126,10 +128,12 @@ pub(super) fn finished(
                 Obstacle::Stale if plan.purpose != Purpose::Heal => left,
                 Obstacle::Stale => {
                     // A plan that is run by its id stays stale: the words that draw a new one.
-                    format!(
-                        "{left}; look again: `unsplit diff {resource} --peer {}`, then `unsplit resolve {resource} --peer {} --keep {keep}{state_dir}`",
-                        plan.peer, plan.peer
-                    )
+                    let full = plan.steps.contains(&LiveStep::VerifyContent { full: true });
+                    let typed = |verb: &str| {
+                        Suggestion::by_words(cli, verb, resource.as_str(), &plan.peer).flag("--full", full)
+                    };
+                    let (diff, again) = (typed("diff"), typed("resolve").keep(keep.as_str()));
+                    format!("{left}; look again: `{diff}`, then `{again}`")
                 }
                 Obstacle::Busy | Obstacle::Link | Obstacle::Salvage | Obstacle::Device | Obstacle::Verify => {
                     format!("{left}; mend the cause, then run the same command again")

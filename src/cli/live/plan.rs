@@ -5,16 +5,20 @@ use super::drawing::{Drawing, DrawnPlan, LiveDrawn, policy};
 use super::in_use::{InUse, User};
 use super::turns::Share;
 use crate::cli::Cli;
+use crate::cli::compared;
+use crate::cli::diff::offer_full;
 use crate::cli::exit::{DIVERGED, FINE, Failure, HELD};
 use crate::cli::incident::open_desk;
+use crate::cli::pair::PairOptions;
 use crate::cli::plan::{
-    self, Document, PlanArgs, agree, held_word, kept, loss_table, reasons, show_held, state_dir_words, to_run,
+    self, Document, Held, PlanArgs, agree, held_word, kept, loss_table, reasons, show_held, to_run,
 };
-use crate::cli::screen::{Screen, Tone, shell_word};
+use crate::cli::screen::{Screen, Tone};
 use crate::cli::still_open::{About, StillOpen, backing_devices};
-use crate::edge::peer::PeerSpec;
+use crate::cli::suggest::Suggestion;
 use crate::edge::terminal::TerminalProgress;
 use crate::judge::audit_live::SealedLivePlan;
+use crate::model::delta::Coverage;
 use crate::model::id::{NodeName, ResourceName};
 use crate::model::live_plan::{LivePlan, LiveStep, Reach};
 use crate::model::plan::Purpose;
@@ -49,21 +53,26 @@ pub(in crate::cli) fn run(
         in_use.show_early(cli.json, screen)?;
     }
     match drawing.draw(ready, Share::whole(options.threads()), &TerminalProgress::new())? {
-        LiveDrawn::Agree(trace) => {
-            agree(cli, screen, &trace)?;
+        LiveDrawn::Agree(agreed) => {
+            agree(cli, screen, &agreed, &everything(cli, resource, options))?;
             Ok(FINE)
         }
-        LiveDrawn::Held { verdict, names } => {
-            held(cli, screen, &verdict, &names, resource, both.peer())?;
+        LiveDrawn::Held { held: why, names } => {
+            held(cli, screen, &why, &names, resource, &drawing)?;
             Ok(HELD)
         }
         LiveDrawn::Sealed(drawn) => {
-            let DrawnPlan { sealed, auto, in_use } = &*drawn;
+            let DrawnPlan { sealed, auto, in_use, seen } = &*drawn;
             if cli.json {
-                screen.json(&document(sealed, Some(*auto), Some(in_use)))?;
+                screen.json(&document(sealed, Some(*auto), Some(in_use), Some(*seen)))?;
             } else {
                 show(screen, sealed, &desk.store.locate("salvage"), Some(in_use))?;
+                screen.heading("What was compared for this")?;
+                compared::show(screen, "  ", *seen)?;
                 to_run(cli, screen, sealed.id(), sealed.plan().salvage)?;
+                let keep = sealed.plan().names[sealed.plan().survivor].as_str();
+                let whole = Suggestion::of_resource(cli, "plan", resource.as_str(), options).choice(choice);
+                offer_full(cli, screen, *seen, &whole.flag("--full", true).keep(keep))?;
             }
             Ok(DIVERGED)
         }
@@ -76,6 +85,7 @@ pub fn document<'a>(
     sealed: &'a SealedLivePlan,
     auto: Option<bool>,
     in_use: Option<&'a InUse>,
+    coverage: Option<Coverage>,
 ) -> impl serde::Serialize + 'a {
     let plan = sealed.plan();
     let verdict = if plan.purpose == Purpose::Heal { "heal" } else { "undo" };
@@ -84,6 +94,7 @@ pub fn document<'a>(
         id: Some(sealed.id().0.to_string()),
         auto,
         plan: Some(plan),
+        coverage,
         in_use: Some(in_use.map_or(&[][..], |in_use| &in_use.users)),
         ..document
     }
@@ -91,41 +102,47 @@ pub fn document<'a>(
 
 /// That no plan was drawn, as JSON.
 #[must_use]
-pub fn held_document(verdict: &Verdict) -> impl serde::Serialize + '_ {
+pub(super) fn held_document(held: &Held) -> impl serde::Serialize + '_ {
     let document: Document<'_, LivePlan, &[User]> =
-        Document::without_plan(SCHEMA, held_word(verdict), verdict.trace());
-    Document { in_use: Some(&[][..]), ..document }
+        Document::without_plan(SCHEMA, held_word(&held.verdict), held.verdict.trace());
+    Document { in_use: Some(&[][..]), coverage: Some(held.seen), ..document }
+}
+
+/// The command that compares everything, whatever is marked.
+pub(super) fn everything(cli: &Cli, resource: &ResourceName, options: &PairOptions) -> Suggestion {
+    Suggestion::of_resource(cli, "diff", resource.as_str(), options).flag("--full", true)
 }
 
 /// The command that shows what keeping a node would do.
 #[must_use]
-pub fn choose_words(cli: &Cli, resource: &ResourceName, peer: &PeerSpec, keep: &NodeName) -> String {
-    let peer = shell_word(peer.as_str());
-    format!("unsplit plan {resource} --peer {peer} --keep {keep}{}", state_dir_words(cli))
+pub(super) fn choose(cli: &Cli, resource: &ResourceName, by: &Drawing<'_>, keep: &NodeName) -> Suggestion {
+    Suggestion::of_resource(cli, "plan", resource.as_str(), by.options).choice(by.choice).keep(keep.as_str())
 }
 
 /// Tells why the policy does not decide, and what a person can type.
 ///
 /// # Errors
 /// When standard output is closed.
-pub fn held(
+pub(super) fn held(
     cli: &Cli,
     screen: &mut Screen,
-    verdict: &Verdict,
+    held: &Held,
     names: &Pair<NodeName>,
     resource: &ResourceName,
-    peer: &PeerSpec,
+    by: &Drawing<'_>,
 ) -> Result<(), Failure> {
     if cli.json {
-        screen.json(&held_document(verdict))?;
-    } else {
-        let choose = |keep: &NodeName| choose_words(cli, resource, peer, keep);
-        show_held(screen, verdict, names.as_ref(), &choose)?;
-        if matches!(verdict, Verdict::Refuse { .. }) {
-            screen.heading("What it is, and what can be typed")?;
-            screen.line(format!("  unsplit status {resource} --peer {peer}"))?;
-        }
+        screen.json(&held_document(held))?;
+        return Ok(());
     }
+    let choose = |keep: &NodeName| choose(cli, resource, by, keep);
+    show_held(screen, held, names.as_ref(), &choose)?;
+    if matches!(held.verdict, Verdict::Refuse { .. }) {
+        screen.heading("What it is, and what can be typed")?;
+        let status = Suggestion::of_resource(cli, "status", resource.as_str(), by.options);
+        screen.line(format!("  {status}"))?;
+    }
+    offer_full(cli, screen, held.seen, &everything(cli, resource, by.options))?;
     Ok(())
 }
 

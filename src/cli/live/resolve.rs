@@ -3,7 +3,7 @@
 use super::both::Both;
 use super::drawing::{Drawing, DrawnPlan, LiveDrawn, policy};
 use super::ending::{conclude, finished};
-use super::plan::{held, show};
+use super::plan::{everything, held, show};
 use super::turns::Share;
 use super::undo::undone_by;
 use crate::cli::Cli;
@@ -47,16 +47,16 @@ pub(in crate::cli) fn run(
         in_use.show_early(cli.json, screen)?;
     }
     match drawing.draw(ready, Share::whole(options.threads()), &TerminalProgress::new())? {
-        LiveDrawn::Agree(trace) => {
-            agree(cli, screen, &trace)?;
+        LiveDrawn::Agree(agreed) => {
+            agree(cli, screen, &agreed, &everything(cli, resource, options))?;
             Ok(FINE)
         }
-        LiveDrawn::Held { verdict, names } => {
-            held(cli, screen, &verdict, &names, resource, both.peer())?;
+        LiveDrawn::Held { held: why, names } => {
+            held(cli, screen, &why, &names, resource, &drawing)?;
             Ok(HELD)
         }
         LiveDrawn::Sealed(drawn) => {
-            let DrawnPlan { sealed, auto, in_use } = &*drawn;
+            let DrawnPlan { sealed, auto, in_use, .. } = &*drawn;
             let plan = sealed.plan();
             let consent = if args.yes {
                 Some(Consent::Operator)

@@ -3,6 +3,8 @@
 use super::{Reports, local, nodes, page};
 use crate::cli::Cli;
 use crate::cli::exit::{DIVERGED, EVIDENCE, FINE, Failure};
+use crate::cli::pair::PEER_TIMEOUT;
+use crate::cli::plan::state_dir_words;
 use crate::cli::screen::{Screen, shell_word};
 use crate::cli::still_open::{About, OpenView, StillOpen, backing_devices, policy_words};
 use crate::edge::peer::PeerSpec;
@@ -183,7 +185,11 @@ pub(in crate::cli) fn one(
         return Ok(code);
     }
     open.show(screen)?;
-    let words = peer_words(&standing, peer, &told.local.state.host);
+    let mut words = peer_words(&standing, peer, &told.local.state.host);
+    if silence != PEER_TIMEOUT {
+        words.push_str(&format!(" --peer-timeout {silence}"));
+    }
+    words.push_str(&state_dir_words(cli));
     let way = Way { words: &words, asked: peer.is_some() };
     page::show(screen, &standing, &way)?;
     say_held(screen, &held, &open)?;

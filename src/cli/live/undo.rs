@@ -156,7 +156,7 @@ pub(in crate::cli) fn run(
     let sealed = draw(desk, live, &both, &pair, args)?;
     if args.dry_run {
         if cli.json {
-            screen.json(&super::plan::document(&sealed, None, None))?;
+            screen.json(&super::plan::document(&sealed, None, None, None))?;
             return Ok(DIVERGED);
         }
         screen.line(format!("Undo of incident {id}:"))?;

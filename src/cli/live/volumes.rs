@@ -2,11 +2,13 @@
 
 use super::both::{Both, Pause};
 use super::turns::{Share, in_turn};
+use crate::cli::Cli;
 use crate::cli::exit::Failure;
 use crate::cli::pair::{
     Found, MetadataDevice, PairArgs, PairOptions, RoleWord, briefly, contents, inquiry_failure,
 };
 use crate::cli::peer::MEND;
+use crate::cli::suggest::Suggestion;
 use crate::edge::clock::SystemClock;
 use crate::edge::peer::PeerSpec;
 use crate::engine::inquiry::{InquiryError, Sight};
@@ -179,7 +181,7 @@ fn unseen(node: &str, why: Unseen) -> Failure {
 ///
 /// # Errors
 /// It has several.
-pub fn only_volume(resource: &ResourceName, options: &PairOptions) -> Result<PairArgs, Failure> {
+pub fn only_volume(cli: &Cli, resource: &ResourceName, options: &PairOptions) -> Result<PairArgs, Failure> {
     let both = Both::reach(resource.as_str(), options, "report")?;
     let pair = both.look(resource)?;
     match pair.volumes.as_slice() {
@@ -189,7 +191,7 @@ pub fn only_volume(resource: &ResourceName, options: &PairOptions) -> Result<Pai
                 .iter()
                 .map(|volume| {
                     let args = as_pair(&pair, volume, both.peer(), options);
-                    format!("volume {}: unsplit report {}", volume.volume, args.words())
+                    format!("volume {}: {}", volume.volume, Suggestion::of_pair(cli, "report", &args))
                 })
                 .collect();
             Err(Failure::usage(format!("{resource} has {} volumes: report one at a time", several.len()))

@@ -8,15 +8,18 @@
 mod parts;
 mod verdict;
 
-pub(super) use parts::{kept, loss_table, steps, to_run};
-pub(super) use verdict::{Document, agree, agree_document, held_word, reasons, show_held};
+pub(super) use parts::{fate_words, kept, loss_table, steps, to_run};
+pub(super) use verdict::{Agreed, Document, Held, agree, agree_document, held_word, reasons, show_held};
 
 use super::Cli;
+use super::compared;
+use super::diff::offer_full;
 use super::exit::{DIVERGED, FINE, Failure, HELD};
 use super::incident::{open_desk, refuse_while_open};
 use super::live::{self, Target, TargetArgs};
 use super::pair::{Found, OpenPair, PairArgs, open};
 use super::screen::{Screen, Tone, shell_path};
+use super::suggest::Suggestion;
 use crate::edge::blockdev::Mode;
 use crate::engine::inquiry::Sight;
 use crate::engine::journal::Journal;
@@ -26,6 +29,8 @@ use crate::judge::audit::SealedPlan;
 use crate::judge::planner::{Inputs, draw};
 use crate::judge::policy::{Case, Clues, DeltaSummary, decide, decide_running};
 use crate::judge::units::losses;
+use crate::judge::worse::keepable;
+use crate::model::delta::Coverage;
 use crate::model::id::{NodeName, ResourceName};
 use crate::model::plan::{Plan, Purpose, Step};
 use crate::model::policy::{SalvageRule, Settings};
@@ -51,7 +56,7 @@ pub struct PlanArgs {
 }
 
 /// What to keep, and how.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct ChoiceArgs {
     /// Keep this side, whatever the policy says: `a`, `b`, or a name
     #[arg(long, value_name = "SIDE")]
@@ -89,16 +94,18 @@ impl ChoiceArgs {
 /// What `plan` (and `resolve` without a plan) came to.
 pub enum Drawn {
     /// Nothing to do.
-    Agree(Trace),
+    Agree(Agreed),
     /// A sealed and kept plan; `auto` says whether the policy lets it run without asking.
     Sealed {
         /// The plan.
         sealed: Box<SealedPlan>,
         /// From the policy.
         auto: bool,
+        /// How much was compared.
+        seen: Coverage,
     },
     /// The policy does not decide, or refuses.
-    Held(Verdict),
+    Held(Held),
 }
 
 /// Observes, compares, decides, plans, seals; keeps the plan in the state directory.
@@ -123,17 +130,21 @@ pub fn draw_plan(
     let keep = choice.keep_side(&names)?;
     let found = opened.diff_in(&sight, choice.full, &pair.options, Place::Open(store))?;
     said.extend_from_slice(&found.remarks);
+    let seen = found.delta.coverage();
     let (survivor, auto, trace) = match judge(settings, &sight, &found, keep) {
-        Verdict::Agree { trace } => return Ok(Drawn::Agree(trace)),
+        Verdict::Agree { trace } => return Ok(Drawn::Agree(Agreed { trace, seen })),
         Verdict::Heal { survivor, auto, trace } => (survivor, auto, trace),
-        held @ (Verdict::Hold { .. } | Verdict::Refuse { .. }) => return Ok(Drawn::Held(held)),
+        verdict @ (Verdict::Hold { .. } | Verdict::Refuse { .. }) => {
+            let keepable = keepable(&sight.lineages, &sight.comparison);
+            return Ok(Drawn::Held(Held { verdict, keepable, seen }));
+        }
     };
     let salvage = salvage_wanted(settings, choice)?;
     let plan =
         draw_from(pair.options.resource.clone(), &sight, &found, survivor, salvage, choice.full, trace)?;
     let sealed = plans::seal_healing(plan, &sight.evidence, &found.delta).map_err(Failure::internal)?;
     plans::keep(store, &sealed).map_err(Failure::internal)?;
-    Ok(Drawn::Sealed { sealed: Box::new(sealed), auto })
+    Ok(Drawn::Sealed { sealed: Box::new(sealed), auto, seen })
 }
 
 /// What the policy says of this pair.
@@ -208,20 +219,26 @@ pub(super) fn run(cli: &Cli, args: &PlanArgs, screen: &mut Screen) -> Result<u8,
         said.iter().try_for_each(|remark| screen.line(remark))?;
     }
     match &drawn {
-        Drawn::Agree(trace) => {
-            agree(cli, screen, trace)?;
+        Drawn::Agree(agreed) => {
+            agree(cli, screen, agreed, &everything(cli, &pair))?;
             Ok(FINE)
         }
         Drawn::Held(verdict) => {
-            held(cli, screen, verdict, &pair)?;
+            held(cli, screen, verdict, &pair, &args.choice)?;
             Ok(HELD)
         }
-        Drawn::Sealed { sealed, auto } => {
+        Drawn::Sealed { sealed, auto, seen } => {
             if cli.json {
-                screen.json(&document(sealed, "heal", Some(*auto)))?;
+                let document = document(sealed, "heal", Some(*auto));
+                screen.json(&Document { coverage: Some(*seen), ..document })?;
             } else {
                 show(screen, sealed, &desk.store.locate("salvage"))?;
+                screen.heading("What was compared for this")?;
+                compared::show(screen, "  ", *seen)?;
                 to_run(cli, screen, sealed.id(), sealed.plan().salvage)?;
+                let keep = sealed.plan().names[sealed.plan().survivor].as_str();
+                let whole = Suggestion::of_pair(cli, "plan", &pair).choice(&args.choice);
+                offer_full(cli, screen, *seen, &whole.flag("--full", true).keep(keep))?;
             }
             Ok(DIVERGED)
         }
@@ -246,16 +263,27 @@ pub fn show_undo(screen: &mut Screen, sealed: &SealedPlan) -> std::io::Result<()
 ///
 /// # Errors
 /// When standard output is closed.
-pub fn held(cli: &Cli, screen: &mut Screen, verdict: &Verdict, pair: &PairArgs) -> Result<(), Failure> {
+pub(super) fn held(
+    cli: &Cli,
+    screen: &mut Screen,
+    held: &Held,
+    pair: &PairArgs,
+    choice: &ChoiceArgs,
+) -> Result<(), Failure> {
     if cli.json {
         let document: Document<'_, Plan> =
-            Document::without_plan("unsplit.plan", held_word(verdict), verdict.trace());
-        return Ok(screen.json(&document)?);
+            Document::without_plan("unsplit.plan", held_word(&held.verdict), held.verdict.trace());
+        return Ok(screen.json(&Document { coverage: Some(held.seen), ..document })?);
     }
     let names = Pair::new(&pair.options.name_a, &pair.options.name_b);
-    let (sides, state_dir) = (pair.words(), state_dir_words(cli));
-    let choose = |keep: &NodeName| format!("unsplit plan {sides} --keep {keep}{state_dir}");
-    Ok(show_held(screen, verdict, names, &choose)?)
+    let choose = |keep: &NodeName| Suggestion::of_pair(cli, "plan", pair).choice(choice).keep(keep.as_str());
+    show_held(screen, held, names, &choose)?;
+    Ok(offer_full(cli, screen, held.seen, &everything(cli, pair))?)
+}
+
+/// The command that compares everything, whatever is marked.
+pub(super) fn everything(cli: &Cli, pair: &PairArgs) -> Suggestion {
+    Suggestion::of_pair(cli, "diff", pair).flag("--full", true)
 }
 
 /// ` --state-dir DIR`, when it is not the default.
@@ -264,7 +292,8 @@ pub fn state_dir_words(cli: &Cli) -> String {
     if cli.state_dir.as_os_str() == super::STATE_DIR {
         String::new()
     } else {
-        format!(" --state-dir {}", shell_path(&cli.state_dir))
+        let absolute = std::path::absolute(&cli.state_dir);
+        format!(" --state-dir {}", shell_path(absolute.as_deref().unwrap_or(&cli.state_dir)))
     }
 }
 

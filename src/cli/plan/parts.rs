@@ -4,7 +4,7 @@ use crate::cli::Cli;
 use crate::cli::consent::run_words;
 use crate::cli::screen::{Screen, Tone};
 use crate::model::id::PlanId;
-use crate::model::plan::UnitLoss;
+use crate::model::plan::{Fate, UnitLoss};
 use crate::model::size::human;
 
 /// What `lose` loses, per unit.
@@ -21,12 +21,13 @@ pub(in crate::cli) fn loss_table(
     let discards = |unit: &UnitLoss| unit.victim_only + unit.both + unit.unmarked;
     let total: u64 = losses.iter().map(discards).sum();
     screen.heading(&format!("What {lose} will lose"))?;
-    if total == 0 {
+    let goes = |unit: &UnitLoss| unit.fate == Some(Fate::Disappears);
+    if total == 0 && !losses.iter().any(goes) {
         screen.line(format!("  Nothing that {lose} wrote: it is only brought up to date."))?;
     }
     let rows: Vec<Vec<String>> = losses
         .iter()
-        .filter(|unit| discards(unit) > 0)
+        .filter(|unit| discards(unit) > 0 || unit.fate.is_some())
         .map(|unit| {
             let mut parts = Vec::new();
             for (bytes, what) in [
@@ -38,7 +39,8 @@ pub(in crate::cli) fn loss_table(
                     parts.push(format!("{} {what}", human(bytes)));
                 }
             }
-            vec![unit.unit.clone(), parts.join(", ")]
+            let fate = unit.fate.as_ref().map(|fate| format!(": {}", fate_words(fate, keep, lose)));
+            vec![format!("{}{}", unit.unit, fate.unwrap_or_default()), parts.join(", ")]
         })
         .collect();
     if !rows.is_empty() {
@@ -56,6 +58,18 @@ pub(in crate::cli) fn loss_table(
         ))?;
     }
     Ok(())
+}
+
+/// What becomes of a unit that the two sides describe differently.
+#[must_use]
+pub(in crate::cli) fn fate_words(fate: &Fate, keep: &str, lose: &str) -> String {
+    match fate {
+        Fate::Disappears => format!("exists only on {lose}, disappears"),
+        Fate::Appears => format!("exists only on {keep}, appears on {lose}"),
+        Fate::Renamed { to } => format!("will be called {to}"),
+        Fate::Resized { to } => format!("will have {} here", human(*to)),
+        Fate::Moved => "will stand in another place".to_owned(),
+    }
 }
 
 /// What will be kept: `None` for nothing; else how much of what, and what the sentence ends with.

@@ -1,8 +1,12 @@
 //! What a policy came to when it is no plan: nothing to do, or a person must choose. And its reasons.
 
 use crate::cli::Cli;
+use crate::cli::compared;
+use crate::cli::diff::offer_full;
 use crate::cli::exit::Failure;
 use crate::cli::screen::{Screen, Tone};
+use crate::cli::suggest::Suggestion;
+use crate::model::delta::Coverage;
 use crate::model::id::NodeName;
 use crate::model::plan::Plan;
 use crate::model::side::{Pair, Side};
@@ -26,6 +30,8 @@ pub(in crate::cli) struct Document<'a, P: Serialize, U: Serialize = ()> {
     pub trace: &'a Trace,
     /// The plan, if there is one.
     pub plan: Option<&'a P>,
+    /// How much was compared; `None` for an undo, which compares nothing.
+    pub coverage: Option<Coverage>,
     /// For resources that run: who uses the side that would be overwritten.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_use: Option<U>,
@@ -38,28 +44,69 @@ impl<'a, P: Serialize, U: Serialize> Document<'a, P, U> {
         verdict: &'static str,
         trace: &'a Trace,
     ) -> Document<'a, P, U> {
-        Document { schema, version: 1, verdict, id: None, auto: None, trace, plan: None, in_use: None }
+        Document {
+            schema,
+            version: 1,
+            verdict,
+            id: None,
+            auto: None,
+            trace,
+            plan: None,
+            coverage: None,
+            in_use: None,
+        }
     }
+}
+
+/// There is nothing to do: why, and how much was compared.
+#[derive(Debug, Clone)]
+pub struct Agreed {
+    /// Why.
+    pub trace: Trace,
+    /// How much was compared.
+    pub seen: Coverage,
+}
+
+/// No plan was drawn: why, and whom a person may keep without a warning, the better side first.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// Why.
+    pub verdict: Verdict,
+    /// Whom a person may keep.
+    pub keepable: Vec<Side>,
+    /// How much was compared.
+    pub seen: Coverage,
 }
 
 /// That there is nothing to do, as JSON.
-pub(in crate::cli) fn agree_document(trace: &Trace) -> Document<'_, Plan> {
-    Document::without_plan("unsplit.plan", "agree", trace)
+pub(in crate::cli) fn agree_document(agreed: &Agreed) -> Document<'_, Plan> {
+    let document = Document::without_plan("unsplit.plan", "agree", &agreed.trace);
+    Document { coverage: Some(agreed.seen), ..document }
 }
 
-/// Tells that there is nothing to do.
+/// Tells that there is nothing to do, as far as was compared. `whole`: what compares the rest.
 ///
 /// # Errors
 /// When standard output is closed.
-pub(in crate::cli) fn agree(cli: &Cli, screen: &mut Screen, trace: &Trace) -> Result<(), Failure> {
+pub(in crate::cli) fn agree(
+    cli: &Cli,
+    screen: &mut Screen,
+    agreed: &Agreed,
+    whole: &Suggestion,
+) -> Result<(), Failure> {
     if cli.json {
-        screen.json(&agree_document(trace))?;
-    } else {
-        let line = screen.paint(Tone::Good, "Nothing to do: the sides agree.");
-        screen.line(line)?;
-        reasons(screen, trace)?;
+        screen.json(&agree_document(agreed))?;
+        return Ok(());
     }
-    Ok(())
+    let line = if agreed.seen.whole() {
+        screen.paint(Tone::Good, "Nothing to do: the sides agree.")
+    } else {
+        screen.paint(Tone::Strong, "Nothing to do, as far as DRBD's marks tell.")
+    };
+    screen.line(line)?;
+    compared::show(screen, "", agreed.seen)?;
+    reasons(screen, &agreed.trace)?;
+    Ok(offer_full(cli, screen, agreed.seen, whole)?)
 }
 
 /// `hold` or `refuse`.
@@ -68,16 +115,18 @@ pub(in crate::cli) fn held_word(verdict: &Verdict) -> &'static str {
     if matches!(verdict, Verdict::Refuse { .. }) { "refuse" } else { "hold" }
 }
 
-/// Tells why the policy does not decide, and what a person can type: `choose` is the command that keeps a side.
+/// Tells why the policy does not decide, and what a person can type: `choose` is the command that keeps a side. Only sides
+/// whose keeping unsplit itself would not warn of are proposed.
 ///
 /// # Errors
 /// When standard output is closed.
 pub(in crate::cli) fn show_held(
     screen: &mut Screen,
-    verdict: &Verdict,
+    held: &Held,
     names: Pair<&NodeName>,
-    choose: &dyn Fn(&NodeName) -> String,
+    choose: &dyn Fn(&NodeName) -> Suggestion,
 ) -> std::io::Result<()> {
+    let verdict = &held.verdict;
     let refused = matches!(verdict, Verdict::Refuse { .. });
     let headline = if refused {
         "Refused: no choice of survivor would be right on this evidence. Nothing was changed."
@@ -86,12 +135,21 @@ pub(in crate::cli) fn show_held(
     };
     let headline = screen.paint(Tone::Bad, headline);
     screen.line(headline)?;
+    compared::show(screen, "", held.seen)?;
     reasons(screen, verdict.trace())?;
     if refused {
         return Ok(());
     }
     screen.heading("To choose, see in detail what each choice would do")?;
-    for side in Side::BOTH {
+    if held.keepable.is_empty() {
+        screen
+            .line("  No side can be proposed: one is Inconsistent, and the other one is older or poorer.")?;
+        screen.line(
+            "  Connect the Inconsistent side with the source of its resync. Only if that is lost for good,",
+        )?;
+        return screen.line("  name the other one with --keep: that goes back to what it holds.");
+    }
+    for side in held.keepable.iter().copied() {
         let (keep, lose) = (names[side], names[side.other()]);
         screen.line(format!("  {}", choose(keep)))?;
         screen.line(format!(

@@ -2,6 +2,7 @@
 
 use super::html::render_html;
 use super::text::render_text;
+use super::words::lost;
 use super::{
     ClassFacts, ComparisonFacts, Discard, NextCommand, ReportData, SCHEMA, SideFacts, UnitRow, VERSION,
 };
@@ -12,11 +13,14 @@ use crate::cli::live::{self, OneTargetArgs, Target};
 use crate::cli::pair::{Found, PairArgs, open};
 use crate::cli::plan::judge;
 use crate::cli::screen::Screen;
+use crate::cli::suggest::Suggestion;
 use crate::edge::blockdev::{BlockFile, Identity, Mode};
 use crate::edge::clock::SystemClock;
 use crate::engine::inquiry::Sight;
+use crate::judge::units::{LayoutDifference, losses};
+use crate::judge::worse::keepable;
 use crate::model::extent::ExtentSet;
-use crate::model::lineage::Relation;
+use crate::model::plan::Fate;
 use crate::model::policy::Settings;
 use crate::model::side::{Pair, Side};
 use crate::model::unit::Unit;
@@ -46,7 +50,7 @@ pub struct ReportArgs {
 pub(crate) fn run(cli: &Cli, args: &ReportArgs, screen: &mut Screen) -> Result<u8, Failure> {
     let pair = match args.target.target()? {
         Target::Pair(pair) => pair,
-        Target::Resource(resource) => Box::new(live::only_volume(&resource, &args.target.options)?),
+        Target::Resource(resource) => Box::new(live::only_volume(cli, &resource, &args.target.options)?),
         Target::Several(wanted) => {
             return Err(Failure::usage(format!("{}: a report is about one resource", wanted.words())));
         }
@@ -58,7 +62,7 @@ pub(crate) fn run(cli: &Cli, args: &ReportArgs, screen: &mut Screen) -> Result<u
     }
     let sight = opened.look(&settings)?;
     let found = opened.diff(&sight, args.full, &pair.options, &cli.state_dir)?;
-    let data = gather(&pair, &settings, &sight, &found);
+    let data = gather(cli, &pair, args.full, &settings, &sight, &found);
     if let Some(path) = &args.html {
         write_page(path, &render_html(&data))?;
         if !cli.json {
@@ -76,14 +80,21 @@ pub(crate) fn run(cli: &Cli, args: &ReportArgs, screen: &mut Screen) -> Result<u
     }
     Ok(if !found.delta.unreadable.is_empty() {
         EVIDENCE
-    } else if found.delta.differs.is_empty() && sight.comparison.relation == Relation::InSync {
+    } else if found.delta.differs.is_empty() && sight.comparison.settled() {
         FINE
     } else {
         DIVERGED
     })
 }
 
-fn gather(args: &PairArgs, settings: &Settings, sight: &Sight, found: &Found) -> ReportData {
+fn gather(
+    cli: &Cli,
+    args: &PairArgs,
+    full: bool,
+    settings: &Settings,
+    sight: &Sight,
+    found: &Found,
+) -> ReportData {
     let delta = &found.delta;
     let names = found.names.as_ref().map(ToString::to_string);
     let classes = ClassFacts::all(delta);
@@ -118,8 +129,8 @@ fn gather(args: &PairArgs, settings: &Settings, sight: &Sight, found: &Found) ->
         size: delta.size,
         compared: delta.compared,
         marks_complete: delta.marks_complete,
-        if_keep: Pair::from_fn(|side| Discard::new(side, &classes, &units)),
-        next: next(args, sight, found),
+        if_keep: Pair::from_fn(|side| discard(found, side, &classes)),
+        next: next(cli, args, full, sight, found),
         verdict: args.options.policy.is_some().then(|| judge(settings, sight, found, None)),
         names,
         classes,
@@ -129,6 +140,13 @@ fn gather(args: &PairArgs, settings: &Settings, sight: &Sight, found: &Found) ->
     }
 }
 
+/// What keeping `survivor` discards, unit by unit as the other side describes them.
+fn discard(found: &Found, survivor: Side, classes: &[ClassFacts]) -> Discard {
+    let mut units = losses(&found.units, survivor);
+    units.retain(|loss| lost(loss) > 0 || loss.fate == Some(Fate::Disappears));
+    Discard { units, ..Discard::new(survivor, classes, &[]) }
+}
+
 /// The units as side A describes them; those that only B describes follow, so that no name is missing.
 fn rows(found: &Found, classes: &[ClassFacts]) -> Vec<UnitRow> {
     let row = |name: String, unit: &Unit| {
@@ -136,31 +154,48 @@ fn rows(found: &Found, classes: &[ClassFacts]) -> Vec<UnitRow> {
         UnitRow::new(name, unit.kind, unit.content.clone(), extents, classes)
     };
     let Pair { a, b } = &found.layouts;
-    let mut rows: Vec<UnitRow> = a.units.iter().map(|unit| row(unit.name.clone(), unit)).collect();
-    for unit in &b.units {
-        if !a.units.iter().any(|same| same.name == unit.name && same.map == unit.map) {
-            rows.push(row(format!("{} (as {} describes it)", unit.name, found.names.b), unit));
+    let same = |one: &Unit, other: &Unit| one.name == other.name && one.map == other.map;
+    // Who alone has a unit says so with its name; what is left over beside it is nobody's.
+    let named = |unit: &Unit, side: Side| {
+        let whose = &found.names[side];
+        let only = |difference: &LayoutDifference| {
+            difference.only(side) && difference.unit == unit.name && difference.identity == unit.identity
+        };
+        match found.units.differences.iter().any(only) {
+            true => format!("{} (exists only on {whose})", unit.name),
+            false => format!("{} (as {whose} describes it)", unit.name),
         }
+    };
+    let mut rows = Vec::new();
+    for unit in &a.units {
+        let alike = b.units.iter().any(|other| same(unit, other));
+        rows.push(row(if alike { unit.name.clone() } else { named(unit, Side::A) }, unit));
+    }
+    for unit in b.units.iter().filter(|unit| !a.units.iter().any(|other| same(unit, other))) {
+        rows.push(row(named(unit, Side::B), unit));
     }
     rows.retain(|row| row.bytes() > 0);
     rows
 }
 
-fn next(args: &PairArgs, sight: &Sight, found: &Found) -> Vec<NextCommand> {
-    let sides = args.words();
-    if sight.comparison.relation == Relation::InSync && found.delta.differs.is_empty() {
-        return Vec::new();
+fn next(cli: &Cli, args: &PairArgs, full: bool, sight: &Sight, found: &Found) -> Vec<NextCommand> {
+    let type_this = |verb: &str| Suggestion::of_pair(cli, verb, args);
+    let mut all = Vec::new();
+    if !(sight.comparison.settled() && found.delta.differs.is_empty()) {
+        for side in keepable(&sight.lineages, &sight.comparison) {
+            let name = found.names[side].as_str();
+            all.push(NextCommand::new(
+                format!("see in detail what keeping {name} would do; changes nothing"),
+                type_this("plan").flag("--full", full).keep(name).to_string(),
+            ));
+        }
+        let ranges = type_this("diff").flag("--full", full).flag("--extents", true);
+        all.push(NextCommand::new("list every differing range", ranges.to_string()));
     }
-    let mut all: Vec<NextCommand> = Side::BOTH
-        .into_iter()
-        .map(|side| {
-            NextCommand::new(
-                format!("see in detail what keeping {} would do; changes nothing", found.names[side]),
-                format!("unsplit plan {sides} --keep {}", found.names[side]),
-            )
-        })
-        .collect();
-    all.push(NextCommand::new("list every differing range", format!("unsplit diff {sides} --extents")));
+    if !found.delta.coverage().whole() {
+        let whole = type_this("diff").flag("--full", true).to_string();
+        all.push(NextCommand::new("compare everything, also what nobody marked", whole));
+    }
     all
 }
 

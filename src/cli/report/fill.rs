@@ -135,6 +135,7 @@ impl Discard {
                 both: differs.both,
                 survivor_only: differs[Class::only(survivor)],
                 unmarked: differs.unmarked,
+                fate: None,
             })
         };
         Discard { bytes: of(&total), units: units.iter().filter_map(loss).collect() }

@@ -14,7 +14,7 @@ mod tests;
 pub mod text;
 mod words;
 
-use crate::model::delta::{Class, Scope, Unreadable};
+use crate::model::delta::{Class, Coverage, Scope, Unreadable};
 use crate::model::drbd::{DiskState, GenerationUuid, MetadataFormat, Role};
 use crate::model::evidence::{LogState, MetadataPlace};
 use crate::model::extent::ExtentSet;
@@ -73,6 +73,18 @@ pub struct ReportData {
 }
 
 impl ReportData {
+    /// How much was compared.
+    #[must_use]
+    pub fn coverage(&self) -> Coverage {
+        Coverage { scope: self.scope, compared: self.compared, size: self.size }
+    }
+
+    /// Blocks that either side would report as different in a handshake.
+    #[must_use]
+    pub fn marked_blocks(&self) -> u64 {
+        self.sides.a.bits_after_replay.saturating_add(self.sides.b.bits_after_replay)
+    }
+
     /// Bytes that differ, by class.
     #[must_use]
     pub fn differs(&self) -> PerClass {

@@ -2,6 +2,7 @@
 
 use super::map::{Cell, region_cells, touch};
 use super::{Discard, ReportData, clean, words};
+use crate::cli::plan::fate_words;
 use crate::model::delta::Class;
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::side::{Pair, Side};
@@ -153,7 +154,10 @@ fn choices(page: &mut Page, data: &ReportData, names: &Pair<String>) {
             } else {
                 String::new()
             };
-            page.line(&format!("    {:>9}  {}{both}", human(words::lost(loss)), clean::line(&loss.unit, 60)));
+            let fate = loss.fate.as_ref().map(|fate| format!(": {}", fate_words(fate, keep, lose)));
+            let unit = clean::line(&loss.unit, 60);
+            let says = format!("{unit}{}{both}", fate.unwrap_or_default());
+            page.wrap(&format!("    {:>9}  ", human(words::lost(loss))), &says);
         }
         page.more(more, "units");
     }

@@ -1,12 +1,14 @@
 //! The findings in plain words, the same in every form of the report.
 
 use super::{Discard, PerClass, ReportData, UnitRow};
+use crate::cli::compared;
 use crate::model::delta::{Class, Scope};
 use crate::model::drbd::GenerationUuid;
 use crate::model::evidence::LogState;
 use crate::model::lineage::Relation;
 use crate::model::side::{Pair, Side};
 use crate::model::size::human;
+use crate::model::standing::Class as Standing;
 use crate::model::unit::UnitKind;
 use crate::model::verdict::Verdict;
 
@@ -40,6 +42,18 @@ fn finding(data: &ReportData) -> (Mood, String) {
     let differs = data.differs().total();
     let relation = data.comparison.as_ref().map(|comparison| comparison.relation);
     match (relation, differs) {
+        (Some(Relation::InSync), 0) if data.marked_blocks() > 0 => (
+            Mood::Wary,
+            format!(
+                "{a} and {b} hold the same generation, but {} blocks are marked as different. {}",
+                data.marked_blocks(),
+                compared::nothing_differs(data.coverage())
+            ),
+        ),
+        (Some(Relation::InSync), 0) if data.coverage().nothing() => (
+            Mood::Wary,
+            "In sync by DRBD's records alone: nothing is marked, so nothing was compared.".to_owned(),
+        ),
         (Some(Relation::InSync), 0) if data.scope == Scope::Everything => {
             (Mood::Calm, format!("In sync: {a} and {b} hold the same data."))
         }
@@ -47,7 +61,8 @@ fn finding(data: &ReportData) -> (Mood, String) {
             (Mood::Calm, "In sync by DRBD's records, and nothing that was compared differs.".to_owned())
         }
         (Some(Relation::InSync), _) => {
-            (Mood::Alarm, format!("{a} and {b} claim to be in sync, but their data differ."))
+            let word = Standing::MarkedButEqual.word();
+            (Mood::Alarm, format!("{word}: {a} and {b} claim to be in sync, but their data differ."))
         }
         (Some(Relation::Diverged), 0) => {
             (Mood::Wary, "Split brain by the records, but nothing that was compared differs.".to_owned())
@@ -74,7 +89,7 @@ pub(super) fn summary(data: &ReportData) -> String {
     let differs = data.differs();
     let (a, b) = (&data.names.a, &data.names.b);
     if differs.total() == 0 {
-        return format!("{} of {} were compared. {}", human(data.compared), human(data.size), scope(data));
+        return scope(data);
     }
     let mut parts = Vec::new();
     if differs.only_a > 0 {
@@ -115,17 +130,11 @@ fn count_was(n: usize) -> String {
 
 /// What was compared, as a sentence.
 pub(super) fn scope(data: &ReportData) -> String {
-    match (data.scope, data.marks_complete) {
-        (Scope::Everything, _) => "The whole volume was compared.".to_owned(),
-        (Scope::Candidates, true) => {
-            "Only blocks that a side marked as changed were compared; with a common base nothing else can differ."
-                .to_owned()
-        }
-        (Scope::Candidates, false) => {
-            "Only blocks that a side marked as changed were compared, and there is no common base: more may differ."
-                .to_owned()
-        }
+    let said = compared::scope_and_proof(data.coverage());
+    if data.coverage().whole() || data.marks_complete {
+        return said;
     }
+    format!("{said} There is no common base, either: more may differ.")
 }
 
 /// A class, with the sides' names.
@@ -227,7 +236,10 @@ pub(super) fn relation(relation: Relation, names: &Pair<String>) -> String {
 /// The verdict: a word, and a sentence.
 pub(super) fn verdict(verdict: &Verdict, names: &Pair<String>) -> (&'static str, String) {
     match verdict {
-        Verdict::Agree { .. } => ("AGREE", "The sides agree; nothing is to be done.".to_owned()),
+        Verdict::Agree { trace } => {
+            let why = trace.reasons().last().map_or("", |reason| reason.conclusion.as_str());
+            ("AGREE", format!("Nothing is to be done: {why}."))
+        }
         Verdict::Heal { survivor, auto, .. } => {
             let how = if *auto { "The policy lets this run by itself." } else { "It waits for consent." };
             let (keep, lose) = (&names[*survivor], &names[survivor.other()]);

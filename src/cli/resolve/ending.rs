@@ -4,9 +4,12 @@ use crate::cli::Cli;
 use crate::cli::consent::waiver;
 use crate::cli::exit::{EVIDENCE, FINE, Failure, INTERNAL, NOT_FENCED, PARKED};
 use crate::cli::incident::{give_up_command, resume_command};
+use crate::cli::pair::args_from_sources;
 use crate::cli::peer::MEND;
 use crate::cli::plan::state_dir_words;
+use crate::cli::reading::Reading;
 use crate::cli::screen::{Screen, Tone};
+use crate::cli::suggest::Suggestion;
 use crate::engine::executor::{Ending, Obstacle};
 use crate::engine::journal::JournalError;
 use crate::engine::recall;
@@ -15,6 +18,7 @@ use crate::model::id::IncidentId;
 use crate::model::plan::{Plan, Purpose, Step};
 use crate::model::record::Outcome;
 use crate::model::side::Side;
+use crate::model::size::human;
 use crate::ports::store::Store;
 use serde::Serialize;
 
@@ -78,21 +82,22 @@ pub(in crate::cli) fn conclude(
                         &format!("Undone: {keep} and {lose} are as they were before the healing."),
                     );
                     screen.line(line)?;
-                    screen.line("They relate as they did then. `unsplit plan` draws a new plan.")?;
+                    screen.line(format!(
+                        "{} of {lose}'s data and both sides' metadata are back, each compared with the salvage.",
+                        human(plan.overwrite.bytes())
+                    ))?;
+                    let [diff, _] = again(cli, plan);
+                    screen.line("They relate as they did then. To look at them:")?;
+                    screen.line(format!("  {diff}"))?;
                 }
                 _ => {
                     let full =
                         plan.steps.iter().any(|step| matches!(step, Step::VerifyContent { full: true }));
-                    let verified = if full {
-                        "by comparing everything"
-                    } else {
-                        "by content wherever they were seen to differ"
-                    };
-                    let line = screen.paint(
-                        Tone::Good,
-                        &format!("Healed: {lose} now equals {keep}. Verified by generation, and {verified}."),
-                    );
+                    let [what, how] =
+                        equals(lose.as_str(), keep.as_str(), plan.overwrite.bytes(), plan.size, full);
+                    let line = screen.paint(Tone::Good, &format!("Healed: {what}"));
                     screen.line(line)?;
+                    screen.line(how)?;
                     if plan.salvage {
                         screen.line(format!("What {lose} held is kept in {}", store.locate(&dir_of(id))))?;
                         screen.line(format!(
@@ -109,7 +114,8 @@ pub(in crate::cli) fn conclude(
             let failure = Failure::new(code(*obstacle, &plan.purpose), anyhow::Error::msg(text));
             Err(match (&plan.purpose, obstacle) {
                 (Purpose::Heal, Obstacle::Stale) => {
-                    failure.hint("look again with `unsplit diff`, then draw a new plan with `unsplit plan`")
+                    let [diff, plan] = again(cli, plan);
+                    failure.hint(format!("look again with `{diff}`, then draw a new plan with `{plan}`"))
                 }
                 (Purpose::Undo { incident }, Obstacle::Stale) => failure.hint(format!(
                     "an undo never overwrites newer data; `unsplit salvage show {incident}{state_dir}` tells how to \
@@ -161,6 +167,33 @@ pub(in crate::cli) fn conclude(
             )))
         }
     }
+}
+
+/// The commands that look at a plan's two sides again, and draw another plan for them.
+fn again(cli: &Cli, plan: &Plan) -> [String; 2] {
+    let sources = plan.basis.as_ref().map(|basis| &basis.source);
+    let full = plan.steps.iter().any(|step| matches!(step, Step::VerifyContent { full: true }));
+    // A plan whose peer cannot be named any more is no reason to say nothing.
+    match args_from_sources(sources, &plan.names, &plan.resource, &Reading::default()) {
+        Ok(pair) => {
+            let typed = |verb: &str| Suggestion::of_pair(cli, verb, &pair).flag("--full", full);
+            let keep = plan.names[plan.survivor].as_str();
+            [typed("diff").to_string(), typed("plan").keep(keep).to_string()]
+        }
+        Err(_) => ["unsplit diff".to_owned(), "unsplit plan".to_owned()],
+    }
+}
+
+/// What a healing made equal, and how that was verified. `healed`: bytes that differed; `size`: bytes of the volume.
+#[must_use]
+pub(in crate::cli) fn equals(lose: &str, keep: &str, healed: u64, size: u64, full: bool) -> [String; 2] {
+    let (healed, size) = (human(healed), human(size));
+    if full {
+        let what = format!("{lose} now equals {keep}; {healed} of {size} had differed.");
+        return [what, "Verified by generation, and by comparing everything.".to_owned()];
+    }
+    let what = format!("{lose} now equals {keep} in the {healed} of {size} that were seen to differ.");
+    [what, "Verified by generation, and by content there; the rest was not compared again.".to_owned()]
 }
 
 fn code(obstacle: Obstacle, purpose: &Purpose) -> u8 {

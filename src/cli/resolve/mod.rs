@@ -4,7 +4,7 @@ mod ending;
 mod give_up;
 mod resume;
 
-pub(super) use ending::{conclude, journal_stopped};
+pub(super) use ending::{conclude, equals, journal_stopped};
 pub(super) use resume::take_up;
 
 use super::Cli;
@@ -13,7 +13,7 @@ use super::exit::{EVIDENCE, FINE, Failure, HELD, INTERNAL, USAGE};
 use super::incident::{Desk, is_open, new_id, open_desk, refuse_while_open};
 use super::live::{self, Target};
 use super::pair::{OpenPair, OpenSide, PairOptions, args_from_sources, open};
-use super::plan::{ChoiceArgs, Drawn, agree, draw_plan, held, show};
+use super::plan::{ChoiceArgs, Drawn, agree, draw_plan, everything, held, show};
 use super::reading::Reading;
 use super::screen::Screen;
 use crate::edge::blockdev::Mode;
@@ -118,15 +118,15 @@ pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<
         said.iter().try_for_each(|remark| screen.line(remark))?;
     }
     match drawn {
-        Drawn::Agree(trace) => {
-            agree(cli, screen, &trace)?;
+        Drawn::Agree(agreed) => {
+            agree(cli, screen, &agreed, &everything(cli, &pair))?;
             Ok(FINE)
         }
         Drawn::Held(verdict) => {
-            held(cli, screen, &verdict, &pair)?;
+            held(cli, screen, &verdict, &pair, &args.choice)?;
             Ok(HELD)
         }
-        Drawn::Sealed { sealed, auto } => {
+        Drawn::Sealed { sealed, auto, .. } => {
             let Some(consent) = consent(cli, args, screen, &desk, &sealed, auto)? else {
                 return Err(nobody_agreed(cli, sealed.id(), sealed.plan().salvage));
             };

@@ -1,6 +1,8 @@
 //! What two sides' layouts describe differently.
 
+use super::UnitDelta;
 use crate::model::id::NodeName;
+use crate::model::plan::Fate;
 use crate::model::side::{Pair, Side};
 use crate::model::size::human;
 use crate::model::unit::{Unit, UnitKind};
@@ -44,6 +46,9 @@ pub struct LayoutDifference {
     pub kind: UnitKind,
     /// Its stable identity, or the empty text.
     pub identity: String,
+    /// Nothing was odd about the other side's tables, so a unit that they do not name is not there. With damage it may be.
+    #[serde(default)]
+    pub sure: bool,
     /// How it differs.
     #[serde(flatten)]
     pub change: Change,
@@ -53,10 +58,42 @@ pub struct LayoutDifference {
 }
 
 impl LayoutDifference {
+    /// Whether a partition or volume exists on `side` alone. What a table leaves over is no unit of its own, and a table that
+    /// could not be read says nothing.
+    #[must_use]
+    pub fn only(&self, side: Side) -> bool {
+        let own = matches!(self.kind, UnitKind::Partition | UnitKind::LogicalVolume | UnitKind::Opaque);
+        own && self.sure && self.change == Change::Only { side }
+    }
+
+    /// Whether this is about a unit as `side` describes it.
+    pub(super) fn is_about(&self, unit: &UnitDelta, side: Side) -> bool {
+        let same = self.identity == unit.identity
+            && match &self.change {
+                Change::Renamed { names } => names[side] == unit.name,
+                _ => !self.identity.is_empty() || self.unit == unit.name,
+            };
+        same && match self.change {
+            Change::Only { side: only } => only == side,
+            _ => true,
+        }
+    }
+
+    /// What becomes of the unit of `victim` when the other side's description takes the place of its own.
+    pub(super) fn fate(&self, victim: Side) -> Option<Fate> {
+        match &self.change {
+            Change::Renamed { names } => Some(Fate::Renamed { to: names[victim.other()].clone() }),
+            Change::Resized { sizes } => Some(Fate::Resized { to: sizes[victim.other()] }),
+            Change::Moved => Some(Fate::Moved),
+            Change::Only { .. } | Change::Kind { .. } => None,
+        }
+    }
+
     /// The difference as a sentence.
     #[must_use]
     pub fn sentence(&self, names: &Pair<NodeName>) -> String {
         let what = match &self.change {
+            Change::Only { side } if self.only(*side) => format!("exists only on {}", names[*side]),
             Change::Only { side } => format!("only {} describes it", names[*side]),
             Change::Renamed { names: said } => {
                 format!("{} calls it {}, {} calls it {}", names.a, said.a, names.b, said.b)
@@ -79,10 +116,11 @@ impl LayoutDifference {
     }
 }
 
-/// All differences. What is left over from the others' point of view is named only when nothing else is.
-pub(super) fn list(units: &Pair<Vec<&Unit>>, wrote: Pair<bool>) -> Vec<LayoutDifference> {
-    let claimed = of(units, |unit| unit.kind != UnitKind::Unclaimed, wrote);
-    if claimed.is_empty() { of(units, |_| true, wrote) } else { claimed }
+/// All differences. What is left over from the others' point of view is named only when nothing else is. `quiet`: nothing
+/// was odd about a side's tables.
+pub(super) fn list(units: &Pair<Vec<&Unit>>, wrote: Pair<bool>, quiet: Pair<bool>) -> Vec<LayoutDifference> {
+    let claimed = of(units, |unit| unit.kind != UnitKind::Unclaimed, wrote, quiet);
+    if claimed.is_empty() { of(units, |_| true, wrote, quiet) } else { claimed }
 }
 
 /// Units are the same one when their identity is; those without one, when their name is.
@@ -90,12 +128,21 @@ fn key(unit: &Unit) -> (bool, &str) {
     if unit.identity.is_empty() { (false, &unit.name) } else { (true, &unit.identity) }
 }
 
-fn of(units: &Pair<Vec<&Unit>>, wanted: impl Fn(&Unit) -> bool, wrote: Pair<bool>) -> Vec<LayoutDifference> {
+fn of(
+    units: &Pair<Vec<&Unit>>,
+    wanted: impl Fn(&Unit) -> bool,
+    wrote: Pair<bool>,
+    quiet: Pair<bool>,
+) -> Vec<LayoutDifference> {
     let mut others: HashMap<(bool, &str), std::collections::VecDeque<&Unit>> = HashMap::new();
     for unit in units.b.iter().filter(|unit| wanted(unit)) {
         others.entry(key(unit)).or_default().push_back(unit);
     }
-    let difference = |unit: &Unit, change| LayoutDifference {
+    let difference = |unit: &Unit, change: Change| LayoutDifference {
+        sure: match change {
+            Change::Only { side } => quiet[side.other()],
+            _ => true,
+        },
         unit: unit.name.clone(),
         kind: unit.kind,
         identity: unit.identity.clone(),

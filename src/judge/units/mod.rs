@@ -6,7 +6,7 @@ pub use differences::{Change, LayoutDifference};
 
 use crate::model::delta::{Class, Delta};
 use crate::model::extent::{Extent, ExtentSet};
-use crate::model::plan::UnitLoss;
+use crate::model::plan::{Fate, UnitLoss};
 use crate::model::side::{Pair, Side};
 use crate::model::unit::{Layout, Unit, UnitKind};
 use serde::{Deserialize, Serialize};
@@ -113,6 +113,30 @@ impl UnitReport {
     pub fn view(&self, side: Side) -> impl Iterator<Item = &UnitDelta> {
         self.units.iter().filter(move |unit| unit.side.is_none_or(|only| only == side))
     }
+
+    /// The side that alone has this unit, whatever it holds; `None` when both have it, or when it is no unit of its own but
+    /// what a layout leaves over.
+    #[must_use]
+    pub fn only_on(&self, unit: &UnitDelta) -> Option<Side> {
+        let side = unit.side?;
+        self.differences
+            .iter()
+            .any(|difference| difference.only(side) && difference.is_about(unit, side))
+            .then_some(side)
+    }
+
+    /// What becomes of a unit that `victim` describes when the other side's tables take the place of its own.
+    #[must_use]
+    pub fn fate(&self, unit: &UnitDelta, victim: Side) -> Option<Fate> {
+        if unit.side != Some(victim) {
+            return None;
+        }
+        if self.only_on(unit).is_some() {
+            return Some(Fate::Disappears);
+        }
+        let changes = self.differences.iter().filter(|difference| difference.is_about(unit, victim));
+        changes.filter_map(|difference| difference.fate(victim)).next()
+    }
 }
 
 /// Counts the delta per unit. Bytes of the compared volume that a layout does not cover are counted as an
@@ -142,8 +166,9 @@ pub fn attribute(delta: &Delta, layouts: &Pair<Layout>) -> UnitReport {
     }
     rows.sort_by_key(|(unit, side, _)| (first_byte(unit), *side));
     let agreement = rows.iter().all(|(_, side, _)| side.is_none());
+    let quiet = layouts.as_ref().map(|layout| layout.notes.is_empty());
     let differences =
-        if agreement { Vec::new() } else { differences::list(&units, counter.structures(&units)) };
+        if agreement { Vec::new() } else { differences::list(&units, counter.structures(&units), quiet) };
     UnitReport {
         agreement,
         differences,
@@ -244,21 +269,34 @@ impl<'a> Counter<'a> {
     }
 }
 
-/// What each unit loses when `survivor` overwrites the other side, as the survivor describes the units. Units
-/// without a differing byte lose nothing and are left out.
+/// What each unit loses when `survivor` overwrites the other side, as the side that loses it describes its units: nobody else
+/// knows what they are called. Units without a differing byte lose nothing and are left out, unless the unit itself exists on
+/// one side only: it comes or goes with the tables.
 #[must_use]
 pub fn losses(report: &UnitReport, survivor: Side) -> Vec<UnitLoss> {
-    report
-        .view(survivor)
-        .filter(|unit| unit.counts.differs() > 0)
-        .map(|unit| UnitLoss {
+    let victim = survivor.other();
+    let of = |unit: &UnitDelta| {
+        let fate = report.fate(unit, victim);
+        (unit.counts.differs() > 0 || fate == Some(Fate::Disappears)).then(|| UnitLoss {
             unit: unit.name.clone(),
-            victim_only: unit.counts.of(Class::only(survivor.other())).differs,
+            victim_only: unit.counts.of(Class::only(victim)).differs,
             both: unit.counts.both.differs,
             survivor_only: unit.counts.of(Class::only(survivor)).differs,
             unmarked: unit.counts.unmarked.differs,
+            fate,
         })
-        .collect()
+    };
+    let appears = |difference: &LayoutDifference| {
+        difference.only(survivor).then(|| UnitLoss {
+            unit: difference.unit.clone(),
+            victim_only: 0,
+            both: 0,
+            survivor_only: 0,
+            unmarked: 0,
+            fate: Some(Fate::Appears),
+        })
+    };
+    report.view(victim).filter_map(of).chain(report.differences.iter().filter_map(appears)).collect()
 }
 
 #[cfg(test)]

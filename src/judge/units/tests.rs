@@ -72,14 +72,29 @@ fn each_unit_gets_its_share() {
     assert_eq!(
         losses(&report, Side::A),
         [
-            UnitLoss { unit: "vg/one".into(), victim_only: 2, both: 0, survivor_only: 10, unmarked: 0 },
-            UnitLoss { unit: "vg/two".into(), victim_only: 12, both: 2, survivor_only: 0, unmarked: 0 },
+            UnitLoss {
+                unit: "vg/one".into(),
+                victim_only: 2,
+                both: 0,
+                survivor_only: 10,
+                unmarked: 0,
+                fate: None
+            },
+            UnitLoss {
+                unit: "vg/two".into(),
+                victim_only: 12,
+                both: 2,
+                survivor_only: 0,
+                unmarked: 0,
+                fate: None
+            },
             UnitLoss {
                 unit: "vg: free space".into(),
                 victim_only: 0,
                 both: 0,
                 survivor_only: 0,
-                unmarked: 5
+                unmarked: 5,
+                fate: None
             },
         ]
     );
@@ -118,15 +133,52 @@ fn disagreement_is_told_per_side() {
     );
     assert_eq!(report.view(Side::A).map(|unit| unit.bytes).sum::<u64>(), 100);
     assert_eq!(report.view(Side::B).map(|unit| unit.bytes).sum::<u64>(), 100);
+    // Who loses names what is lost. B's new volume is no part of what A calls vg/two.
+    let told = |survivor: Side| {
+        let loss = |loss: UnitLoss| (loss.unit, loss.victim_only + loss.survivor_only, loss.fate);
+        losses(&report, survivor).into_iter().map(loss).collect::<Vec<_>>()
+    };
     assert_eq!(
-        losses(&report, Side::A).iter().map(|loss| loss.unit.as_str()).collect::<Vec<_>>(),
-        ["vg: LVM label and metadata", "vg/two"]
+        told(Side::A),
+        [
+            ("vg: LVM label and metadata".to_owned(), 4, None),
+            ("vg/new".to_owned(), 20, Some(Fate::Disappears)),
+        ]
+    );
+    assert_eq!(
+        told(Side::B),
+        [
+            ("vg: LVM label and metadata".to_owned(), 4, None),
+            ("vg/two".to_owned(), 20, Some(Fate::Resized { to: 20 })),
+            ("vg/new".to_owned(), 0, Some(Fate::Appears)),
+        ]
     );
     let names = Pair::new(NodeName::new("n1").unwrap(), NodeName::new("n2").unwrap());
     assert_eq!(
         report.differences[1].sentence(&names),
-        "vg/new: only n2 describes it; only n2 changed tables or metadata during the split"
+        "vg/new: exists only on n2; only n2 changed tables or metadata during the split"
     );
+}
+
+/// A unit that nobody wrote to comes and goes with the tables all the same.
+#[test]
+fn an_empty_unit_of_one_side_is_no_less_lost() {
+    let mut other = two_volumes();
+    other.units[3] = unit("vg/empty", UnitKind::LogicalVolume, "9", &[(90, 10)]);
+    let delta = delta(100, &[], &[(0, 4)], &[(0, 4)]);
+    let report = attribute(&delta, &Pair::new(two_volumes(), other));
+    let told = |survivor: Side| {
+        losses(&report, survivor).into_iter().map(|loss| (loss.unit, loss.fate)).collect::<Vec<_>>()
+    };
+    let tables = ("vg: LVM label and metadata".to_owned(), None);
+    assert_eq!(told(Side::A), [tables.clone(), ("vg/empty".to_owned(), Some(Fate::Disappears))]);
+    // Where the other side's tables are odd, nobody knows what it has.
+    let (mut damaged, mut whole) = (two_volumes(), two_volumes());
+    whole.units[3] = unit("vg/empty", UnitKind::LogicalVolume, "9", &[(90, 10)]);
+    damaged.notes.push("one copy of the metadata cannot be read".to_owned());
+    let doubtful = attribute(&delta, &Pair::new(damaged, whole));
+    assert!(losses(&doubtful, Side::A).iter().all(|loss| loss.fate.is_none()));
+    assert_eq!(told(Side::B), [tables, ("vg/empty".to_owned(), Some(Fate::Appears))]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::{Rows, ask, row, still_open};
 use crate::cli::Cli;
+use crate::cli::compared::nothing_differs;
 use crate::cli::diff::DiffArgs;
 use crate::cli::exit::{DIVERGED, EVIDENCE, FINE, Failure};
 use crate::cli::live::both::Both;
@@ -12,6 +13,7 @@ use crate::cli::live::list::{List, Outcome, Row};
 use crate::cli::live::target::Wanted;
 use crate::cli::live::volumes::compare_all;
 use crate::cli::screen::{Screen, Tone};
+use crate::model::delta::{Coverage, Scope};
 use crate::model::id::{NodeName, ResourceName};
 use crate::model::side::Pair;
 use crate::model::size::human;
@@ -108,13 +110,16 @@ fn told(
     }
     let code = volumes.iter().map(Volume::code).max().unwrap_or(FINE);
     let bytes: u64 = volumes.iter().map(|volume| volume.found.delta.differs.bytes()).sum();
+    let nothing = Coverage { scope: Scope::Everything, compared: 0, size: 0 };
+    let seen = volumes.iter().map(|volume| volume.found.delta.coverage()).reduce(|all, one| all.and(&one));
+    let equal = nothing_differs(seen.unwrap_or(nothing));
     let (outcome, says) = match code {
         EVIDENCE => (Outcome::Unreadable, "not everything could be read".to_owned()),
         DIVERGED if bytes == 0 => {
-            (Outcome::Different, "the contents are equal, the generations are not".to_owned())
+            (Outcome::Different, format!("{}; the generations differ", equal.trim_end_matches('.')))
         }
         DIVERGED => (Outcome::Different, format!("{} differ", human(bytes))),
-        _ => (Outcome::Equal, "nothing differs".to_owned()),
+        _ => (Outcome::Equal, equal.trim_end_matches('.').to_owned()),
     };
     row(name, outcome, code, says, Vec::new(), whole_document(name, names, documents))
 }

@@ -3,6 +3,7 @@
 use super::diff::failed;
 use super::{Asked, Rows, ask, row, still_open};
 use crate::cli::Cli;
+use crate::cli::compared;
 use crate::cli::consent::run_words;
 use crate::cli::exit::{DIVERGED, FINE, Failure, HELD};
 use crate::cli::incident::open_desk;
@@ -10,9 +11,9 @@ use crate::cli::live::both::Both;
 use crate::cli::live::chosen::Task;
 use crate::cli::live::drawing::{Drawing, DrawnPlan, LiveDrawn, kept_side, policy};
 use crate::cli::live::list::{List, Outcome, Row};
-use crate::cli::live::plan::{choose_words, document, held, held_document, show};
+use crate::cli::live::plan::{choose, document, everything, held, held_document, show};
 use crate::cli::live::target::Wanted;
-use crate::cli::plan::{PlanArgs, agree, agree_document};
+use crate::cli::plan::{Held, PlanArgs, agree, agree_document};
 use crate::cli::screen::{Screen, Tone};
 use crate::model::id::{NodeName, ResourceName};
 use crate::model::side::{Pair, Side};
@@ -56,11 +57,12 @@ pub fn over(
         let plan = drawn.sealed.plan();
         if !cli.json {
             show(screen, &drawn.sealed, &salvages, Some(&drawn.in_use))?;
+            compared::show(screen, "  ", drawn.seen)?;
             screen.line("")?;
         }
         let says = lost_words(drawn);
         let next = vec![run_words(cli, drawn.sealed.id(), plan.salvage)];
-        let document = document(&drawn.sealed, Some(drawn.auto), Some(&drawn.in_use));
+        let document = document(&drawn.sealed, Some(drawn.auto), Some(&drawn.in_use), Some(drawn.seen));
         row(&plan.resource, Outcome::Planned, DIVERGED, says, next, document).map(Some)
     })?;
     let list = List::new("plan", both, asked.rows(|name| rows.take(name)));
@@ -105,17 +107,21 @@ pub(super) fn draw_each(
         |name, found| {
             let row = match found {
                 Ok(LiveDrawn::Sealed(mut plan)) => drawn(cli, screen, &mut plan)?,
-                Ok(LiveDrawn::Agree(trace)) => {
+                Ok(LiveDrawn::Agree(agreed)) => {
                     if !cli.json {
                         title(screen, name)?;
-                        agree(cli, screen, &trace)?;
+                        agree(cli, screen, &agreed, &everything(cli, name, drawing.options))?;
                         screen.line("")?;
                     }
-                    let says = "the sides agree";
-                    Some(row(name, Outcome::Agree, FINE, says, Vec::new(), agree_document(&trace))?)
+                    let says = if agreed.seen.whole() {
+                        "the sides agree"
+                    } else {
+                        "nothing to do, as far as the marks tell"
+                    };
+                    Some(row(name, Outcome::Agree, FINE, says, Vec::new(), agree_document(&agreed))?)
                 }
-                Ok(LiveDrawn::Held { verdict, names }) => {
-                    Some(not_decided(cli, screen, both, name, &verdict, &names)?)
+                Ok(LiveDrawn::Held { held: why, names }) => {
+                    Some(not_decided(cli, screen, drawing, name, &why, &names)?)
                 }
                 Err(failure) => {
                     failed(cli, screen, name, &failure)?;
@@ -136,23 +142,23 @@ fn title(screen: &mut Screen, name: &ResourceName) -> std::io::Result<()> {
 fn not_decided(
     cli: &Cli,
     screen: &mut Screen,
-    both: &Both,
+    drawing: &Drawing<'_>,
     name: &ResourceName,
-    verdict: &Verdict,
+    why: &Held,
     names: &Pair<NodeName>,
 ) -> Result<Row, Failure> {
     if !cli.json {
         title(screen, name)?;
-        held(cli, screen, verdict, names, name, both.peer())?;
+        held(cli, screen, why, names, name, drawing)?;
         screen.line("")?;
     }
-    let refused = matches!(verdict, Verdict::Refuse { .. });
+    let refused = matches!(why.verdict, Verdict::Refuse { .. });
     let (outcome, says, next) = if refused {
         (Outcome::Refused, "no choice of survivor would be right", Vec::new())
     } else {
-        let choose = |side: Side| choose_words(cli, name, both.peer(), &names[side]);
-        let next = Side::BOTH.map(choose).to_vec();
+        let choose = |side: &Side| choose(cli, name, drawing, &names[*side]).to_string();
+        let next = why.keepable.iter().map(choose).collect();
         (Outcome::Held, "the policy does not decide: a person must choose", next)
     };
-    row(name, outcome, HELD, says, next, held_document(verdict))
+    row(name, outcome, HELD, says, next, held_document(why))
 }

@@ -1,6 +1,7 @@
 //! The page's sections other than the maps. Every foreign text goes through [`clean::html`].
 
 use super::{COMMANDS, ENTRIES, NAME, SENTENCE, TABLE_UNITS};
+use crate::cli::plan::fate_words;
 use crate::cli::report::words::{self, Changed, Mood};
 use crate::cli::report::{ReportData, UnitRow, clean};
 use crate::model::delta::Class;
@@ -132,8 +133,12 @@ pub(super) fn choices(out: &mut String, data: &ReportData) {
                     0 => String::new(),
                     both => format!(" <span class=\"soft\">({} of it changed on both)</span>", human(both)),
                 };
-                let _ =
-                    write!(out, "<li><b>{}</b>: {}{both}</li>", name(&loss.unit), human(words::lost(loss)));
+                let fate = loss.fate.as_ref().map(|fate| {
+                    let (keep, lose) = (&data.names[side], &data.names[side.other()]);
+                    format!(" ({})", sentence(&fate_words(fate, keep, lose)))
+                });
+                let (unit, fate) = (name(&loss.unit), fate.unwrap_or_default());
+                let _ = write!(out, "<li><b>{unit}</b>{fate}: {}{both}</li>", human(words::lost(loss)));
             }
             out.push_str("</ul>");
         }

@@ -123,6 +123,9 @@ fn agreeing() -> ReportData {
         comparison.relation = Relation::InSync;
         comparison.reconnect = "connect, without a resync".to_owned();
     }
+    for side in Side::BOTH {
+        (data.sides[side].bits, data.sides[side].bits_after_replay) = (0, 0);
+    }
     data.verdict = Some(Verdict::Agree { trace: Trace::new(reason("v08 rule 40")) });
     data.next.clear();
     data

@@ -1,0 +1,104 @@
+//! Partition tables that changed during the split: each side's losses by its own names.
+
+use super::scene::{BLOCK, Scene};
+use super::{BASE, CURRENT, QUIET, Side, scene, unbroken};
+use serde_json::Value;
+use unsplit::model::drbd::MetadataFormat;
+
+/// A boot sector with MBR partitions: first block and number of blocks of each.
+fn table(partitions: &[(u64, u64)]) -> Vec<u8> {
+    let mut sector = vec![0; 512];
+    sector[440..444].copy_from_slice(&0xCAFE_F00Du32.to_le_bytes());
+    for (slot, (first, count)) in partitions.iter().enumerate() {
+        let at = 446 + 16 * slot;
+        let sectors = |blocks: u64| u32::try_from(blocks * 8).unwrap().to_le_bytes();
+        sector[at + 4] = 0x83;
+        sector[at + 8..at + 12].copy_from_slice(&sectors(*first));
+        sector[at + 12..at + 16].copy_from_slice(&sectors(*count));
+    }
+    sector[510..].copy_from_slice(&[0x55, 0xaa]);
+    sector
+}
+
+/// A split brain: a wrote to partitions 1 and 2, b to 2 and 3, which only b has.
+fn split() -> Scene {
+    let a = Side {
+        current: CURRENT + 0x1000,
+        bitmap: BASE,
+        marks: &[20, 400],
+        writes: &[(20, 0x41), (400, 0x42)],
+        ..QUIET
+    };
+    let b = Side {
+        current: CURRENT + 0x2000,
+        bitmap: BASE,
+        marks: &[0, 400, 600, 601],
+        writes: &[(400, 0x62), (600, 0x63), (601, 0x64)],
+        ..QUIET
+    };
+    let scene = scene(MetadataFormat::V08, &a, &b);
+    let partitions = [(16, 200), (256, 200), (512, 200)];
+    scene.poke("a.img", 0, &table(&partitions[..2]));
+    scene.poke("b.img", 0, &table(&partitions));
+    scene
+}
+
+/// The part of a screen under a heading.
+fn under<'t>(text: &'t str, heading: &str) -> &'t str {
+    let (_, rest) = text.split_once(heading).unwrap_or_else(|| panic!("no `{heading}` in:\n{text}"));
+    rest.split("\n\n").next().unwrap()
+}
+
+#[test]
+fn each_side_loses_what_it_calls_its_own() {
+    let scene = split();
+    let plan = scene.run(&["plan", "a.img", "b.img", "--keep", "a"]);
+    plan.says(1, &[]);
+    let lost = under(&plan.out, "What b will lose");
+    for words in [
+        "partition table",
+        "partition 2 (Linux)",
+        "partition 3 (Linux): exists only on b, disappears",
+        "8 KiB written only on b",
+    ] {
+        assert!(lost.contains(words), "`{words}` is not in:\n{lost}");
+    }
+
+    let plan = scene.run(&["plan", "a.img", "b.img", "--keep", "b"]);
+    plan.says(1, &[]);
+    let lost = under(&plan.out, "What a will lose");
+    for words in ["partition 1 (Linux)", "partition 3 (Linux): exists only on b, appears on a"] {
+        assert!(lost.contains(words), "`{words}` is not in:\n{lost}");
+    }
+
+    let diff = scene.run(&["diff", "a.img", "b.img"]);
+    diff.says(1, &["partition 3 (Linux), exists only on b", "partition 3 (Linux): exists only on b;"]);
+    let report = scene.run(&["report", "a.img", "b.img"]);
+    unbroken(&report).says(1, &["partition 3 (Linux)", "partition 3 (Linux): exists only on b, disappears"]);
+    let page = scene.path("page.html");
+    scene.run(&["report", "a.img", "b.img", "--html", page.to_str().unwrap()]).says(1, &[]);
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("exists only on b, disappears"), "{page}");
+}
+
+/// The same for programs; and what is told adds up to what is overwritten.
+#[test]
+fn programs_are_told_the_same() {
+    let scene = split();
+    for (keep, fate) in [("a", "disappears"), ("b", "appears")] {
+        let ran = scene.run(&["plan", "a.img", "b.img", "--keep", keep, "--json"]);
+        let document: Value = serde_json::from_str(&ran.out).unwrap();
+        let losses = document["plan"]["losses"].as_array().unwrap();
+        let third = losses.iter().find(|loss| loss["unit"] == "partition 3 (Linux)").unwrap();
+        assert_eq!(third["fate"]["becomes"], fate);
+        let sum = |loss: &Value| {
+            ["victim_only", "both", "survivor_only", "unmarked"]
+                .map(|key| loss[key].as_u64().unwrap())
+                .iter()
+                .sum::<u64>()
+        };
+        assert_eq!(losses.iter().map(sum).sum::<u64>(), 5 * BLOCK);
+    }
+    scene.run(&["resolve", "a.img", "b.img", "--keep", "a", "--yes"]).says(0, &["Healed"]);
+    scene.run(&["undo"]).says(0, &["Undone"]);
+}
