@@ -140,8 +140,12 @@ fn a_write_to_equal_blocks_while_cut_off_is_noticed() {
         scene.crash_after("\"word\":\"overwrite\"");
         let at = equal_block(&scene.path("state"));
         let healed = scene.now();
-        let file = fs::OpenOptions::new().write(true).open(&scene.images[image]).unwrap();
-        file.write_all_at(b"somebody's", at + 77).unwrap();
+        // Closed again before anybody looks.
+        let write = |bytes: &[u8]| {
+            let file = fs::OpenOptions::new().write(true).open(&scene.images[image]).unwrap();
+            file.write_all_at(bytes, at + 77).unwrap();
+        };
+        write(b"somebody's");
         let written = scene.now();
         let said = scene.ends(&["resolve", "--resume"], 6);
         assert!(said.contains(&format!("the first at byte {at}, that did not")), "{said}");
@@ -153,7 +157,7 @@ fn a_write_to_equal_blocks_while_cut_off_is_noticed() {
         assert!(scene.now() == written);
         // Put back, it goes on.
         let then = usize::try_from(at).unwrap() + 77;
-        file.write_all_at(&healed[image][then..then + 10], at + 77).unwrap();
+        write(&healed[image][then..then + 10]);
         scene.ends(&["resolve", "--resume"], 0);
         assert!(scene.now() == healed);
     }

@@ -596,8 +596,14 @@ impl<'w> Stage<'_, 'w> {
 
     fn verify_relation(&mut self) -> End {
         match self.plan.purpose {
-            Purpose::Heal => self.verify_in_sync(),
-            Purpose::Undo { .. } => self.verify_kept(&[PartKind::VictimMetadata, PartKind::SurvivorMetadata]),
+            Purpose::Heal => match self.verify_in_sync() {
+                End::Done => self.verify_still_equal(),
+                end => end,
+            },
+            Purpose::Undo { .. } => {
+                let metadata = self.verify_kept(&[PartKind::VictimMetadata, PartKind::SurvivorMetadata]);
+                if metadata == End::Done { self.verify_put_back() } else { metadata }
+            }
         }
     }
 
@@ -655,24 +661,47 @@ impl<'w> Stage<'_, 'w> {
     }
 
     fn verify_equal(&mut self) -> End {
-        let Theatre { threads, progress, .. } = self.theatre;
         let scope = self.plan.must_agree().union(&self.plan.overwrite);
-        match same_within(self.replicas(), self.plan.size, &scope, threads, progress) {
-            Ok(found) if found.differs.is_empty() && found.unreadable.is_empty() => End::Done,
+        match self.compare_again(&scope) {
+            Ok(()) => End::Done,
+            Err((obstacle, why)) => self.stopped(obstacle, format!("{why}. The victim stays Inconsistent")),
+        }
+    }
+
+    /// Once more, now that the metadata says in sync: somebody may have written since the contents were verified. If so the
+    /// metadata is made to say otherwise. Of a whole volume only what was overwritten is looked at again.
+    fn verify_still_equal(&mut self) -> End {
+        let mut scope = self.plan.overwrite.clone();
+        if !self.plan.is_full() {
+            scope = scope.union(&self.plan.must_agree());
+        }
+        let Err((obstacle, why)) = self.compare_again(&scope) else { return End::Done };
+        let now = match self.mark(self.plan.victim()) {
+            End::Done | End::AlreadySo => "The victim is marked Inconsistent again".to_owned(),
+            End::NotDone(error) | End::Unknown(error) => format!(
+                "The victim could not be marked Inconsistent again ({error}): do not let the two connect before that is done"
+            ),
+        };
+        self.stopped(obstacle, format!("{why}. {now}"))
+    }
+
+    fn compare_again(&self, scope: &ExtentSet) -> Result<(), (Obstacle, String)> {
+        let Theatre { threads, progress, .. } = self.theatre;
+        match same_within(self.replicas(), self.plan.size, scope, threads, progress) {
+            Ok(found) if found.differs.is_empty() && found.unreadable.is_empty() => Ok(()),
             Ok(found) => {
                 let first = [found.differs.first(), found.unreadable.first().map(|gap| gap.extent)];
                 let first = first.into_iter().flatten().map(|extent| extent.start).min().unwrap_or_default();
-                self.stopped(
+                Err((
                     Obstacle::Verify,
                     format!(
-                        "{} bytes still differ and {} extents cannot be read, the first at byte {first}. The victim stays \
-                         Inconsistent",
+                        "{} bytes still differ and {} extents cannot be read, the first at byte {first}",
                         found.differs.bytes(),
                         found.unreadable.len()
                     ),
-                )
+                ))
             }
-            Err(error) => self.not_done(Obstacle::Device, &error),
+            Err(error) => Err((Obstacle::Device, in_words(&error))),
         }
     }
 

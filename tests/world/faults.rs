@@ -29,6 +29,9 @@ pub enum Fault {
     /// Somebody else writes to a side's data, just before the operation. Not before a write: between looking at a piece and
     /// replacing it nobody can see it, so it comes after that.
     Foreign,
+    /// A read fails, and so does every later one of that disk that touches the same bytes, until the reboot. Any other
+    /// operation goes well.
+    Bad,
     /// A disk says that it wrote, and did not. On anything but a write to a side's data device nothing goes wrong.
     Lost,
     /// From here on the devices are not ours alone any more.
@@ -68,6 +71,8 @@ struct State {
     count: u64,
     schedule: BTreeMap<u64, Fault>,
     off: bool,
+    /// A disk's bytes that cannot be read.
+    bad: Option<(String, u64, u64)>,
     rng: Rng,
     log: Vec<String>,
     /// Whether operations count; they do not while a test looks at the world.
@@ -95,6 +100,7 @@ impl Faults {
             count: 0,
             schedule: faults.into_iter().collect(),
             off: false,
+            bad: None,
             rng: Rng::new(seed ^ 0xFA17),
             log: Vec::new(),
             paused: false,
@@ -139,6 +145,7 @@ impl Faults {
     pub fn reboot(&self) {
         let mut state = self.0.lock().unwrap();
         state.off = false;
+        state.bad = None;
         state.schedule.clear();
     }
 
@@ -197,6 +204,13 @@ impl Faults {
         let verdict = |state: &mut State, error: io::Error| {
             Ok(Some(Verdict { rng: Rng::new(state.rng.next()), whole: false, silent: false, error }))
         };
+        if let (Some((disk, start, end)), Some(read)) = (&state.bad, read_of(&words))
+            && *disk == read.0
+            && read.1 < *end
+            && *start < read.2
+        {
+            return Err(io_error());
+        }
         match (fault, op) {
             (None | Some(Fault::Foreign | Fault::Claim), _)
             | (Some(Fault::NoSpace), Op::Read | Op::Flush) => Ok(None),
@@ -205,6 +219,11 @@ impl Faults {
                 Ok(Some(Verdict { rng, whole: false, silent: true, error: io_error() }))
             }
             (Some(Fault::Lost), _) => Ok(None),
+            (Some(Fault::Bad), Op::Read) => {
+                state.bad = read_of(&words);
+                Err(io_error())
+            }
+            (Some(Fault::Bad), _) => Ok(None),
             (Some(Fault::Cut), _) => {
                 state.off = true;
                 if state.rng.one_in(2) {
@@ -219,6 +238,14 @@ impl Faults {
             (Some(Fault::NoSpace), Op::Write) => verdict(&mut state, io::ErrorKind::StorageFull.into()),
         }
     }
+}
+
+/// The disk, first byte and end of a read, by the words for it.
+fn read_of(words: &str) -> Option<(String, u64, u64)> {
+    let (disk, place) = words.strip_prefix("read ")?.split_once(" at ")?;
+    let (start, len) = place.split_once(" for ")?;
+    let (start, len): (u64, u64) = (start.parse().ok()?, len.parse().ok()?);
+    Some((disk.to_owned(), start, start + len))
 }
 
 /// What a failing operation does before it fails.

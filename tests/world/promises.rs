@@ -100,6 +100,11 @@ impl Promises {
         self.state.lock().unwrap().unverified |= verifying;
     }
 
+    /// Whether a read of a side's data failed for good while contents were verified in this run.
+    pub fn unverified(&self) -> bool {
+        self.state.lock().unwrap().unverified
+    }
+
     /// Index and word of the last step that is durably declared, ended or not.
     pub fn step_under_way(&self) -> Option<(usize, String)> {
         let bytes = self.store.certain().content(FILE)?;
@@ -180,7 +185,8 @@ impl Promises {
         let victim = self.survivor.other();
         let settles = self.settles.load(Ordering::Relaxed);
         let on = match (word.as_str(), step) {
-            ("mark-inconsistent" | "overwrite", _) => victim,
+            // What was found too late to be in sync is made Inconsistent again.
+            ("mark-inconsistent" | "overwrite" | "verify-relation", _) => victim,
             ("settle-metadata", step) if *step == settles => victim,
             ("settle-metadata", step) if *step == settles + 1 => self.survivor,
             ("restore-metadata", 5) => victim,
@@ -204,7 +210,7 @@ impl Promises {
         let superblock = Extent { start: geometry.superblock_at, len: 4096 };
         let area: ExtentSet = [superblock, geometry.log, geometry.bitmap].into_iter().collect();
         let (right_device, allowed) = match word {
-            "mark-inconsistent" => (on_metadata, [superblock].into_iter().collect()),
+            "mark-inconsistent" | "verify-relation" => (on_metadata, [superblock].into_iter().collect()),
             "overwrite" => (
                 device == Device::Data,
                 state.healing.as_ref().map_or_else(ExtentSet::empty, |(_, overwrite)| overwrite.clone()),

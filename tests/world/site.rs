@@ -170,7 +170,7 @@ impl Site {
                     data[side].meddle(at, &[is]);
                     foreign.lock().unwrap().push(Foreign { side, at, was, is, step });
                 }
-                (Fault::Io | Fault::Short, Op::Read) if words.contains("-Data") => promises.read_fails(),
+                (Fault::Bad, Op::Read) if words.contains("-Data") => promises.read_fails(),
                 _ => {}
             }
         }));

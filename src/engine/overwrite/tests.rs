@@ -1,3 +1,5 @@
+//! Over disks in memory, with claims and a clock that do as they are told.
+
 use super::*;
 use crate::model::extent::ExtentSet;
 use crate::model::seen::Stamp;
