@@ -152,9 +152,10 @@ impl<'a> Log<'a> {
     /// Why the volume's disk could not be attached, if it was not since.
     pub(super) fn attaching(&self, resource: &str, volume: u32) -> Option<Said<'a>> {
         let mut refused = None;
-        for Entry { text, .. } in self.lines(resource).iter().filter(|entry| entry.volume == Some(volume)) {
+        for entry in self.lines(resource).iter().filter(|entry| entry.volume == Some(volume)) {
+            let text = entry.text;
             if let Some(cause) = of_attaching(text) {
-                refused = Some(Said { cause, line: *text });
+                refused = Some(Said { cause, line: text });
             } else if matches!(
                 change(text, "disk("),
                 Some((_, "UpToDate" | "Consistent" | "Outdated" | "Inconsistent" | "Negotiating"))
