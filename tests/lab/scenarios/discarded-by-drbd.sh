@@ -27,7 +27,8 @@ scenario() {
   compact
   nodes_on 1 2
   install_handlers
-  play_parts discarded by_hand by_policy written_since in_use
+  # shellcheck disable=SC2086
+  play_parts discarded ${UNSPLIT_LAB_PARTS:-by_hand by_policy written_since in_use}
 }
 discarded() { "discarded_$1"; }
 

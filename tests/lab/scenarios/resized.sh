@@ -7,7 +7,8 @@
 scenario() {
   compact
   nodes_on 1 2
-  play_parts grown backing_only both survivor_only victim_only between_plan_and_run
+  # shellcheck disable=SC2086
+  play_parts grown ${UNSPLIT_LAB_PARTS:-backing_only both survivor_only victim_only between_plan_and_run}
 }
 
 # grow N SIZE: the disk under node N's volume 0.

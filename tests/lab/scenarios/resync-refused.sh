@@ -7,7 +7,8 @@
 scenario() {
   compact
   nodes_on 1 2
-  play_parts refused_by another_program the_shipped_handler
+  # shellcheck disable=SC2086
+  play_parts refused_by ${UNSPLIT_LAB_PARTS:-another_program the_shipped_handler}
 }
 
 refused_by() { "refused_by_$1"; }

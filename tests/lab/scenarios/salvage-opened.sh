@@ -14,7 +14,7 @@ files() {
 digest() { on "$1" "dd if=$2 bs=4096 count=$COUNT iflag=direct 2> /dev/null | sha256sum" < /dev/null; }
 
 scenario() {
-  local victim opened name stale undo
+  local n victim opened name stale undo
   nodes_on 1 2
   qemu_tools 1
   begin_part salvage-opened

@@ -7,12 +7,12 @@
 # killed_at WORD: `unsplit resolve` on node 1, killed as soon as its journal says that step WORD ended.
 killed_at() {
   local word=$1 record stopped
-  # Each step is two records, after the incident's first; its place is the plan's.
+  # The journal is made durable once when it begins, once for the incident, and twice for each step.
   unsplit_on 1 1 plan r0 --peer ssh:mgmt2 --keep node1 --json
   record=$(last_words | sed 1d | python3 -c '
 import json, sys
 steps = [s["step"] for s in json.load(sys.stdin)["plan"]["steps"]]
-print(1 + 2 * (steps.index(sys.argv[1]) + 1))' "$word")
+print(2 + 2 * (steps.index(sys.argv[1]) + 1))' "$word")
   : > "$I/cut.log"
   LIMIT=900 on 1 "stop-after $record /var/lib/unsplit/journal unsplit resolve r0 --peer ssh:mgmt2 --keep node1 --yes" > "$I/cut.log" 2>&1 < /dev/null &
   stopped=$!
@@ -25,7 +25,8 @@ print(1 + 2 * (steps.index(sys.argv[1]) + 1))' "$word")
 scenario() {
   compact
   nodes_on 1 2
-  play_parts story seen new_split by_hand by_hand_the_other_way victim_in_use
+  # shellcheck disable=SC2086
+  play_parts story ${UNSPLIT_LAB_PARTS:-seen new_split by_hand by_hand_the_other_way victim_in_use}
 }
 story() { "story_$1"; }
 
