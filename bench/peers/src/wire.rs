@@ -4,7 +4,7 @@ use crate::counter::Counter;
 use crate::data::BLOCK;
 use crate::rounds::{Limits, Row, Section, Wrong, measure};
 use crate::runner::Job;
-use crate::subject::{Expected, Peer, UNSPLIT, compare_has, find, repaired, stat, unsplit};
+use crate::subject::{Expected, Peer, binary, compare_has, find, repaired, stat, unsplit};
 use anyhow::Context as _;
 use std::cell::Cell;
 use std::path::Path;
@@ -51,7 +51,7 @@ pub(crate) fn measure_link(title: &str, link: &Link<'_>, limits: Limits) -> anyh
 }
 
 fn own<'a>(link: &Link<'a>) -> Row<'a> {
-    let peer = format!("exec:{} {UNSPLIT} agent --stdio", link.counter.words(0));
+    let peer = format!("exec:{} {} agent --stdio", link.counter.words(0), binary());
     let words = ["compare", &link.a.display().to_string(), &link.b.display().to_string(), "--peer", &peer];
     let words = words.map(ToOwned::to_owned).to_vec();
     let row = unsplit("unsplit compare --peer", words, link.size, link.expected, "/differs");

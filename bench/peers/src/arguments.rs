@@ -2,7 +2,7 @@
 
 use crate::quantity::parse_size;
 use clap::{Parser, ValueEnum};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -57,22 +57,10 @@ pub(crate) struct Arguments {
     /// Write every single measurement here
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-
-    /// What `cargo bench` adds by itself
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 impl Arguments {
     pub(crate) fn wants(&self, part: Part) -> bool {
         self.only.is_empty() || self.only.contains(&part)
-    }
-}
-
-/// A path as meant by the person who called `bench/run`.
-pub(crate) fn from_there(path: &Path) -> PathBuf {
-    match std::env::var_os("UNSPLIT_BENCH_FROM") {
-        Some(folder) => Path::new(&folder).join(path),
-        None => path.to_owned(),
     }
 }

@@ -1,7 +1,7 @@
 //! `bench/run`: unsplit beside its peers, on the same data, in interleaved rounds.
 //!
-//! A bench target and not an example, because cargo builds the `unsplit` binary along with it, optimised alike, and
-//! tells its path; and one of Rust, so that a machine needs nothing else to repeat the figures.
+//! A package of its own: what only measures is not built with what is measured. One of Rust, so that a machine needs
+//! nothing else to repeat the figures. The `unsplit` that it measures stands beside it; `bench/run` builds both.
 //!
 //! | file | holds |
 //! |---|---|
@@ -38,7 +38,7 @@ mod table;
 mod wire;
 
 use anyhow::Context as _;
-use arguments::{Arguments, Part, from_there};
+use arguments::{Arguments, Part};
 use clap::Parser as _;
 use counter::Counter;
 use data::{Differences, FilePair, Kind};
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> anyhow::Result<i32> {
     let begin = Instant::now();
-    let base = arguments.dir.as_deref().map_or_else(std::env::temp_dir, from_there);
+    let base = arguments.dir.clone().unwrap_or_else(std::env::temp_dir);
     let folder = tempfile::Builder::new()
         .prefix("unsplit-bench-")
         .tempdir_in(&base)
@@ -90,7 +90,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<i32> {
         sections.extend(large::sections(folder.path(), &counter, bench.limits(600))?);
     }
     if let [a, b] = &arguments.device[..] {
-        sections.extend(large::devices(&from_there(a), &from_there(b), bench.limits(600))?);
+        sections.extend(large::devices(a, b, bench.limits(600))?);
     }
     folder.close()?;
 
@@ -106,11 +106,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<i32> {
         sections,
     };
     match &arguments.out {
-        Some(path) => table::put(&from_there(path), &run.markdown())?,
+        Some(path) => table::put(path, &run.markdown())?,
         None => println!("{}", run.markdown()),
     }
     if let Some(path) = &arguments.json {
-        std::fs::write(from_there(path), serde_json::to_vec_pretty(&run)?)?;
+        std::fs::write(path, serde_json::to_vec_pretty(&run)?)?;
     }
     if wrong > 0 {
         eprintln!("{wrong} rows did not find what is there: see WRONG in the table");

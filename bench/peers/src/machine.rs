@@ -1,6 +1,6 @@
 //! What machine this is, and how quiet.
 
-use crate::subject::{Peer, UNSPLIT, find, version};
+use crate::subject::{Peer, binary, find, version};
 use serde::Serialize;
 use std::fs::read_to_string;
 use std::path::Path;
@@ -92,7 +92,7 @@ fn file_system(folder: &Path) -> Option<String> {
 }
 
 fn built() -> String {
-    let version = version(UNSPLIT).unwrap_or_else(|| "unsplit".to_owned());
+    let version = version(binary()).unwrap_or_else(|| "unsplit".to_owned());
     let git = Command::new("git")
         .args(["describe", "--always", "--dirty"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))

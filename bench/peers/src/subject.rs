@@ -9,10 +9,17 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use unsplit::model::extent::ExtentSet;
 
-/// The optimised binary that cargo built together with this program.
-pub(crate) const UNSPLIT: &str = env!("CARGO_BIN_EXE_unsplit");
+/// The binary that is measured: the one beside this program. `bench/run` builds both, optimised alike.
+pub(crate) fn binary() -> &'static str {
+    static PATH: OnceLock<String> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let own = std::env::current_exe().unwrap_or_default();
+        own.with_file_name("unsplit").display().to_string()
+    })
+}
 
 /// What a comparison must find.
 #[derive(Debug, Clone, Default)]
@@ -323,7 +330,7 @@ pub(crate) fn unsplit<'a>(
     expected: &'a Expected,
     pointer: &'static str,
 ) -> Row<'a> {
-    let argv = [vec![UNSPLIT.to_owned()], words, vec!["--json".to_owned()]].concat();
+    let argv = [vec![binary().to_owned()], words, vec!["--json".to_owned()]].concat();
     Row {
         name: format!("**{name}**"),
         tells: "every block",
@@ -356,7 +363,7 @@ fn check_unsplit(used: &Used, expected: &Expected, pointer: &str) -> anyhow::Res
 
 /// Whether this build's `compare` has an option.
 pub(crate) fn compare_has(option: &str) -> bool {
-    let help = Command::new(UNSPLIT).args(["compare", "--help"]).output();
+    let help = Command::new(binary()).args(["compare", "--help"]).output();
     help.is_ok_and(|help| help.status.success() && String::from_utf8_lossy(&help.stdout).contains(option))
 }
 
