@@ -220,8 +220,7 @@ fn bytes_that_are_no_text_and_lines_in_names_survive_bash() {
     match bash {
         Ok(said) => assert_eq!(said.stdout, path, "{word}"),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            // Said where it is seen: a missing shell is no success.
-            eprintln!("SKIPPED: bash is not installed");
+            crate::skipped::lacking("bash is not installed");
         }
         Err(error) => panic!("{error}"),
     }
