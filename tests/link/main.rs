@@ -7,4 +7,5 @@ mod channels;
 mod cost;
 mod disks;
 mod faults;
+mod made_up;
 mod same;
