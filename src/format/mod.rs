@@ -13,6 +13,7 @@ pub mod kmsg;
 pub mod lvm2;
 pub mod manifest;
 pub mod mbr;
+pub mod offered;
 pub mod outdated;
 pub mod policy;
 pub mod qcow2;

@@ -1,9 +1,11 @@
 //! qcow2, as QEMU's specification (`docs/interop/qcow2.txt`, versions 2 and 3) describes it: what a
 //! salvage is kept in, because qemu-img, qemu-nbd and Proxmox open it as it is.
 //!
-//! [`layout`] computes a whole file before the first byte is written; [`read`] reads what it or qemu-img wrote.
+//! [`layout`] computes a whole file before the first byte is written; [`read`] reads what it or qemu-img wrote,
+//! and [`owned`] says which bytes are a file's own.
 
 pub mod layout;
+pub mod owned;
 pub mod read;
 
 pub use layout::{Layout, LayoutFault, Tables};

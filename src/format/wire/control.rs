@@ -6,7 +6,7 @@
 use super::content::Coding;
 use super::harmless::{TooMuch, make_harmless};
 use crate::model::drbd::{Role, Superblock};
-use crate::model::evidence::{Evidence, MetadataPlace, Source};
+use crate::model::evidence::{Evidence, MetadataPlace, Source, Trust};
 use crate::model::extent::ExtentSet;
 use crate::model::id::{Digest, NodeName};
 use crate::model::node::{DeviceUser, LogLine, NodeAct, NodeReport, NodeState};
@@ -59,6 +59,9 @@ pub enum Request {
         role: Option<Role>,
         /// Whether it may be written later.
         write: bool,
+        /// Why it is taken for a backing device.
+        #[serde(default)]
+        trust: Trust,
         /// How to read it.
         courtesy: Courtesy,
     },
