@@ -25,6 +25,7 @@ fn opening() -> Request {
         place: None,
         role: None,
         write: false,
+        trust: unsplit::model::evidence::Trust::Checked,
         courtesy: Courtesy::default(),
     }
 }

@@ -224,6 +224,7 @@ mod tests {
             place: None,
             role: None,
             write,
+            trust: crate::model::evidence::Trust::Checked,
             courtesy: Courtesy::default(),
         }
     }

@@ -88,7 +88,7 @@ pub(super) fn unseen(error: impl std::error::Error) -> Fault {
 }
 
 fn not_opened(error: ObserveError) -> Fault {
-    Fault::Unseen { causes: causes(&error), advice: error.advice().map(str::to_owned) }
+    Fault::Unseen { causes: causes(&error), advice: error.advice() }
 }
 
 fn disk_fault(fault: DiskFault) -> Fault {
@@ -362,7 +362,7 @@ impl Desk {
     }
 
     fn open(&self, request: Request, asked: Option<u32>) -> Answer {
-        let Request::Open { name, data, metadata, place, role, write, courtesy } = request else {
+        let Request::Open { name, data, metadata, place, role, write, trust, courtesy } = request else {
             return Err(refused("a request in the wrong place"));
         };
         let mode = if write { Mode::ReadWrite } else { Mode::ReadOnly };
@@ -376,7 +376,7 @@ impl Desk {
         let claimant =
             Devices::new([Some(Arc::clone(&data)), metadata.clone()].into_iter().flatten().collect());
         let metadata = metadata.map(|metadata| metadata as Arc<dyn DiskMut>);
-        let image = ImageReplica::open(data, metadata, place).map_err(not_opened)?;
+        let image = ImageReplica::open_with(data, metadata, place, trust).map_err(not_opened)?;
         let (source, size) = (image.source(), image.size());
         let superblock = Some(Box::new(image.superblock().clone()));
         let data = image.data();
@@ -452,6 +452,7 @@ impl Desk {
                     return Err(refused("this agent holds the claim already"));
                 }
                 let said = |error: crate::ports::replica::Unseen| unseen(error);
+                patient.image.as_used().map_err(unseen)?;
                 let hold = patient.claimant.claim().map_err(said)?;
                 let how = hold.how().to_owned();
                 *held = Some(hold);

@@ -11,6 +11,7 @@ use crate::edge::blockdev::{BlockFile, Mode};
 use crate::edge::peer::PeerSpec;
 use crate::edge::peer::disk::RemoteDisk;
 use crate::edge::terminal::TerminalProgress;
+use crate::format::offered::{HEAD, TAIL, kinds};
 use crate::format::ranges;
 use crate::model::delta::Unreadable;
 use crate::model::extent::ExtentSet;
@@ -79,6 +80,7 @@ struct Document<'a> {
     differing_bytes: u64,
     unreadable: &'a [Unreadable],
     wire: Option<Cost>,
+    notes: &'a [String],
 }
 
 pub(super) fn run(cli: &Cli, args: &CompareArgs, screen: &mut Screen) -> Result<u8, Failure> {
@@ -93,9 +95,12 @@ pub(super) fn run(cli: &Cli, args: &CompareArgs, screen: &mut Screen) -> Result<
         None => Ok(ExtentSet::whole(size)),
     };
     let (progress, threads) = (TerminalProgress::new(), args.reading.threads());
+    let mut notes: Vec<String> = not_itself(&args.a, &a).into_iter().collect();
     let (sizes, compared, wire) = match &args.peer {
         None => {
             let b = open(&args.b)?;
+            // What is on a peer is not looked at.
+            notes.extend(not_itself(&args.b, &b));
             if a.identity() == b.identity() {
                 return Err(same_thing(args));
             }
@@ -135,9 +140,13 @@ pub(super) fn run(cli: &Cli, args: &CompareArgs, screen: &mut Screen) -> Result<
             differing_bytes: compared.differs.bytes(),
             unreadable: &compared.unreadable,
             wire,
+            notes: &notes,
         })?;
     } else {
         show(screen, args, sizes, &compared)?;
+        for note in notes.iter().filter(|_| !args.extents) {
+            screen.line(format!("note: {note}"))?;
+        }
     }
     let whole = args.within.is_none();
     Ok(if !compared.unreadable.is_empty() {
@@ -147,6 +156,18 @@ pub(super) fn run(cli: &Cli, args: &CompareArgs, screen: &mut Screen) -> Result<
     } else {
         DIVERGED
     })
+}
+
+/// What a file is, when its bytes are not those of a volume. Nothing is said of what cannot be read: comparing says that.
+fn not_itself(path: &Path, disk: &BlockFile) -> Option<String> {
+    let read = |at: u64, len: u64| {
+        let mut bytes = vec![0; usize::try_from(len).ok()?];
+        disk.read_at(at, &mut bytes).ok().map(|()| bytes)
+    };
+    let tail = disk.size().min(TAIL as u64);
+    let head = read(0, disk.size().min(HEAD as u64))?;
+    let kind = kinds::recognise(&head, &read(disk.size() - tail, tail)?)?;
+    Some(format!("{} is {}: its own bytes were compared, not what is in it", path.display(), kind.what))
 }
 
 fn same_thing(args: &CompareArgs) -> Failure {

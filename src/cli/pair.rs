@@ -19,7 +19,7 @@ use crate::judge::policy::Policy;
 use crate::judge::units::{UnitReport, attribute};
 use crate::model::delta::Delta;
 use crate::model::drbd::Role;
-use crate::model::evidence::{MetadataPlace, Source};
+use crate::model::evidence::{MetadataPlace, Source, Trust};
 use crate::model::id::{NodeName, ResourceName};
 use crate::model::policy::Settings;
 use crate::model::seen::{Stamp, Why};
@@ -61,6 +61,14 @@ pub struct PairOptions {
     /// The same of the second side
     #[arg(long, value_name = "DEV[:N]", value_parser = metadata_device)]
     pub meta_b: Option<MetadataDevice>,
+
+    /// The first side is a backing device just as it is, though it looks like something else
+    #[arg(long)]
+    pub as_is_a: bool,
+
+    /// The same of the second side
+    #[arg(long)]
+    pub as_is_b: bool,
 
     /// The other node: `ssh:HOST`, or `exec:COMMAND`; B and --meta-b are then paths there
     #[arg(long, value_name = "PEER")]
@@ -147,6 +155,16 @@ impl PairOptions {
             Side::A => (&self.name_a, self.meta_a.as_ref(), role(self.role_a)),
             Side::B => (&self.name_b, self.meta_b.as_ref(), role(self.role_b)),
         }
+    }
+
+    /// Why a side is taken for a backing device.
+    #[must_use]
+    pub fn trust(&self, side: Side) -> Trust {
+        let as_is = match side {
+            Side::A => self.as_is_a,
+            Side::B => self.as_is_b,
+        };
+        if as_is { Trust::AsIs } else { Trust::Checked }
     }
 
     /// Threads to use.
@@ -263,11 +281,20 @@ pub fn open(args: &PairArgs, mode: Mode) -> Result<OpenPair, Failure> {
             "both sides have the same name: give --name-a and --name-b different names",
         ));
     }
+    for (side, name) in [(Side::A, &options.name_a), (Side::B, &options.name_b)] {
+        if name.as_str() == side.other().word() {
+            return Err(Failure::usage(format!(
+                "--name-{side} {name}: side {side} cannot be called {name}, because `{name}` means the other side \
+                 (in --keep, for one); give the sides other names"
+            )));
+        }
+    }
     options.reading.step_back()?;
     match &options.peer {
         None => open_here(args, mode).map_err(|failure| or_resources(failure, args)),
         Some(peer) => super::peer::open_there(args, peer, mode),
     }
+    .and_then(|opened| if mode == Mode::ReadOnly { Ok(opened) } else { opened.unless_grown() })
 }
 
 /// Two words without a peer are two files; where there are none of these names, resources may have been meant.
@@ -331,8 +358,9 @@ fn open_side(
     metadata: Option<Arc<BlockFile>>,
 ) -> Result<OfflineReplica, Failure> {
     let (name, meta, role) = options.of(side);
-    OfflineReplica::open(name.clone(), data.clone(), metadata, place(meta), role).map_err(|error| {
-        let hint = error.advice().map(str::to_owned);
+    let (place, trust) = (place(meta), options.trust(side));
+    OfflineReplica::open_with(name.clone(), data.clone(), metadata, place, role, trust).map_err(|error| {
+        let hint = error.advice();
         let words = format!("{} cannot be used", side_words(side, name.as_str()));
         Failure { code: EVIDENCE, error: anyhow::Error::new(error).context(words), hint }
     })
@@ -367,6 +395,8 @@ pub fn args_from_sources(
             name_b: names.b.clone(),
             meta_a: meta(sources.a),
             meta_b: meta(sources.b),
+            as_is_a: sources.a.trust == Trust::AsIs,
+            as_is_b: sources.b.trust == Trust::AsIs,
             peer,
             peer_timeout: PEER_TIMEOUT,
             role_a: None,
@@ -380,6 +410,15 @@ pub fn args_from_sources(
 }
 
 impl OpenPair {
+    /// Refuses a side whose device was grown since DRBD last used it: it can be looked at, not changed.
+    fn unless_grown(self) -> Result<OpenPair, Failure> {
+        if Side::BOTH.into_iter().all(|side| self.replicas()[side].source().grown_to.is_none()) {
+            return Ok(self);
+        }
+        // Looking says how the pair stands, too.
+        self.look(&Settings::drbd_defaults()).and(Ok(self))
+    }
+
     /// What a lost link left unread is not unreadable: it was not read.
     ///
     /// # Errors
@@ -532,5 +571,16 @@ pub(super) fn inquiry_failure(error: InquiryError) -> Failure {
         InquiryError::Unrelated { .. } => super::exit::HELD,
         _ => EVIDENCE,
     };
-    Failure::new(code, error)
+    let hint = match &error {
+        InquiryError::Room { .. } => Some(
+            "give the partitions (or what is behind the header) alone, `losetup -f --show -r -o START --sizelimit LENGTH FILE`; only if \
+             DRBD uses less than both devices hold (`disk { size ...; }`, or both were grown and it was not told yet), add --as-is-a",
+        ),
+        _ => None,
+    };
+    let failure = Failure::new(code, error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
 }

@@ -66,6 +66,7 @@ pub(super) fn open_there(args: &PairArgs, peer: &PeerSpec, mode: Mode) -> Result
         place: meta.and_then(|meta| meta.index).map(MetadataPlace::IndexedExternal),
         role,
         write: mode != Mode::ReadOnly,
+        trust: options.trust(Side::B),
         courtesy: options.reading.there(),
     };
     let (data, a) = open_a(args, mode)?;

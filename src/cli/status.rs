@@ -205,7 +205,7 @@ pub fn headline(found: &Comparison, marked: u64, names: Pair<&str>) -> String {
         (Relation::Diverged, _) => {
             format!("SPLIT BRAIN: {a} and {b} both went on by themselves from a common ancestor.")
         }
-        (Relation::Unrelated, _) => format!("UNRELATED: {a} and {b} have no generation in common."),
+        (Relation::Unrelated, _) => format!("UNRELATED: DRBD takes {a} and {b} for unrelated data."),
     }
 }
 
@@ -267,7 +267,8 @@ fn show(cli: &Cli, screen: &mut Screen, pair: &PairArgs, sight: &Sight) -> Resul
     screen.line(format!("  {}", can_differ(sight)))?;
     screen.heading("Next")?;
     let type_this = |verb: &str| Suggestion::of_pair(cli, verb, pair);
-    screen.line(format!("  {}", type_this("diff")))?;
+    let whole = found.relation == Relation::Unrelated;
+    screen.line(format!("  {}", type_this("diff").flag("--full", whole)))?;
     screen.line("      what differs, who wrote it, in which volume; reads only")?;
     if found.relation == Relation::InSync {
         screen.line(format!("  {}", type_this("diff").flag("--full", true)))?;

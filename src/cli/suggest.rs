@@ -128,6 +128,11 @@ fn push_options(words: &mut Vec<String>, options: &PairOptions) {
             push_path(words, flag, &value);
         }
     }
+    for (flag, given) in [("--as-is-a", options.as_is_a), ("--as-is-b", options.as_is_b)] {
+        if given {
+            words.push(flag.to_owned());
+        }
+    }
     if let Some(peer) = &options.peer {
         push(words, "--peer", peer.as_str());
     }

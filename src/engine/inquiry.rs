@@ -1,10 +1,10 @@
 //! Observe, compare, diff: everything that is found out before anything is decided. Reads only.
 
-use super::contents;
+use super::{contents, pairing};
 use crate::digest::compare::CompareError;
 use crate::digest::delta::Question;
 use crate::digest::link::LinkError;
-use crate::judge::lineage::{Handshake, Incomparable, compare_in, view};
+use crate::judge::lineage::{Handshake, Incomparable, compare_in, shared, view};
 use crate::model::delta::{Delta, Scope};
 use crate::model::drbd::{MetadataFormat, Superblock};
 use crate::model::evidence::Evidence;
@@ -13,7 +13,6 @@ use crate::model::lineage::{Comparison, Lineage, Relation};
 use crate::model::plan::RawBlock;
 use crate::model::policy::Settings;
 use crate::model::side::{Pair, Side};
-use crate::model::size::human;
 use crate::ports::clock::Clock;
 use crate::ports::progress::Progress;
 use crate::ports::replica::{Replica, Unseen};
@@ -64,18 +63,83 @@ pub enum InquiryError {
     },
     /// The effective sizes differ.
     #[error(
-        "side a replicates {a_text} ({a} bytes) and side b {b_text} ({b} bytes): peers of one volume agree on its size. \
-         Check that these are the right pair; if one was resized during the split, resize the other before healing"
+        "side a and side b replicate different sizes, {sizes}: peers of one volume agree on its size. By their generations \
+         {told}. Check that these are the right pair. If {larger} was resized during the split, make {smaller}'s backing device at \
+         least {need} bytes and move its metadata to the new end (`drbdadm check-resize RES` on its node, before it is \
+         attached); DRBD itself brings {smaller} to the new size when the nodes connect"
     )]
     Sizes {
+        /// Both, for people.
+        sizes: String,
+        /// What the generations say.
+        told: &'static str,
+        /// The smaller side.
+        smaller: Side,
+        /// The larger one.
+        larger: Side,
+        /// Bytes of backing device that the smaller side needs.
+        need: u64,
+    },
+    /// A backing device is larger than when DRBD last used it, and its metadata stands where the end was.
+    #[error(
+        "side {side}: it was grown from {from} to {to} bytes since DRBD last used it: the superblock stands at byte {at}, where \
+         the old end was. DRBD replicates {sizes}. By their generations {told}. `drbdadm check-resize RES` on {side}'s node \
+         moves the metadata to the new end (before it is attached); then give both sides again"
+    )]
+    Grown {
+        /// Which.
+        side: Side,
+        /// Bytes when DRBD last used it.
+        from: u64,
+        /// Bytes now.
+        to: u64,
+        /// Where its superblock stands.
+        at: u64,
+        /// What the generations say.
+        told: &'static str,
+        /// Both replicated sizes, for people.
+        sizes: String,
+    },
+    /// One side's metadata stands inside the other side's volume.
+    #[error(
+        "side {upper} is what stands inside side {lower}'s volume: a stacked resource. {lower} is a device of the lower \
+         resource, {upper} one of the upper. Give the upper one of both: on {lower}'s node that is the lower resource's \
+         /dev/drbdN, or the first {bytes} bytes of what was given"
+    )]
+    Stacked {
+        /// The side with two superblocks.
+        lower: Side,
+        /// The other one.
+        upper: Side,
+        /// Bytes that the lower resource replicates.
+        bytes: u64,
+    },
+    /// One side keeps bitmaps for other nodes only.
+    #[error(
+        "side {other} says that it is node id {id}, but side {side} keeps bitmaps for node id {known} only: these two were never \
+         connected. Give the images of two nodes that were, or compare bytes alone with `unsplit compare`"
+    )]
+    Strangers {
+        /// Who does not know the other.
+        side: Side,
+        /// Who is not known.
+        other: Side,
+        /// Its node id.
+        id: i32,
+        /// The ids that are known.
+        known: String,
+    },
+    /// Both devices hold more than is replicated, by the same room.
+    #[error(
+        "both sides have {room} bytes more room than the {replicated} that DRBD replicates, and nothing in their metadata \
+         explains it: two whole disks in place of their partitions look like this, and two files with a header before the \
+         volume"
+    )]
+    Room {
         /// Bytes.
-        a: u64,
-        /// For people.
-        a_text: String,
+        room: u64,
         /// Bytes.
-        b: u64,
-        /// For people.
-        b_text: String,
+        replicated: u64,
     },
     /// A side never belonged to a running resource.
     #[error(
@@ -97,14 +161,25 @@ pub enum InquiryError {
     Link(#[from] LinkError),
     /// Unrelated data, and nobody asked for the full comparison.
     #[error(
-        "the two sides have no generation in common ({name}): they are unrelated data, or the common history is too old. \
-         unsplit will not heal them; `--full` still compares their contents. If they do belong together, keep one and give the other \
-         fresh metadata (`drbdadm create-md`), which makes DRBD sync it fully"
+        "{}. unsplit will not heal them; `--full` still compares their contents. If they do belong together, keep one and give the \
+         other fresh metadata (`drbdadm create-md`), which makes DRBD sync it fully",
+        unrelated(name, shared.as_deref())
     )]
     Unrelated {
         /// The row that said so.
         name: String,
+        /// A generation that both know all the same, in words.
+        shared: Option<String>,
     },
+}
+
+fn unrelated(name: &str, shared: Option<&str>) -> String {
+    match shared {
+        None => format!(
+            "the two sides have no generation in common ({name}): they are unrelated data, or the common history is too old"
+        ),
+        Some(shared) => format!("DRBD takes the two sides for unrelated data ({name}). {shared}"),
+    }
 }
 
 /// Reads both sides and compares their lineages.
@@ -123,7 +198,7 @@ pub fn look(
         replicas.a.superblock().map_err(unseen(Side::A))?,
         replicas.b.superblock().map_err(unseen(Side::B))?,
     );
-    is_a_pair(&superblocks)?;
+    let remarks = pairing::check(replicas, &superblocks, settings)?;
     let blocks = Pair::new(
         replicas.a.superblock_block().map_err(unseen(Side::A))?,
         replicas.b.superblock_block().map_err(unseen(Side::B))?,
@@ -139,7 +214,8 @@ pub fn look(
     });
     let names = evidence.as_ref().map(|seen| seen.name.as_str());
     let with = Handshake::newest(lineages.a.format);
-    let comparison = compare_in(lineages.as_ref(), names, settings, &with)?;
+    let mut comparison = compare_in(lineages.as_ref(), names, settings, &with)?;
+    comparison.quirks.extend(remarks);
     Ok(Sight { evidence, superblocks: blocks, lineages, comparison })
 }
 
@@ -152,30 +228,6 @@ fn peer_id(peer: &Superblock) -> Option<i32> {
 #[must_use]
 pub fn side_words(side: Side, name: &str) -> String {
     if name == side.word() { format!("side {side}") } else { format!("side {side} ({name})") }
-}
-
-fn is_a_pair(superblocks: &Pair<Superblock>) -> Result<(), InquiryError> {
-    let Pair { a, b } = superblocks;
-    // First, because nothing else that differs between two generations means anything.
-    if a.format != b.format {
-        return Err(Incomparable::Formats { a: a.format, b: b.format }.into());
-    }
-    if a.device_uuid != 0 && a.device_uuid == b.device_uuid {
-        return Err(InquiryError::SameDevice { uuid: a.device_uuid });
-    }
-    if a.format == MetadataFormat::V09 && b.format == MetadataFormat::V09 && a.node_id == b.node_id {
-        return Err(InquiryError::SameNode { id: a.node_id });
-    }
-    for (side, superblock) in superblocks.iter() {
-        if superblock.effective_size == 0 {
-            return Err(InquiryError::NeverAttached { side });
-        }
-    }
-    if a.effective_size != b.effective_size {
-        let (a, b) = (a.effective_size * 512, b.effective_size * 512);
-        return Err(InquiryError::Sizes { a, a_text: human(a), b, b_text: human(b) });
-    }
-    Ok(())
 }
 
 /// Who marked what. A bit in a bitmap is certain. A hot activity log extent of 4 MiB only says that its node *may* have written
@@ -220,7 +272,9 @@ pub fn diff(
 pub fn question(sight: &Sight, full: bool) -> Result<Question, InquiryError> {
     let complete = sight.comparison.common_base;
     if sight.comparison.relation == Relation::Unrelated && !full {
-        return Err(InquiryError::Unrelated { name: sight.comparison.name.clone() });
+        let names = sight.evidence.as_ref().map(|seen| seen.name.as_str());
+        let shared = shared(sight.lineages.as_ref()).map(|known| known.sentence(names));
+        return Err(InquiryError::Unrelated { name: sight.comparison.name.clone(), shared });
     }
     let size = sight.evidence.a.superblock.effective_size * 512;
     let (marked, doubt) = attribute_marks(&sight.evidence, size);

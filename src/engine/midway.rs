@@ -6,6 +6,7 @@ use super::inquiry::{InquiryError, look, question};
 use crate::digest::content::content_digest;
 use crate::format::drbdmeta::superblock::encode_into;
 use crate::model::drbd::Superblock;
+use crate::model::evidence::Source;
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::plan::{Plan, RawBlock};
 use crate::model::policy::Settings;
@@ -260,11 +261,13 @@ pub fn superblock_known(healing: &Plan, side: Side, replica: &dyn Replica) -> Re
 }
 
 fn same_place(plan: &Plan, side: Side, replica: &dyn Replica) -> Result<(), Stale> {
-    let (was, is) = (&plan.basis[side].source, replica.source());
+    let was = &plan.basis[side].source;
+    // Why it is believed says nothing about where and what it is.
+    let is = Source { trust: was.trust, ..replica.source() };
     if *was == is {
         return Ok(());
     }
-    let words = |source: &crate::model::evidence::Source| {
+    let words = |source: &Source| {
         format!(
             "{} ({} bytes, metadata {} at byte {})",
             source.place_words(),

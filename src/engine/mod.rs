@@ -7,6 +7,7 @@ pub mod journal;
 pub mod live;
 pub mod midway;
 mod overwrite;
+mod pairing;
 pub mod plans;
 pub mod recall;
 pub mod salvage;

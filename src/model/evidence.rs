@@ -40,6 +40,27 @@ pub struct Elsewhere {
     pub machine: Option<String>,
 }
 
+/// Why a file or device is taken for a replica's backing device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trust {
+    /// A person named it: it is looked at, and refused when it is something else.
+    #[default]
+    Checked,
+    /// A person said that it is one, whatever it looks like.
+    AsIs,
+    /// The kernel says that DRBD has it attached.
+    Attached,
+}
+
+impl Trust {
+    /// Whether it is what an absent word stands for.
+    #[must_use]
+    pub fn is_checked(&self) -> bool {
+        *self == Trust::Checked
+    }
+}
+
 /// Where one replica is: paths as given, sizes in bytes, and what identifies the devices themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
@@ -58,6 +79,12 @@ pub struct Source {
     /// The machine whose paths these are; `None` for this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on: Option<Elsewhere>,
+    /// Whether it was looked at, or a person said what it is.
+    #[serde(default, skip_serializing_if = "Trust::is_checked")]
+    pub trust: Trust,
+    /// Bytes of the device now, where DRBD last used fewer; then `data_size` is what it used, and nothing may be written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grown_to: Option<u64>,
 }
 
 impl Source {

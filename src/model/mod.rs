@@ -18,6 +18,7 @@ pub mod record;
 pub mod remembered;
 pub mod salvage;
 pub mod seen;
+pub mod shell;
 pub mod side;
 pub mod size;
 pub mod standing;

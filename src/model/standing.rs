@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub enum Class {
     /// Both sides went on by themselves from a common ancestor.
     SplitBrain,
-    /// The sides have no generation in common.
+    /// DRBD takes the sides for unrelated data.
     Unrelated,
     /// The two shake hands and part again without end, or would: the resync that is needed is skipped.
     HandshakeLoop,

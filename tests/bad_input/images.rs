@@ -76,7 +76,8 @@ fn cut_and_grown_images() {
     let scene = with_x(|image| image.truncate(100));
     all_refuse(&scene, 4, &["side b", "100 bytes are too small to hold DRBD metadata"]);
     let scene = with_x(|image| image.resize(usize::try_from(SIZE + (1 << 20)).unwrap(), 0));
-    all_refuse(&scene, 4, &["side b", "it was grown", "back to 4194304 bytes", "byte 4190208"]);
+    all_refuse(&scene, 4, &["side b", "it was grown", "from 4194304 to 5242880 bytes", "byte 4190208"]);
+    all_refuse(&scene, 4, &["SPLIT BRAIN", "`drbdadm check-resize RES`"]);
 }
 
 #[test]
@@ -172,7 +173,12 @@ fn images_that_are_no_pair() {
     all_refuse(
         &scene,
         4,
-        &["peers of one volume agree on its size", "side b 3 MiB (3145728 bytes)", "right pair"],
+        &[
+            "peers of one volume agree on its size",
+            "side b 3 MiB (3145728 bytes)",
+            "right pair",
+            "SPLIT BRAIN",
+        ],
     );
 }
 
@@ -327,6 +333,7 @@ fn hostile_names() {
         ("--name-a", "x;rm -rf", "is not a name"),
         ("--name-a", "../x", "is not a name"),
         ("--name-a", "b", "both sides have the same name"),
+        ("--name-b", "a", "both sides have the same name"),
         ("--resource", "-", "is not a name"),
         ("--meta-a", "", "a path is needed"),
         ("--meta-a", "b.img:99999999999", "is not an index"),

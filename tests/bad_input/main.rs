@@ -10,4 +10,6 @@ mod scene;
 
 mod images;
 mod moments;
+mod offered;
+mod pairing;
 mod state;

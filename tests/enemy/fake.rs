@@ -159,6 +159,7 @@ impl Disks {
             place: None,
             role: None,
             write,
+            trust: unsplit::model::evidence::Trust::Checked,
             courtesy: Courtesy::default(),
         }
     }

@@ -30,6 +30,7 @@ fn open(path: &str, write: bool) -> Request {
         place: None,
         role: None,
         write,
+        trust: unsplit::model::evidence::Trust::Checked,
         courtesy: Courtesy::default(),
     }
 }
@@ -150,8 +151,9 @@ fn every_request_to_an_agent_of_one_image() {
         }
     }
     // As a metadata device, too.
-    let Request::Open { name, place, role, courtesy, .. } = open(&b, false) else { unreachable!() };
-    let foreign = Request::Open { name, data: b, metadata: Some(a), place, role, write: false, courtesy };
+    let Request::Open { name, place, role, trust, courtesy, .. } = open(&b, false) else { unreachable!() };
+    let foreign =
+        Request::Open { name, data: b, metadata: Some(a), place, role, write: false, trust, courtesy };
     let (reply, _) = session.call(&foreign, &[]).unwrap();
     assert!(is_forbidden(&reply), "{reply:?}");
 }

@@ -225,6 +225,7 @@ fn nothing_is_written_without_a_claim() {
         place: None,
         role: None,
         write: true,
+        trust: unsplit::model::evidence::Trust::Checked,
         courtesy: Courtesy::default(),
     };
     let opened = session.open(open).unwrap();
@@ -273,6 +274,7 @@ fn the_agent_replaces_only_what_was_seen() {
         place: None,
         role: None,
         write: true,
+        trust: unsplit::model::evidence::Trust::Checked,
         courtesy: Courtesy::default(),
     };
     let opened = session.open(open).unwrap();
@@ -333,6 +335,7 @@ fn a_second_writer_there_is_named_before_anything_is_written() {
         place: None,
         role: None,
         write: true,
+        trust: unsplit::model::evidence::Trust::Checked,
         courtesy: Courtesy::default(),
     };
     let thing = session.open(open).unwrap().thing;

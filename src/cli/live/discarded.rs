@@ -129,6 +129,8 @@ fn reach(cli: &Cli, args: &UndoArgs, manifest: &Manifest, id: &IncidentId) -> Re
         name_b: name("b")?,
         meta_a: None,
         meta_b: None,
+        as_is_a: false,
+        as_is_b: false,
         peer: Some(peer.clone()),
         peer_timeout: PEER_TIMEOUT,
         role_a: None,

@@ -137,6 +137,8 @@ pub fn reach_as_planned(plan: &LivePlan, reading: &Reading) -> Result<Both, Fail
         name_b: plan.names.b.clone(),
         meta_a: None,
         meta_b: None,
+        as_is_a: false,
+        as_is_b: false,
         peer: Some(peer),
         peer_timeout: PEER_TIMEOUT,
         role_a: None,

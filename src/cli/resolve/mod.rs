@@ -12,7 +12,7 @@ use super::consent::{agreed_at_the_prompt, must_say_no_salvage, nobody_agreed};
 use super::exit::{EVIDENCE, FINE, Failure, HELD, INTERNAL, USAGE};
 use super::incident::{Desk, is_open, new_id, open_desk, refuse_while_open};
 use super::live::{self, Target};
-use super::pair::{OpenPair, OpenSide, PairOptions, args_from_sources, open};
+use super::pair::{OpenPair, OpenSide, PairArgs, PairOptions, args_from_sources, open};
 use super::plan::{ChoiceArgs, Drawn, agree, draw_plan, everything, held, show};
 use super::reading::Reading;
 use super::screen::Screen;
@@ -242,8 +242,20 @@ fn undone(desk: &Desk, healed: &IncidentId) -> Result<bool, Failure> {
 }
 
 pub(in crate::cli) fn open_as_planned(plan: &Plan, reading: &Reading) -> Result<OpenPair, Failure> {
+    open(&args_as_planned(plan, reading)?, Mode::ReadWrite)
+}
+
+fn args_as_planned(plan: &Plan, reading: &Reading) -> Result<PairArgs, Failure> {
     let sources = plan.basis.as_ref().map(|basis| &basis.source);
-    open(&args_from_sources(sources, &plan.names, &plan.resource, reading)?, Mode::ReadWrite)
+    args_from_sources(sources, &plan.names, &plan.resource, reading)
+}
+
+/// The same for a run that was cut off. A side may hold a mixture of both sides' bytes now, which looks like neither, so it
+/// is not looked at again: every sector is held against what the plan can have left there.
+pub(in crate::cli) fn open_again(plan: &Plan, reading: &Reading) -> Result<OpenPair, Failure> {
+    let mut args = args_as_planned(plan, reading)?;
+    (args.options.as_is_a, args.options.as_is_b) = (true, true);
+    open(&args, Mode::ReadWrite)
 }
 
 pub(in crate::cli) fn theatre<'w>(

@@ -1,7 +1,7 @@
 //! Taking up what was cut off.
 
 use super::ending::{conclude, journal_stopped, outcome_document};
-use super::{ResolveArgs, open_as_planned, theatre};
+use super::{ResolveArgs, open_again, theatre};
 use crate::cli::Cli;
 use crate::cli::consent::must_say_no_salvage;
 use crate::cli::exit::{FINE, Failure, INTERNAL, PARKED};
@@ -93,7 +93,7 @@ pub(in crate::cli) fn take_up(
         refuse_while_undoing(desk, &incident.id)?;
     }
     must_say_no_salvage(cli, no_salvage, sealed.plan().salvage)?;
-    let opened = open_as_planned(sealed.plan(), reading)?;
+    let opened = open_again(sealed.plan(), reading)?;
     if !cli.json {
         screen.line(format!("Taking up incident {} ({}).", incident.id, state_words(&incident.state)))?;
     }

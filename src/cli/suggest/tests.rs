@@ -148,6 +148,8 @@ fn options() -> impl Strategy<Value = Given> {
         option("--policy", path()),
         option("--threads", (1u16..=256).prop_map(|threads| threads.to_string())),
         option("--rate", select(vec!["50MiB", "4096"]).prop_map(str::to_owned)),
+        flag("--as-is-a"),
+        flag("--as-is-b"),
         flag("--nice"),
         flag("--no-cache"),
         option("--state-dir", path()),

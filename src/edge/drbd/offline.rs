@@ -6,7 +6,7 @@ use crate::edge::claim::{ClaimError, Claimed};
 use crate::edge::unwritten::write_stamp;
 use crate::engine::executor::in_words;
 use crate::model::drbd::{Role, Superblock};
-use crate::model::evidence::{Evidence, MetadataPlace, Source};
+use crate::model::evidence::{Evidence, MetadataPlace, Source, Trust};
 use crate::model::extent::ExtentSet;
 use crate::model::id::{Digest, NodeName};
 use crate::model::plan::{MetadataChange, RawBlock};
@@ -41,7 +41,7 @@ pub struct OfflineReplica {
 }
 
 impl OfflineReplica {
-    /// Finds the metadata and wraps the devices.
+    /// Looks at what a person named, finds the metadata and wraps the devices.
     ///
     /// # Errors
     /// [`ObserveError`].
@@ -52,14 +52,29 @@ impl OfflineReplica {
         place: Option<MetadataPlace>,
         role: Option<Role>,
     ) -> Result<Self, ObserveError> {
+        Self::open_with(name, data, metadata, place, role, Trust::Checked)
+    }
+
+    /// The same, believing as much as `trust` says.
+    ///
+    /// # Errors
+    /// [`ObserveError`].
+    pub fn open_with(
+        name: NodeName,
+        data: Arc<BlockFile>,
+        metadata: Option<Arc<BlockFile>>,
+        place: Option<MetadataPlace>,
+        role: Option<Role>,
+        trust: Trust,
+    ) -> Result<Self, ObserveError> {
         let all: Vec<_> = [Some(Arc::clone(&data)), metadata.clone()].into_iter().flatten().collect();
         let claimant = Box::new(Devices::new(all.clone()));
         let metadata = metadata.map(|metadata| metadata as Arc<dyn DiskMut>);
-        let replica = Self::over(name, data, metadata, place, role, claimant)?;
-        Ok(OfflineReplica { files: all, ..replica })
+        let image = ImageReplica::open_with(data, metadata, place, trust)?;
+        Ok(OfflineReplica { files: all, ..Self::wrap(name, role, image, claimant) })
     }
 
-    /// The same over any disks.
+    /// The same over any disks, which are taken for what they are said to be.
     ///
     /// # Errors
     /// [`ObserveError`].
@@ -71,8 +86,11 @@ impl OfflineReplica {
         role: Option<Role>,
         claimant: Box<dyn Claimant>,
     ) -> Result<Self, ObserveError> {
-        let image = ImageReplica::open(data, metadata, place)?;
-        Ok(OfflineReplica {
+        Ok(Self::wrap(name, role, ImageReplica::open(data, metadata, place)?, claimant))
+    }
+
+    fn wrap(name: NodeName, role: Option<Role>, image: ImageReplica, claimant: Box<dyn Claimant>) -> Self {
+        OfflineReplica {
             name,
             role,
             claimant,
@@ -81,7 +99,7 @@ impl OfflineReplica {
             data_mut: image.data_mut(),
             metadata: image.metadata_disk(),
             image,
-        })
+        }
     }
 }
 
@@ -158,6 +176,7 @@ fn ended<E: std::error::Error + 'static>(result: Result<(), E>) -> End {
 
 impl Patient for OfflineReplica {
     fn hold(&self) -> Result<Box<dyn Hold>, Unseen> {
+        self.image.as_used().map_err(unseen)?;
         self.claimant.claim()
     }
 

@@ -20,6 +20,29 @@ const MOST_HINTS: usize = 4096;
 /// Most notes that are kept.
 const MOST_NOTES: usize = 200;
 
+/// A partition as its table has it: it may reach beyond the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    /// `partition 2`.
+    pub name: String,
+    /// Its bytes.
+    pub extent: Extent,
+}
+
+/// The partitions that the table at the start of a disk describes, primary and logical; none when there is no table that
+/// can be read.
+#[must_use]
+pub fn partitions(disk: &dyn Disk) -> Vec<Partition> {
+    let whole = Window::new(disk, Extent { start: 0, len: disk.size() });
+    match tables::read(&whole, &mut Vec::new()) {
+        tables::Outcome::Table { partitions, .. } => partitions
+            .into_iter()
+            .map(|partition| Partition { name: partition.name, extent: partition.extent })
+            .collect(),
+        tables::Outcome::Nothing | tables::Outcome::Damaged => Vec::new(),
+    }
+}
+
 /// The layout of a disk that holds nothing but the replicated data: what the guests see.
 #[must_use]
 pub fn read_layout(disk: &dyn Disk) -> Layout {

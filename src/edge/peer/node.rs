@@ -4,6 +4,7 @@ use super::replica::{Address, RemoteReplica};
 use super::session::Session;
 use super::told::Trouble;
 use crate::format::wire::control::{Courtesy, Reply, Request};
+use crate::model::evidence::Trust;
 use crate::model::id::NodeName;
 use crate::model::node::{ConnectAs, DeviceUser, DrbdSeen, LogLine, NodeAct, NodeReport, NodeState, Toward};
 use crate::model::seen::{End, Why};
@@ -137,6 +138,7 @@ impl Node for RemoteNode {
             place: backing.place,
             role: Some(backing.role),
             write: false,
+            trust: Trust::Attached,
             courtesy: self.courtesy,
         };
         let replica = RemoteReplica::beside(&self.session, address).map_err(Trouble::unseen)?;

@@ -7,7 +7,7 @@ use crate::format::wire::believe::{Known, Unbelievable};
 use crate::format::wire::content::pack;
 use crate::format::wire::control::{Courtesy, Opened, Reply, Request, Which};
 use crate::model::drbd::{Role, Superblock};
-use crate::model::evidence::{Evidence, MetadataPlace, Source};
+use crate::model::evidence::{Evidence, MetadataPlace, Source, Trust};
 use crate::model::extent::ExtentSet;
 use crate::model::id::{Digest, NodeName};
 use crate::model::plan::{MetadataChange, RawBlock};
@@ -34,6 +34,8 @@ pub struct Address {
     pub role: Option<Role>,
     /// Whether it may be written later.
     pub write: bool,
+    /// Why it is taken for a backing device.
+    pub trust: Trust,
     /// How to read it.
     pub courtesy: Courtesy,
 }
@@ -82,8 +84,8 @@ impl RemoteReplica {
     /// # Errors
     /// [`Trouble`]: the agent says what is wrong with the devices there.
     pub fn open(session: &Arc<Session>, address: Address) -> Result<RemoteReplica, Trouble> {
-        let Address { name, data, metadata, place, role, write, courtesy } = address;
-        let asked = Request::Open { name: name.clone(), data, metadata, place, role, write, courtesy };
+        let Address { name, data, metadata, place, role, write, trust, courtesy } = address;
+        let asked = Request::Open { name: name.clone(), data, metadata, place, role, write, trust, courtesy };
         let Opened { thing, size, identity, source, .. } = session.open(asked)?;
         let elsewhere = session.elsewhere();
         let mut source = source.ok_or(Trouble::Nonsense)?;

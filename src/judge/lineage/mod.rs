@@ -6,6 +6,7 @@ pub mod handshake;
 mod quirks;
 mod reconnect;
 mod reconnect9;
+mod shared;
 pub mod strategy;
 mod view;
 
@@ -14,6 +15,7 @@ mod tests;
 
 pub use handshake::Handshake;
 pub(crate) use quirks::BOTH_PRIMARY;
+pub use shared::shared;
 pub use view::view;
 
 use crate::model::drbd::MetadataFormat;
@@ -74,6 +76,15 @@ pub fn compare_in(
         MetadataFormat::V09 => by_drbd9(&question, &here, &there),
     };
     found.quirks.extend(quirks::of(&question, &found));
+    if found.relation == Relation::Unrelated
+        && let Some(known) = shared(sides)
+    {
+        found.quirks.push(format!(
+            "{}: no bitmap starts where the other side's data was, so the marks say nothing about what differs. Only comparing \
+             everything does (--full).",
+            known.sentence(names)
+        ));
+    }
     Ok(found)
 }
 

@@ -70,7 +70,7 @@ impl Apart<'_, '_, '_> {
         let (class, says) = match relation {
             Relation::Unrelated => (
                 Class::Unrelated,
-                format!("{a} and {b} have no generation in common: they may be copies of different things"),
+                format!("DRBD takes {a} and {b} for unrelated data: they may be copies of different things"),
             ),
             _ => {
                 (Class::SplitBrain, format!("{a} and {b} both went on by themselves from a common ancestor"))

@@ -116,7 +116,7 @@ impl Judge<'_> {
     fn unrelated(mut self) -> Verdict {
         self.say(
             "guard: unrelated data",
-            "no generation in common",
+            "DRBD takes the two sides for unrelated data",
             "refuse: healing would replace one data set by another; if that is wanted, give the victim fresh metadata",
         );
         self.refuse()

@@ -45,7 +45,7 @@ pub(super) fn refused(disk: &dyn Disk, here: Candidate, why: NotHere, data: &dyn
     let usable = data.size() / sys::SECTOR_BYTES * sys::SECTOR_BYTES;
     match why {
         NotHere::Superblock(source) if source.is_absence() => {
-            ObserveError::NotFound { disk, tried: tried(&[here]) }
+            ObserveError::NotFound { disk, tried: tried(&[here]), begins: None }
         }
         NotHere::Superblock(source) => ObserveError::Corrupt { disk, at, source },
         NotHere::Geometry { why: GeometryError::Overfull { effective, capacity, .. }, .. }
@@ -64,6 +64,13 @@ fn tried(places: &[Candidate]) -> String {
         text.push_str(&format!(" and {more} more indexes"));
     }
     text
+}
+
+/// Internal metadata exactly where it belongs; nothing is searched for.
+pub(super) fn exactly(disk: &dyn Disk) -> Result<Option<Found>, DiskFault> {
+    let size = disk.size();
+    let Some(here) = locate::internal(size).next() else { return Ok(None) };
+    Ok(try_candidate(disk, here, size)?.ok())
 }
 
 /// Internal metadata.
@@ -139,7 +146,9 @@ pub(super) fn external(
         }
         (Some(only), _) => Ok(only),
         (None, Some((here, why))) => Err(refused(disk, here, why, data)),
-        (None, None) => Err(ObserveError::NotFound { disk: disk.name().to_owned(), tried: tried(&places) }),
+        (None, None) => {
+            Err(ObserveError::NotFound { disk: disk.name().to_owned(), tried: tried(&places), begins: None })
+        }
     }
 }
 

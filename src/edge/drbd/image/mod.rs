@@ -5,15 +5,19 @@
 //! | `find` | looking for the metadata, and saying precisely why it is not where it should be |
 //! | `left` | what a settling that was cut off left behind |
 //! | `observe` | reading evidence |
+//! | `offered` | refusing what is not the device that it is taken for |
 //! | `own` | what is marked as changed here |
 //! | `settle` | the few acts on the metadata |
+//! | `slice` | a partition or logical volume, read as a disk of its own |
 //! | `view` | the replicated data, without what lies behind it |
 
 mod find;
 mod left;
 mod observe;
+mod offered;
 mod own;
 mod settle;
+mod slice;
 mod view;
 
 #[cfg(test)]
@@ -28,9 +32,10 @@ use crate::format::drbdmeta::geometry::{Geometry, GeometryError};
 use crate::format::drbdmeta::locate::{self, NotHere};
 use crate::format::drbdmeta::superblock::SuperblockError;
 use crate::model::drbd::Superblock;
-use crate::model::evidence::{MetadataPlace, Source};
+use crate::model::evidence::{MetadataPlace, Source, Trust};
 use crate::model::extent::Extent;
 use crate::ports::disk::{Disk, DiskFault, DiskMut};
+use offered::Offered;
 use std::sync::Arc;
 
 /// Why a replica could not be read as DRBD's. Positions are bytes on the named disk.
@@ -49,6 +54,29 @@ pub enum ObserveError {
         disk: String,
         /// The places, in words.
         tried: String,
+        /// What the data begins as, if that is known: `LUKS`, `ext4`.
+        begins: Option<&'static str>,
+    },
+    /// The first bytes, which tell what it is, cannot be read.
+    #[error("{disk}: its first bytes, which tell whether it is a backing device, cannot be read")]
+    Unlooked {
+        /// The disk.
+        disk: String,
+        /// Why.
+        #[source]
+        source: DiskFault,
+    },
+    /// It is something else than the backing device.
+    #[error("{disk}: {what}")]
+    NotThis {
+        /// The disk.
+        disk: String,
+        /// What it is: follows the path.
+        what: String,
+        /// What to do: a command where there is one.
+        next: String,
+        /// Metadata that fits is there all the same, so that a person may know better.
+        doubt: bool,
     },
     /// Where the superblock should be is none, but the activity log in front of it is there.
     #[error(
@@ -75,7 +103,8 @@ pub enum ObserveError {
     /// The image or device was grown: the superblock stands where it stood before.
     #[error(
         "{disk}: the superblock of internal metadata stands at byte {found}, where it belongs on {old_size} bytes, but the disk \
-         has {size}: it was grown since DRBD last used it. Cut the image (or a copy) back to {old_size} bytes"
+         has {size}: it was grown since DRBD last used it. `drbdadm check-resize RES` on its node moves the metadata to the new \
+         end (before it is attached)"
     )]
     Grown {
         /// The disk.
@@ -162,8 +191,24 @@ pub enum ObserveError {
 impl ObserveError {
     /// What a person can do about metadata that is there and cannot be used.
     #[must_use]
-    pub fn advice(&self) -> Option<&'static str> {
+    pub fn advice(&self) -> Option<String> {
+        const SURE: &str = "only if DRBD itself has this device attached just as it is, add --as-is-a (for side a) or --as-is-b (for side b)";
         Some(match self {
+            ObserveError::NotFound { begins: Some("LUKS"), .. } => {
+                "if DRBD stands inside the encryption, `cryptsetup open --readonly` it and give /dev/mapper/NAME; if it stands \
+                 below, its metadata is missing here: name its device with --meta-a or --meta-b"
+            }
+            ObserveError::NotFound { begins: Some("LVM physical volume"), .. } => {
+                "if DRBD uses one of its logical volumes, activate the group (vgchange -ay) and give that volume; if the group \
+                 stands on DRBD, the metadata is missing here: name its device with --meta-a or --meta-b"
+            }
+            ObserveError::NotThis { next, doubt: false, .. } => return Some(next.clone()),
+            ObserveError::NotThis { next, doubt: true, .. } => return Some(format!("{next}; {SURE}")),
+            ObserveError::Unlooked { .. } => {
+                return Some(format!(
+                    "copy the failing disk first (`ddrescue`), and use the copy; {SURE}"
+                ));
+            }
             ObserveError::Corrupt { source: SuperblockError::Version07, .. } => return None,
             ObserveError::Corrupt { .. } => {
                 "restore the metadata from a dump (`drbdmeta ... restore-md`), or copy this side again"
@@ -176,8 +221,40 @@ impl ObserveError {
             }
             ObserveError::SeveralIndexes { .. } => "give the index, too: --meta-a DEV:N or --meta-b DEV:N",
             _ => return None,
-        })
+        }
+        .to_owned())
     }
+}
+
+/// The error that says what is really there, when metadata could not be found or did not fit.
+fn instead(
+    error: ObserveError,
+    data: &Offered<'_>,
+    metadata: Option<&dyn DiskMut>,
+) -> Result<ObserveError, ObserveError> {
+    if let ObserveError::Grown { found, .. } = &error
+        && let Some(other) = data.inside_a_partition(*found)
+    {
+        return Ok(other);
+    }
+    let error = match error {
+        ObserveError::NotFound { disk, tried, .. } if metadata.is_none() => {
+            ObserveError::NotFound { disk, tried, begins: data.begins() }
+        }
+        error => error,
+    };
+    let absent = matches!(
+        error,
+        ObserveError::NotFound { .. } | ObserveError::TooSmall { .. } | ObserveError::Truncated { .. }
+    );
+    let Some(metadata) = metadata.filter(|_| absent) else { return Ok(error) };
+    // With metadata of its own device, either of the two may be what is wrong.
+    for looked_at in [data, &Offered::look(metadata.as_disk())?] {
+        if let Some(other) = looked_at.without_metadata() {
+            return Ok(other);
+        }
+    }
+    Ok(error)
 }
 
 /// A replica: a data disk and where its metadata is.
@@ -187,6 +264,9 @@ pub struct ImageReplica {
     place: MetadataPlace,
     superblock: Superblock,
     geometry: Geometry,
+    trust: Trust,
+    /// Bytes of the device, when it is larger than DRBD last used it.
+    grown_to: Option<u64>,
 }
 
 impl std::fmt::Debug for ImageReplica {
@@ -206,19 +286,95 @@ impl ImageReplica {
         metadata: Option<Arc<dyn DiskMut>>,
         place: Option<MetadataPlace>,
     ) -> Result<Self, ObserveError> {
-        let found = match (metadata, place) {
+        Self::open_with(data, metadata, place, Trust::Attached)
+    }
+
+    /// The same for what a person named: with [`Trust::Checked`] it is looked at, and refused when it is something else.
+    ///
+    /// # Errors
+    /// [`ObserveError`]; [`ObserveError::NotThis`] says what it is.
+    pub fn open_with(
+        data: Arc<dyn DiskMut>,
+        metadata: Option<Arc<dyn DiskMut>>,
+        place: Option<MetadataPlace>,
+        trust: Trust,
+    ) -> Result<Self, ObserveError> {
+        let found = match trust {
+            Trust::Checked => Self::find_checked(&data, metadata, place),
+            Trust::AsIs | Trust::Attached => Self::find(&data, metadata, place),
+        };
+        match found {
+            Ok((metadata, found)) => Ok(Self::of(data, metadata, found, trust)),
+            // What stands there can still be read, to say how the pair stands. It is never written: see `as_used`.
+            Err(ObserveError::Grown { old_size, size, .. }) if trust != Trust::Attached => {
+                let old = Arc::new(DataView::new(data, old_size));
+                let replica = Self::open_with(old, None, Some(MetadataPlace::Internal), trust)?;
+                Ok(ImageReplica { grown_to: Some(size), ..replica })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Refuses a device that was grown since DRBD last used it: its metadata has to move first.
+    ///
+    /// # Errors
+    /// [`ObserveError::Grown`].
+    pub fn as_used(&self) -> Result<(), ObserveError> {
+        let Some(size) = self.grown_to else { return Ok(()) };
+        Err(ObserveError::Grown {
+            disk: self.data.name().to_owned(),
+            found: self.geometry.superblock_at,
+            old_size: self.data.size(),
+            size,
+        })
+    }
+
+    /// Looks at what is offered, too.
+    fn find_checked(
+        data: &Arc<dyn DiskMut>,
+        metadata: Option<Arc<dyn DiskMut>>,
+        place: Option<MetadataPlace>,
+    ) -> Result<(Arc<dyn DiskMut>, find::Found), ObserveError> {
+        let offered = Offered::look(data.as_disk())?;
+        let internal = matches!((&metadata, place), (None, None) | (_, Some(MetadataPlace::Internal)));
+        if internal
+            && find::exactly(data.as_disk())?.is_none()
+            && let Some(other) = offered.without_metadata()
+        {
+            return Err(other);
+        }
+        let named = metadata.clone();
+        match Self::find(data, metadata, place) {
+            Ok(found) => {
+                offered.with_metadata(&found.1)?;
+                Ok(found)
+            }
+            Err(error) => Err(instead(error, &offered, named.as_deref())?),
+        }
+    }
+
+    fn of(data: Arc<dyn DiskMut>, metadata: Arc<dyn DiskMut>, found: find::Found, trust: Trust) -> Self {
+        let find::Found { place, superblock, geometry } = found;
+        ImageReplica { data, metadata, place, superblock, geometry, trust, grown_to: None }
+    }
+
+    /// The disk that holds the metadata, and what stands there.
+    fn find(
+        data: &Arc<dyn DiskMut>,
+        metadata: Option<Arc<dyn DiskMut>>,
+        place: Option<MetadataPlace>,
+    ) -> Result<(Arc<dyn DiskMut>, find::Found), ObserveError> {
+        Ok(match (metadata, place) {
             (None, None | Some(MetadataPlace::Internal)) | (Some(_), Some(MetadataPlace::Internal)) => {
                 let found = find::internal(data.as_disk())?;
-                (Arc::clone(&data), found)
+                (Arc::clone(data), found)
             }
             (None, Some(place)) => return Err(ObserveError::NoMetadataDisk { place }),
             (Some(metadata), place) => {
                 let found = find::external(metadata.as_disk(), data.as_disk(), place)?;
                 (metadata, found)
             }
-        };
-        let (metadata, find::Found { place, superblock, geometry }) = found;
-        Ok(ImageReplica { data, metadata, place, superblock, geometry })
+        })
     }
 
     /// The superblock as it was when the replica was opened.
@@ -244,6 +400,8 @@ impl ImageReplica {
             place: self.place,
             superblock_at: self.geometry.superblock_at,
             on: None,
+            trust: self.trust,
+            grown_to: self.grown_to,
         }
     }
 

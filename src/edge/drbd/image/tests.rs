@@ -4,7 +4,7 @@ use super::{ImageReplica, ObserveError};
 use crate::format::drbdmeta::create::{Fresh, Wanted, create};
 use crate::judge::aftermath::after_resync;
 use crate::model::drbd::{GenerationUuid, MetadataFormat, PeerSlot, Superblock, device_flag, peer_flag};
-use crate::model::evidence::{LogState, MetadataPlace};
+use crate::model::evidence::{LogState, MetadataPlace, Trust};
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::id::NodeName;
 use crate::model::seen::Stamp;
@@ -91,6 +91,61 @@ fn external(place: MetadataPlace, size: u64, data_size: u64) -> Fresh {
 
 fn open(disk: &Arc<Memory>) -> Result<ImageReplica, ObserveError> {
     ImageReplica::open(disk.clone(), None, None)
+}
+
+fn checked(disk: &Arc<Memory>) -> Result<ImageReplica, ObserveError> {
+    ImageReplica::open_with(disk.clone(), None, None, Trust::Checked)
+}
+
+#[test]
+fn a_drbd_device_is_no_backing_device() {
+    let error = checked(&memory("/dev/drbd0", 8 * MIB)).unwrap_err();
+    assert!(
+        matches!(&error, ObserveError::NotThis { what, .. } if what.contains("a DRBD device")),
+        "{error}"
+    );
+    assert!(error.advice().unwrap().starts_with("`drbdadm sh-ll-dev RES`"));
+    // One that a stacked resource has its metadata on is a backing device.
+    let upper = resized(&internal(MetadataFormat::V08, 8 * MIB, 1), 8 * MIB);
+    let bytes = upper.bytes.lock().unwrap().clone();
+    assert!(checked(&Arc::new(Memory::of("/dev/drbd0", bytes))).is_ok());
+}
+
+#[test]
+fn what_begins_there_leads_on() {
+    for (at, mark, word) in [(0, &b"LUKS\xba\xbe"[..], "cryptsetup"), (512, b"LABELONE", "vgchange")] {
+        let disk = memory("image", 8 * MIB);
+        disk.write_at(at, mark).unwrap();
+        disk.write_at(512 + 24, b"LVM2").unwrap();
+        let error = checked(&disk).unwrap_err();
+        assert!(error.to_string().contains("no DRBD metadata found"), "{error}");
+        assert!(error.advice().unwrap().contains(word));
+    }
+    assert_eq!(checked(&memory("image", 8 * MIB)).unwrap_err().advice(), None);
+}
+
+#[test]
+fn a_first_block_that_cannot_be_read_leaves_it_to_a_person() {
+    let disk = internal(MetadataFormat::V08, 8 * MIB, 1);
+    let bytes = disk.bytes.lock().unwrap().clone();
+    let disk = Arc::new(Memory { bad: Some(100), ..Memory::of("image", bytes) });
+    let error = checked(&disk).unwrap_err();
+    assert!(matches!(error, ObserveError::Unlooked { .. }), "{error}");
+    assert!(error.advice().unwrap().contains("--as-is-b"));
+    assert!(ImageReplica::open_with(disk, None, None, Trust::AsIs).is_ok());
+}
+
+/// A device that was grown can be looked at as it was, and is never written.
+#[test]
+fn a_grown_device_is_read_only() {
+    let grown = resized(&internal(MetadataFormat::V09, 8 * MIB, 1), 9 * MIB);
+    for trust in [Trust::Checked, Trust::AsIs] {
+        let replica = ImageReplica::open_with(grown.clone(), None, None, trust).unwrap();
+        assert_eq!((replica.source().data_size, replica.source().grown_to), (8 * MIB, Some(9 * MIB)));
+        assert!(matches!(replica.as_used(), Err(ObserveError::Grown { .. })));
+    }
+    let attached = ImageReplica::open_with(grown, None, None, Trust::Attached);
+    assert!(matches!(attached, Err(ObserveError::Grown { .. })));
 }
 
 fn resized(disk: &Memory, size: u64) -> Arc<Memory> {

@@ -13,6 +13,7 @@ mod users;
 use super::offline::OfflineReplica;
 use crate::edge::blockdev::{BlockFile, Mode};
 use crate::edge::pace::Pace;
+use crate::model::evidence::Trust;
 use crate::model::id::NodeName;
 use crate::model::node::{ConnectAs, DeviceUser, LogLine, NodeAct, NodeReport, NodeState, Toward};
 use crate::model::seen::{End, Why};
@@ -72,8 +73,14 @@ impl Node for LocalNode {
         };
         let data = open(&backing.data, Mode::ReadOnly)?;
         let metadata = backing.metadata.as_deref().map(|path| open(path, Mode::ReadOnly)).transpose()?;
-        let replica =
-            OfflineReplica::open(self.name.clone(), data, metadata, backing.place, Some(backing.role));
+        let replica = OfflineReplica::open_with(
+            self.name.clone(),
+            data,
+            metadata,
+            backing.place,
+            Some(backing.role),
+            Trust::Attached,
+        );
         Ok(Box::new(replica.map_err(unseen)?))
     }
 }
