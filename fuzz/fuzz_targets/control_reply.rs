@@ -72,7 +72,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     match reply {
         Reply::Opened(opened) => {
             if let Ok(Some(theirs)) = Known::of(&opened, &request) {
-                let (source, superblock) = (opened.source.expect("checked"), opened.superblock.expect("checked"));
+                let (source, superblock) =
+                    (opened.source.expect("checked"), opened.superblock.expect("checked"));
                 let Source { place, superblock_at, metadata_size, data_size, .. } = source;
                 let geometry = Geometry::of(&superblock, place, superblock_at, metadata_size, data_size);
                 assert_eq!(geometry.as_ref(), Ok(theirs.geometry()));

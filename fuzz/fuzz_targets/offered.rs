@@ -35,7 +35,10 @@ impl Disk for Bytes {
         }
         let tail_at = self.size.saturating_sub(self.tail.len() as u64);
         for (at, byte) in (offset..).zip(buffer) {
-            let tail = at.checked_sub(tail_at).and_then(|at| usize::try_from(at).ok()).and_then(|at| self.tail.get(at));
+            let tail = at
+                .checked_sub(tail_at)
+                .and_then(|at| usize::try_from(at).ok())
+                .and_then(|at| self.tail.get(at));
             let head = usize::try_from(at).ok().and_then(|at| self.head.get(at));
             *byte = tail.or(head).copied().unwrap_or(0);
         }
@@ -67,7 +70,9 @@ fuzz_target!(|input: &[u8]| {
     let (head, tail) = rest.split_at(rest.len().min(u16::from_le_bytes(*len).into()));
     let size = u64::from(u32::from_le_bytes(*size)).max(1);
     let disk = Arc::new(Bytes { size, head: head.to_vec(), tail: tail.to_vec() });
-    if let Err(error @ ObserveError::NotThis { .. }) = ImageReplica::open_with(disk, None, None, Trust::Checked) {
+    if let Err(error @ ObserveError::NotThis { .. }) =
+        ImageReplica::open_with(disk, None, None, Trust::Checked)
+    {
         assert!(error.advice().is_some_and(|advice| !advice.is_empty()));
     }
 });
