@@ -1,8 +1,11 @@
 //! What two nodes' words must have for a resource to be used (`engine::live::pair`), and whether DRBD would heal as planned.
 
 use crate::cluster::{Apart, Cluster, FakeNode, Meddling, Shape};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
-use unsplit::engine::live::pair::{LivePair, PairError, look, put_together};
+use unsplit::engine::live::pair::{LivePair, PairError, look, put_together, resized};
 use unsplit::judge::live_plan::would_heal;
 use unsplit::model::drbd::{DiskState, GenerationUuid, MetadataFormat, Role};
 use unsplit::model::drbd_live::Generation;
@@ -222,12 +225,54 @@ fn a_volume_that_one_node_resized_is_named() {
             let said = error.to_string();
             let named = said.contains(&format!("on {larger} and "))
                 && said.contains(&format!("backing device on {smaller}"));
-            assert!(named && said.contains("`drbdadm resize --assume-peer-has-space r0/1`"), "{said}");
+            assert!(named && said.contains(&format!("`{}`", resized("r0", 1))), "{said}");
             // A kernel that does not tell is not taken for one that differs.
             let untold =
                 with(generation, side, |state| live(state).resources[0].devices[1].statistics.size = None);
             assert!(untold.is_ok());
         }
+    }
+}
+
+/// The words are typed as they stand, on nodes of either generation: `drbdadm` of 8.4 wants the option elsewhere than that of 9 shows it.
+#[test]
+fn drbdadm_of_both_generations_takes_the_resize_that_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for (program, first, second) in [("drbdadm-84", "", ""), ("drbdadm", "node-id 0;", "node-id 1;")] {
+        let Some(drbdadm) = ["/lib/drbd", "/usr/lib/drbd", "/sbin", "/usr/sbin"]
+            .map(|place| Path::new(place).join(program))
+            .into_iter()
+            .find(|path| path.exists())
+        else {
+            // Newer tools no longer bring the one for 8.4.
+            match program {
+                "drbdadm" => crate::skipped::lacking("there is no drbdadm"),
+                _ => crate::skipped::not_here(&format!("there is no {program}")),
+            }
+            continue;
+        };
+        let host = rustix::system::uname();
+        let on = |name: &str, id: &str, number: u32| {
+            let volume = "device minor 7; disk /dev/null; meta-disk internal;";
+            format!("on {name} {{ {id} address ipv4 10.9.0.{number}:7788; volume 1 {{ {volume} }} }}")
+        };
+        let here = on(host.nodename().to_str().unwrap(), first, 1);
+        let text = format!(
+            "global {{ usage-count no; }}\nresource r0 {{ {here} {} }}\n",
+            on("elsewhere", second, 2)
+        );
+        let file = folder.path().join(program);
+        fs::write(&file, text).unwrap();
+        let named = resized("r0", 1);
+        let words = named.strip_prefix("drbdadm ").unwrap().split(' ');
+        let mut command = Command::new(&drbdadm);
+        // What it would do for a kernel of its own generation; none is there.
+        let kernel = if first.is_empty() { "8.4.11" } else { "9.3.3" };
+        command.env("DRBD_DRIVER_VERSION_OVERRIDE", kernel).env("DRBD_DONT_WARN_ON_VERSION_MISMATCH", "1");
+        let done = command.arg("-d").arg("-c").arg(&file).args(words).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stdout);
+        let right = said.contains("resize 7 --assume-peer-has-space") && done.status.success();
+        assert!(right, "{}: {said}{}", drbdadm.display(), String::from_utf8_lossy(&done.stderr));
     }
 }
 

@@ -13,7 +13,7 @@ use crate::edge::clock::SystemClock;
 use crate::edge::peer::PeerSpec;
 use crate::engine::inquiry::{InquiryError, Sight};
 use crate::engine::live::beside::look_beside;
-use crate::engine::live::pair::{LivePair, PairedVolume};
+use crate::engine::live::pair::{LivePair, PairedVolume, resized};
 use crate::engine::recall::{Memory, Place};
 use crate::model::drbd::Role;
 use crate::model::evidence::MetadataPlace;
@@ -140,12 +140,11 @@ fn compared(
             // DRBD found its metadata there when it attached the device.
             match volume.backing[side].metadata {
                 None => failure.hint(format!(
-                    "was {} grown since DRBD attached it, and DRBD not told? Then, on {}: `drbdadm resize --assume-peer-has-space {}/{}`; and \
-                     the same on the other node, once its device is as large",
+                    "was {} grown since DRBD attached it, and DRBD not told? Then, on {}: `{}`; and the same on the other node, once its \
+                     device is as large",
                     volume.backing[side].data,
                     nodes[side].name(),
-                    resource,
-                    volume.volume
+                    resized(resource.as_str(), volume.volume)
                 )),
                 Some(_) => failure,
             }

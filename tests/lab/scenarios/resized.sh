@@ -18,7 +18,8 @@ grow() {
   sleep 1
 }
 
-resize() { on "$1" "drbdadm -- --assume-peer-has-space resize r0 || drbdadm resize --assume-peer-has-space r0" < /dev/null; }
+# resize N: as the screen says.
+resize() { on "$1" "drbdadm -- --assume-peer-has-space resize r0/0" < /dev/null; }
 
 begun() {
   local n
