@@ -195,7 +195,8 @@ node_answers() {
     > /dev/null 2>&1 < /dev/null 7>&- 8>&-
 }
 
-SSH=(-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=10 -o ServerAliveInterval=10 -o ServerAliveCountMax=6 -i "$BUILT/id")
+# The key exchange: see guest/init.
+SSH=(-o KexAlgorithms=curve25519-sha256 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=10 -o ServerAliveInterval=10 -o ServerAliveCountMax=6 -i "$BUILT/id")
 
 # nodes_on N...: several at once.
 nodes_on() {
