@@ -16,6 +16,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use unsplit::edge::blockdev::{BlockFile, Mode};
 use unsplit::edge::drbd::offline::OfflineReplica;
+use unsplit::edge::state_dir::StateDir;
 use unsplit::model::extent::ExtentSet;
 use unsplit::model::id::NodeName;
 use unsplit::model::side::Pair;
@@ -224,7 +225,57 @@ fn an_older_plan_does_not_overtake_an_open_incident() {
     scene.crash_after("\"preserve\"");
     let text = scene.ends(&["resolve", "--plan", &older], 6);
     assert!(text.contains("is not over"), "{text}");
+    // Both ways out, each a line of its own that can be pasted.
+    let open = &scene.incidents().pop().unwrap().0;
+    for words in ["--resume", "--give-up"] {
+        let command = format!("unsplit resolve {words} {open} --state-dir ");
+        let line = text.lines().find(|line| line.trim_start_matches("  next:").trim().starts_with(&command));
+        assert!(line.is_some_and(|line| !line.contains('`')), "{command}: {text}");
+    }
     assert!(scene.now() == scene.before);
+}
+
+/// While another process has the state directory, what stands open is not simply called interrupted; and no plan is offered for
+/// devices of an open incident, because none would be drawn.
+#[test]
+fn who_works_in_the_state_directory_is_named() {
+    let scene = Scene::new();
+    scene.heal("a");
+    scene.put_back();
+    scene.crash_after("\"preserve\"");
+    let works = format!("Process {} works in this state directory just now", std::process::id());
+    let looks = [&["status"][..], &["status", "node1.img", "node2.img"], &["history"]];
+    for (words, code) in looks.into_iter().zip([6, 6, 0]) {
+        let text = scene.ends(words, code);
+        assert!(text.contains("interrupted") && !text.contains("works in this"), "{text}");
+        assert!(!text.contains("unsplit plan"), "{text}");
+    }
+    let held = StateDir::open(&scene.path("state")).unwrap();
+    for (words, code) in looks.into_iter().zip([6, 6, 0]) {
+        let text = scene.ends(words, code);
+        assert!(text.contains(&works), "{text}");
+    }
+    drop(held);
+}
+
+/// A half overwritten side that somebody else wrote to: neither going on nor an undo leads out, and neither is offered as if.
+#[test]
+fn what_leads_nowhere_is_not_offered() {
+    let scene = Scene::new();
+    scene.heal("a");
+    scene.crash_after("\"overwrite\"");
+    let kept =
+        scene.before[1].iter().zip(&scene.before[0]).position(|(theirs, ours)| theirs != ours).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(&scene.images[1]).unwrap();
+    file.write_all_at(b"somebody else's", kept as u64).unwrap();
+    drop(file);
+    let text = scene.ends(&["resolve", "--resume"], 6);
+    assert!(text.contains("end this one with `unsplit resolve --give-up"), "{text}");
+    assert!(text.contains("parks again, and an undo refuses") && !text.contains("go back with"), "{text}");
+    scene.ends(&["undo"], 4);
+    let open = scene.incidents()[0].0.clone();
+    scene.ends(&["resolve", "--give-up", &open, "--yes"], 0);
+    scene.ends(&["resolve", "node1.img", "node2.img", "--keep", "a", "--yes"], 0);
 }
 
 /// By another path the devices are the same devices.

@@ -41,7 +41,7 @@ pub(super) fn agreed_at_the_prompt(
 pub(super) fn nobody_agreed(cli: &Cli, plan: PlanId, salvage: bool) -> Failure {
     let why = format!(
         "plan {plan} was drawn and kept, but nobody agreed to it (no --yes, no policy with auto = true, no matching \
-         answer): nothing was changed"
+         answer): nothing was changed. The command below runs it and does not ask"
     );
     Failure::new(HELD, anyhow::Error::msg(why)).hint(run_words(cli, plan, salvage))
 }

@@ -36,7 +36,7 @@ Exit codes:
   3   the policy holds or refuses: a person must decide
   4   evidence is missing, damaged or stale; nothing was changed
   5   somebody else may be writing, or fencing is not proven; nothing was changed
-  6   parked: stopped in the middle, nothing is lost, a person must look
+  6   open or parked: stopped in the middle, nothing is lost, a person must look
   7   the daemon is not reachable
   70  something went wrong inside unsplit or its state directory";
 
@@ -73,22 +73,22 @@ impl Failure {
         Failure::new(USAGE, anyhow::Error::msg(text.into()))
     }
 
-    /// The same, with a hint.
+    /// The same, with a hint. Each line of it can be pasted by itself.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The same, with a hint that is a command of ours naming the state directory, too: ` --state-dir DIR` or nothing.
+    /// The same, where each line of the hint that is a command of ours names the state directory, too:
+    /// ` --state-dir DIR` or nothing.
     #[must_use]
     pub fn in_state_dir(mut self, words: &str) -> Self {
-        if let Some(hint) = &mut self.hint
-            && hint.starts_with("unsplit ")
-            && !hint.contains("--state-dir")
-        {
-            hint.push_str(words);
-        }
+        let completed = |line: &str| match line.starts_with("unsplit ") && !line.contains("--state-dir") {
+            true => format!("{line}{words}"),
+            false => line.to_owned(),
+        };
+        self.hint = self.hint.map(|hint| hint.lines().map(completed).collect::<Vec<_>>().join("\n"));
         self
     }
 
@@ -109,7 +109,7 @@ impl Failure {
             let _ = write!(text, "\n  because: {cause}");
         }
         if let Some(hint) = &self.hint {
-            let _ = write!(text, "\n  next: {hint}");
+            let _ = write!(text, "\n  next: {}", hint.replace('\n', "\n        "));
         }
         visible(&text)
     }

@@ -2,8 +2,11 @@
 
 use super::Cli;
 use super::exit::{FINE, Failure};
-use super::incident::{open_journal_read_only, standing, state_words, view, when};
+use super::incident::{
+    is_open, open_journal_read_only, open_store_read_only, standing, state_words, view, when,
+};
 use super::screen::{Screen, Tone};
+use crate::edge::state_dir::StateDir;
 use crate::engine::journal::Story;
 use crate::model::record::{Consent, Event, Record};
 use crate::model::seen::End;
@@ -59,12 +62,13 @@ pub(super) fn run(cli: &Cli, args: &HistoryArgs, screen: &mut Screen) -> Result<
             screen.line(format!("{}  {}", when(record.at), words(&record.event)))?;
         }
     } else {
-        incidents(screen, &journal)?;
+        incidents(cli, screen, &journal)?;
     }
     Ok(FINE)
 }
 
-fn incidents(screen: &mut Screen, journal: &Story) -> Result<(), Failure> {
+fn incidents(cli: &Cli, screen: &mut Screen, journal: &Story) -> Result<(), Failure> {
+    let store = open_store_read_only(&cli.state_dir)?;
     if journal.incidents.as_slice().is_empty() {
         screen.line("No incident yet.")?;
     }
@@ -86,6 +90,10 @@ fn incidents(screen: &mut Screen, journal: &Story) -> Result<(), Failure> {
         .collect();
     if !rows.is_empty() {
         screen.table(&["incident", "resource", "began", "plan", "state"], &rows, 9)?;
+    }
+    let open = journal.incidents.as_slice().iter().any(is_open);
+    if let (Some(who), true) = (store.as_deref().and_then(StateDir::at_work), open) {
+        screen.line(who.to_string())?;
     }
     for record in &journal.records {
         if let Event::TornTailCut { .. } = record.event {

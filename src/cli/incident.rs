@@ -90,7 +90,12 @@ fn unopened(error: StateDirError) -> Failure {
         StateDirError::Untrusted { .. } => {
             "mend it as said, after looking whether somebody has changed something there"
         }
-        StateDirError::Io { .. } => "run as root, or give another folder with --state-dir",
+        StateDirError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            "run as root, or give another folder with --state-dir"
+        }
+        StateDirError::Io { .. } => {
+            "mend that, or, where no incident is known yet, give another folder with --state-dir"
+        }
         _ => "give the right folder with --state-dir",
     };
     Failure::internal(error).hint(hint)
@@ -245,7 +250,7 @@ pub fn refuse_while_open(
             continue;
         }
         let refused = |text: String| {
-            let next = format!("{}, or `{}`", resume_command(&incident.id), give_up_command(&incident.id));
+            let next = [resume_command(&incident.id), give_up_command(&incident.id)].join("\n");
             Failure::new(PARKED, anyhow::Error::msg(text)).hint(next)
         };
         let theirs = devices_of(store, incident).map_err(|error| {

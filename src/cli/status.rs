@@ -11,6 +11,7 @@ use super::screen::{Screen, Tone};
 use super::still_open::{About, OpenView, StillOpen};
 use super::suggest::Suggestion;
 use crate::edge::blockdev::Mode;
+use crate::edge::state_dir::StateDir;
 use crate::engine::inquiry::Sight;
 use crate::judge::worse::keepable;
 use crate::model::delta::{Coverage, Scope};
@@ -110,7 +111,7 @@ pub(super) fn run(cli: &Cli, args: &StatusArgs, screen: &mut Screen) -> Result<u
         })?;
     } else {
         open.show(screen)?;
-        show(cli, screen, &pair, &sight)?;
+        show(cli, screen, &pair, &sight, !open.is_empty())?;
     }
     Ok(open.or(if sight.comparison.settled() { FINE } else { DIVERGED }))
 }
@@ -153,6 +154,9 @@ fn overview(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
         return Ok(code);
     }
     let store = open_store_read_only(&cli.state_dir)?;
+    if let (Some(who), false) = (store.as_deref().and_then(StateDir::at_work), open.is_empty()) {
+        screen.line(who.to_string())?;
+    }
     for incident in &open {
         let undo = store.as_deref().is_some_and(|store| incident::can_be_undone_now(incident, store));
         incident::show(screen, incident, undo, &words)?;
@@ -160,7 +164,7 @@ fn overview(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
     if opened.is_none() {
         screen.line(format!("No incidents: there is no journal in {} yet.", cli.state_dir.display()))?;
     } else if open.is_empty() {
-        screen.line("No open incidents. `unsplit history` shows what was done.")?;
+        screen.line(format!("No open incidents. `unsplit history{words}` shows what was done."))?;
     }
     if let Some((host, standings)) = &running {
         screen.heading(&format!("Resources of {host}"))?;
@@ -245,7 +249,7 @@ pub fn reconnect_words(reconnect: &Reconnect, names: Pair<&str>) -> String {
 }
 
 /// Both sides in a table, the relation, and what follows.
-fn show(cli: &Cli, screen: &mut Screen, pair: &PairArgs, sight: &Sight) -> Result<(), Failure> {
+fn show(cli: &Cli, screen: &mut Screen, pair: &PairArgs, sight: &Sight, open: bool) -> Result<(), Failure> {
     let names = names(sight);
     let found = &sight.comparison;
     let tone = if found.settled() { Tone::Good } else { Tone::Bad };
@@ -277,7 +281,8 @@ fn show(cli: &Cli, screen: &mut Screen, pair: &PairArgs, sight: &Sight) -> Resul
     let undecided =
         found.relation == Relation::Diverged || found.relation == Relation::InSync && !found.settled();
     let keepable = keepable(&sight.lineages, found);
-    if let Some(keep) = keepable.first().map(|side| names[*side]).filter(|_| undecided) {
+    // While an incident about them is open, a plan for them is refused: its own commands stand above.
+    if let Some(keep) = keepable.first().map(|side| names[*side]).filter(|_| undecided && !open) {
         screen.line(format!("  {}", type_this("plan").keep(keep)))?;
         screen.line(format!(
             "      what would happen, be lost and be kept if {keep} were kept; changes nothing"

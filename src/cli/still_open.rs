@@ -8,6 +8,7 @@ use super::incident::{
 };
 use super::plan::state_dir_words;
 use super::screen::Screen;
+use crate::edge::state_dir::AtWork;
 use crate::engine::executor::in_words;
 use crate::engine::journal::Journal;
 use crate::engine::live;
@@ -43,6 +44,7 @@ pub struct StillOpen {
     found: Vec<Found>,
     /// Why the journal could not be read; then nobody knows whether one is open.
     not_read: Option<String>,
+    at_work: Option<AtWork>,
     state_dir: String,
 }
 
@@ -76,7 +78,12 @@ impl StillOpen {
         match Journal::read(&*store) {
             Ok(story) => {
                 let all = story.as_ref().map_or(&[][..], |story| story.incidents.as_slice());
-                StillOpen { found: among(&*store, all, about), not_read: None, state_dir }
+                StillOpen {
+                    found: among(&*store, all, about),
+                    at_work: store.at_work(),
+                    state_dir,
+                    not_read: None,
+                }
             }
             Err(error) => StillOpen { not_read: Some(in_words(&error)), state_dir, ..StillOpen::default() },
         }
@@ -99,6 +106,9 @@ impl StillOpen {
     /// # Errors
     /// When standard output is closed.
     pub fn show(&self, screen: &mut Screen) -> std::io::Result<()> {
+        if let (Some(who), false) = (self.at_work, self.found.is_empty()) {
+            screen.line(who.to_string())?;
+        }
         for found in &self.found {
             show(screen, &found.incident, found.undo, &self.state_dir)?;
             if let Some(holds) = &found.holds {

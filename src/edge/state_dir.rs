@@ -7,6 +7,7 @@ use super::trust::{Untrusted, trusted};
 use crate::ports::store::{Store, StoreFault};
 use files::OpenFiles;
 use rustix::fs::{FlockOperation, flock};
+use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
@@ -75,6 +76,23 @@ pub enum StateDirError {
     },
 }
 
+/// Another process that has the state directory's lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AtWork {
+    /// Its number, if it has written that down yet.
+    pub process: Option<u32>,
+}
+
+impl fmt::Display for AtWork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.process {
+            Some(pid) => write!(f, "Process {pid}")?,
+            None => f.write_str("Another process")?,
+        }
+        f.write_str(" works in this state directory just now, maybe at this incident: wait until it is done.")
+    }
+}
+
 /// A state directory. While one is open for writing, no other process can open it so.
 #[derive(Debug)]
 pub struct StateDir {
@@ -118,6 +136,22 @@ impl StateDir {
     pub fn open_read_only(path: &Path) -> Result<StateDir, StateDirError> {
         let root = resolved(path)?;
         Ok(StateDir { root, files: OpenFiles::new(false), lock: None, part: None })
+    }
+
+    /// Who holds the lock, if it is another process: what stands open may be what it does just now. A lock that cannot be
+    /// looked at is not known to be held.
+    #[must_use]
+    pub fn at_work(&self) -> Option<AtWork> {
+        let path = self.root.join(LOCK);
+        let file = OpenOptions::new().read(true).custom_flags(files::NO_FOLLOW).open(path).ok()?;
+        // For a moment only, and shared: whoever wants the lock waits longer than that.
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Err(rustix::io::Errno::WOULDBLOCK) => match holder(file) {
+                Some(pid) if pid == std::process::id() => None,
+                process => Some(AtWork { process }),
+            },
+            _ => None,
+        }
     }
 
     /// Opens the folder for reading, and one folder in it, whose name nobody else uses, for writing: beside a process that
@@ -218,6 +252,15 @@ fn safe(path: &Path) -> Result<PathBuf, StateDirError> {
     }
 }
 
+/// The process that wrote its id into the lock. For messages only: one that has not written it yet is a holder, too.
+fn holder(lock: File) -> Option<u32> {
+    let mut text = String::new();
+    match lock.take(32).read_to_string(&mut text) {
+        Ok(_) => text.trim().parse().ok(),
+        Err(_) => None,
+    }
+}
+
 /// Takes the lock and writes our process id into it. The file stays for good: removing it would let two
 /// processes lock two files of the same name.
 fn take_lock(root: &Path) -> Result<File, StateDirError> {
@@ -234,13 +277,7 @@ fn take_lock(root: &Path) -> Result<File, StateDirError> {
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => {
-            let mut text = String::new();
-            // For the message only: a holder that has not written its id yet is still a holder.
-            let holder = match file.take(32).read_to_string(&mut text) {
-                Ok(_) => text.trim().parse().ok(),
-                Err(_) => None,
-            };
-            return Err(StateDirError::Locked { path: root.to_owned(), holder });
+            return Err(StateDirError::Locked { path: root.to_owned(), holder: holder(file) });
         }
         Err(errno) => return Err(io_error("lock", &path)(errno.into())),
     }

@@ -208,7 +208,7 @@ pub(super) fn kind(kind: UnitKind) -> &'static str {
         UnitKind::LogicalVolume => "logical volume",
         UnitKind::Structure => "structure",
         UnitKind::Opaque => "unmapped",
-        UnitKind::Unclaimed => "free space",
+        UnitKind::Unclaimed => "in no volume",
     }
 }
 

@@ -97,6 +97,8 @@ pub(in crate::cli) fn conclude(
                         equals(lose.as_str(), keep.as_str(), plan.overwrite.bytes(), plan.size, full);
                     let line = screen.paint(Tone::Good, &format!("Healed: {what}"));
                     screen.line(line)?;
+                    // Images stand still, so all that the plan had compared is compared again.
+                    let how = if full { how } else { AGAIN.to_owned() };
                     screen.line(how)?;
                     if plan.salvage {
                         screen.line(format!("What {lose} held is kept in {}", store.locate(&dir_of(id))))?;
@@ -150,21 +152,18 @@ pub(in crate::cli) fn conclude(
                 }
             };
             let text = format!("incident {id} is parked: {why}. {kept}");
-            // What somebody else wrote is not put back by waiting: a new plan sees it and keeps it.
-            let anew = match obstacle {
-                Obstacle::Stale if plan.purpose == Purpose::Heal => {
-                    format!(
-                        "; or end this one with `{} --yes{state_dir}` and draw a new plan",
-                        give_up_command(id)
-                    )
-                }
-                _ => String::new(),
+            let resume = format!("{}{}{state_dir}", resume_command(id), waiver(plan.salvage));
+            // What somebody else wrote is not put back by waiting, and an undo does not overwrite it, either: a new plan
+            // sees it and keeps it.
+            let next = match obstacle {
+                Obstacle::Stale if plan.purpose == Purpose::Heal => format!(
+                    "end this one with `{} --yes{state_dir}` and draw a new plan, which keeps what stands there now; for as \
+                     long as it does, `{resume}` parks again, and an undo refuses",
+                    give_up_command(id)
+                ),
+                _ => format!("mend the cause, then `{resume}`{back}"),
             };
-            Err(Failure::new(PARKED, anyhow::Error::msg(text)).hint(format!(
-                "mend the cause, then `{}{}{state_dir}`{anew}{back}",
-                resume_command(id),
-                waiver(plan.salvage)
-            )))
+            Err(Failure::new(PARKED, anyhow::Error::msg(text)).hint(next))
         }
     }
 }
@@ -183,6 +182,10 @@ fn again(cli: &Cli, plan: &Plan) -> [String; 2] {
         Err(_) => ["unsplit diff".to_owned(), "unsplit plan".to_owned()],
     }
 }
+
+/// How a healing of images was verified.
+const AGAIN: &str =
+    "Verified by generation, and by comparing again all that the plan had compared; no more than that.";
 
 /// What a healing made equal, and how that was verified. `healed`: bytes that differed; `size`: bytes of the volume.
 #[must_use]

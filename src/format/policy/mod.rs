@@ -71,7 +71,7 @@ fn too_long(text: &str) -> Option<PolicyError> {
     (text.len() > MAX_BYTES).then(|| PolicyError {
         line: 1,
         column: 1,
-        message: format!("a file of {} bytes; at most {MAX_BYTES} are read", text.len()),
+        message: format!("more bytes than a policy may have; at most {MAX_BYTES} are read"),
         source_line: String::new(),
     })
 }

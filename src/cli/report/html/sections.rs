@@ -78,13 +78,16 @@ fn tiles(out: &mut String, data: &ReportData) {
     if data.classes.iter().all(|facts| facts.marked_bytes == 0) {
         return;
     }
+    // A difference that neither recorded can only be seen where more than the marks was compared.
+    let unmarked =
+        if data.compared < data.size { "only looked for where it was compared" } else { "none found" };
     out.push_str("<div class=\"tiles\">");
     for facts in &data.classes {
         let (shade, title, none) = match facts.class {
             Class::OnlyA => ("a", format!("changed on {} only", name(&data.names.a)), "nothing"),
             Class::OnlyB => ("b", format!("changed on {} only", name(&data.names.b)), "nothing"),
             Class::Both => ("x", "changed on both: conflict".to_owned(), "no block in conflict"),
-            Class::Unmarked => ("", "differs, recorded by neither".to_owned(), "as it should be"),
+            Class::Unmarked => ("", "differs, recorded by neither".to_owned(), unmarked),
         };
         let zero = if facts.differs_bytes == 0 { " zero" } else { "" };
         let small = match (facts.class, facts.differs_bytes, facts.equal_bytes) {
