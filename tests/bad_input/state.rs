@@ -284,3 +284,60 @@ fn no_room_at_all() {
     scene.run(&HEAL).says(70, &["No space left on device", "state/"]);
     assert!(before == ["a.img", "b.img"].map(|name| fs::read(scene.path(name)).unwrap()));
 }
+
+/// Whoever can change the journal decides what is overwritten.
+#[test]
+fn others_may_change_it() {
+    let scene = Scene::split();
+    fs::create_dir(scene.state()).unwrap();
+    fs::set_permissions(scene.state(), fs::Permissions::from_mode(0o777)).unwrap();
+    let says = ["not safe to act by", "chmod go-w"];
+    scene.refuses(&HEAL, 70, &says);
+    fs::set_permissions(scene.state(), fs::Permissions::from_mode(0o700)).unwrap();
+    // A part that leads to another place is as safe as that place.
+    let larger = scene.path("larger");
+    fs::create_dir(&larger).unwrap();
+    fs::set_permissions(&larger, fs::Permissions::from_mode(0o775)).unwrap();
+    std::os::unix::fs::symlink(&larger, scene.path("state/salvage")).unwrap();
+    scene.refuses(&HEAL, 70, &says);
+    fs::set_permissions(&larger, fs::Permissions::from_mode(0o755)).unwrap();
+    scene.heal();
+}
+
+/// An older copy of the journal tells of less than was done.
+#[test]
+fn a_journal_that_was_rolled_back() {
+    let scene = Scene::split();
+    scene.heal();
+    let (journal, whole) = (scene.path("state/journal"), fs::read(scene.path("state/journal")).unwrap());
+    let lines: Vec<&[u8]> = whole.split_inclusive(|byte| *byte == b'\n').collect();
+    let preserve =
+        lines.iter().position(|line| line.windows(10).any(|word| word == b"\"preserve\"")).unwrap();
+    // None of the incident; or its beginning, before the salvage was taken.
+    for kept in [1, 2, preserve] {
+        fs::write(&journal, lines[..kept].concat()).unwrap();
+        for words in [&HEAL[..], &["undo"], &["history"], &["resolve", "--resume"]] {
+            scene.refuses(
+                words,
+                70,
+                &["ends before", "state/salvage/", "an older copy was put in its place"],
+            );
+        }
+    }
+    // From there on the journal tells of the salvage, as after a cut.
+    fs::write(&journal, lines[..=preserve].concat()).unwrap();
+    scene.run(&["history"]).says(0, &[]);
+    fs::write(&journal, &whole).unwrap();
+    scene.run(&["undo"]).says(0, &[]);
+}
+
+/// Nobody ever writes into the pipe.
+#[test]
+fn a_policy_on_a_pipe() {
+    let scene = Scene::split();
+    let pipe = scene.path("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let says = ["pipe", "not a regular file"];
+    scene.refuses(&["plan", "a.img", "b.img", "--policy", "pipe"], 2, &says);
+    scene.refuses(&["policy", "check", "pipe"], 2, &says);
+}

@@ -170,3 +170,16 @@ fn the_environment_of_drbd_only() {
     dress(&mut command, &[("A", "b")]);
     assert_eq!(run(command).said.trim(), "A=b");
 }
+
+/// A name may hold anything; an event is one line.
+#[test]
+fn a_name_with_a_line_break_stays_on_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let environment = [("DRBD_RESOURCE", "r0\n2026-01-01  r9: healed"), ("PATH", "/usr/bin:/bin")];
+    assert_eq!(run(handler(folder.path(), &environment, &["pri-lost"])).code, 0);
+    let mut shown = Command::new(super::BINARY);
+    shown.arg("--state-dir").arg(folder.path()).arg("events");
+    let ended = run(shown);
+    assert_eq!((ended.code, ended.said.trim_end().lines().count()), (0, 1), "{}", ended.said);
+    assert!(ended.said.contains(r"r0\n2026-01-01  r9"), "{}", ended.said);
+}
