@@ -6,7 +6,8 @@ use unsplit::model::id::Digest;
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     // As it would stand in a file, and, because nobody guesses a digest, sealed.
     let sealed = [data, blake3::hash(data).as_bytes()].concat();
-    let key = data.get(20..).and_then(|rest| rest.first_chunk::<32>()).map_or(Digest([0; 32]), |key| Digest(*key));
+    let key =
+        data.get(20..).and_then(|rest| rest.first_chunk::<32>()).map_or(Digest([0; 32]), |key| Digest(*key));
     for bytes in [data, &sealed] {
         if let Ok(kept) = decode(&key, bytes) {
             assert_eq!(encode(&key, &kept), bytes);

@@ -11,7 +11,7 @@ use unsplit::format::wire::control::{Courtesy, Opened, Reply, Request};
 use unsplit::format::wire::reply::read_reply;
 use unsplit::judge::aftermath::after_resync;
 use unsplit::model::drbd::{MetadataFormat, Superblock};
-use unsplit::model::evidence::{MetadataPlace, Source};
+use unsplit::model::evidence::{MetadataPlace, Source, Trust};
 use unsplit::model::id::NodeName;
 use unsplit::model::seen::Stamp;
 
@@ -42,6 +42,8 @@ fn honest() -> (Superblock, Known) {
         place: MetadataPlace::Internal,
         superblock_at: fresh.geometry.superblock_at,
         on: None,
+        trust: Trust::default(),
+        grown_to: None,
     };
     let opened = Opened {
         thing: 0,

@@ -27,13 +27,19 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         MetadataPlace::IndexedExternal(u32::from(head[16])),
     ];
     for place in places {
-        for at in [0, metadata_size, locate::candidate(place, metadata_size).map_or(0, |here| here.superblock_at)] {
+        for at in
+            [0, metadata_size, locate::candidate(place, metadata_size).map_or(0, |here| here.superblock_at)]
+        {
             if let Ok(geometry) = Geometry::of(&superblock, place, at, metadata_size, data_size) {
-                let inside = |end: u64| assert!(end <= metadata_size, "{geometry:?} reaches beyond the device");
+                let inside =
+                    |end: u64| assert!(end <= metadata_size, "{geometry:?} reaches beyond the device");
                 inside(geometry.log.end());
                 inside(geometry.bitmap.end());
                 assert!(geometry.data_size <= geometry.data_capacity);
-                assert!(geometry.layout.bits().div_ceil(8) * u64::from(geometry.layout.slots) <= geometry.bitmap.len + 4096);
+                assert!(
+                    geometry.layout.bits().div_ceil(8) * u64::from(geometry.layout.slots)
+                        <= geometry.bitmap.len + 4096
+                );
             }
         }
     }

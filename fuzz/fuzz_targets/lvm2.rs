@@ -14,7 +14,9 @@ fuzz_target!(|data: &[u8]| {
     for area in &label.metadata {
         let from = usize::try_from(area.offset).unwrap_or(usize::MAX);
         let Some(header) = data.get(from..) else { continue };
-        let Ok(metadata_area::Contents::Text(place)) = metadata_area::contents(header, *area) else { continue };
+        let Ok(metadata_area::Contents::Text(place)) = metadata_area::contents(header, *area) else {
+            continue;
+        };
         let total: u64 = place.pieces.iter().map(|piece| piece.len).sum();
         assert!(total <= metadata_area::LONGEST_TEXT);
         assert!(place.pieces.iter().all(|piece| piece.end() <= area.offset + area.size));

@@ -15,7 +15,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let again: Plan = serde_json::from_slice(&bytes).expect("what was written can be read");
     assert!(again == plan, "a plan changes on its way through its canonical form");
     let Ok(sealed) = unseal_stored(plan, digest) else { return };
-    let place = |is: fn(&Step) -> bool| sealed.plan().steps.iter().position(is).expect("a sealed plan has the step");
+    let place =
+        |is: fn(&Step) -> bool| sealed.plan().steps.iter().position(is).expect("a sealed plan has the step");
     assert!(
         place(|step| *step == Step::CheckBasis) < place(|step| matches!(step, Step::Overwrite { .. })),
         "sealed, although it overwrites before it checks"

@@ -78,6 +78,8 @@ fn run(nodes: &Arc<Nodes>, folder: &Path, words: &[&str]) -> Ran {
     let state = folder.join("state");
     let mut line = vec!["unsplit", "--state-dir", state.to_str().unwrap()];
     line.extend(words);
+    // How these nodes are reached is no matter here, but what is proposed must say it again.
+    line.extend(["--peer", "ssh:node2"]);
     let cli = Cli::try_parse_from(line).unwrap();
     let (both, paper) = (nodes.both(), Paper::default());
     let mut screen = Screen::plain(Box::new(paper.clone()));
@@ -251,7 +253,10 @@ fn plans_for_all_with_the_next_command_of_each() {
         "unsplit resolve --plan ",
     ]);
     let choose = |keep: &str| {
-        format!("      unsplit plan r2 --peer ssh:node2 --keep {keep} --state-dir {}", state.display())
+        format!(
+            "      unsplit plan r2 --peer ssh:node2 --policy {policy} --keep {keep} --state-dir {}",
+            state.display()
+        )
     };
     ran.says(&[
         "HELD           r2",

@@ -41,13 +41,13 @@ impl Shared {
     /// What it is on both sides, in words; no full stop.
     #[must_use]
     pub fn sentence(&self, names: Pair<&str>) -> String {
+        let mut known = [(names.a, self.places.a), (names.b, self.places.b)];
+        // The same words from either side.
+        known.sort_unstable_by_key(|(name, _)| *name);
+        let [(one, here), (other, there)] = known.map(|(name, place)| (name, place.words()));
         format!(
-            "Generation {} is known to both (it is {}'s {} and {}'s {}), but DRBD does not compare these two",
-            self.generation,
-            names.a,
-            self.places.a.words(),
-            names.b,
-            self.places.b.words()
+            "Generation {} is known to both (it is {one}'s {here} and {other}'s {there}), but DRBD does not compare these two",
+            self.generation
         )
     }
 }
@@ -63,11 +63,17 @@ fn known(side: &Lineage) -> impl Iterator<Item = (GenerationUuid, Place)> + '_ {
         .filter(|(uuid, _)| !matches!(*uuid, GenerationUuid::UNSET | GenerationUuid::JUST_CREATED))
 }
 
-/// The first generation that both know, if there is one.
+/// Of the generations that both know the one that tells most, if there is one: the same from either side.
 #[must_use]
 pub fn shared(sides: Pair<&Lineage>) -> Option<Shared> {
-    known(sides.a).find_map(|(generation, a)| {
-        let (_, b) = known(sides.b).find(|(theirs, _)| *theirs == generation)?;
-        Some(Shared { generation, places: Pair::new(a, b) })
-    })
+    let mut best: Option<((usize, usize, u64), Shared)> = None;
+    for (at, (generation, a)) in known(sides.a).enumerate() {
+        let there = known(sides.b).enumerate().find(|(_, (theirs, _))| *theirs == generation);
+        let Some((there, (_, b))) = there else { continue };
+        let rank = (at + there, at.min(there), generation.0);
+        if best.as_ref().is_none_or(|(so_far, _)| rank < *so_far) {
+            best = Some((rank, Shared { generation, places: Pair::new(a, b) }));
+        }
+    }
+    best.map(|(_, shared)| shared)
 }
