@@ -1,7 +1,7 @@
 //! What to type next about a running resource that is not as it should be.
 //!
 //! No command is offered that leads to a state that this program itself would call worse: before commands that make two nodes
-//! connect are offered, it is looked up what DRBD would do once they do ([`outlook`]). What it would do is known only when both
+//! connect are offered, it is looked up what DRBD would do once they do (`outlook`). What it would do is known only when both
 //! nodes were asked, so that comes first.
 //!
 //! | file | holds |
