@@ -249,7 +249,7 @@ move_disk() {
   grep -qx "$name" "$I/disks/$from" || die "node $from has no disk $name"
   if node_runs "$from"; then
     echo "device_del p_$name" | monitor "$from" > /dev/null
-    until_true 30 "node $from to let go of disk $name" disk_gone "$from" "$name"
+    until_true 120 "node $from to let go of disk $name" disk_gone "$from" "$name"
   fi
   grep -vx "$name" "$I/disks/$from" > "$I/disks/$from.new" || true
   mv "$I/disks/$from.new" "$I/disks/$from"
@@ -259,7 +259,7 @@ move_disk() {
 drive_add 0 file=$I/disks/$name.img,if=none,id=d_$name,format=raw,cache=writeback
 device_add virtio-blk-pci,drive=d_$name,id=p_$name,serial=$name
 PLUG
-    until_true 30 "disk $name to appear on node $to ($I/plug.log)" on "$to" "test -e /dev/disk/by-id/virtio-$name"
+    until_true 120 "disk $name to appear on node $to ($I/plug.log)" on "$to" "test -e /dev/disk/by-id/virtio-$name"
   fi
 }
 disk_gone() { ! grep -q "^d_$2" <<< "$(echo "info block" | monitor "$1")"; }

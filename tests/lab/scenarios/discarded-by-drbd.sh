@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # What: DRBD itself discards node 2's data (its own policy, or by hand); the handler kept it; `unsplit undo` of that puts it back on both, as the screen says; it refuses once somebody wrote, when the peer was in use, and where not all was kept
 # DRBD: 8.4 9
 # Needs: unsplit

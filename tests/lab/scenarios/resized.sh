@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # What: the device grows between split and healing, or between plan and healing: healed where both have the same size, refused with the command where not; nothing is lost; a plan from before is stale
 # DRBD: 8.4 9
 # Needs: unsplit
@@ -55,11 +55,20 @@ heals_or_names() {
   fi
 }
 
+# as_named N: node N's DRBD is told as the last `resolve` named it; then both have the same size, and it heals.
+as_named() {
+  local command
+  command=$(grep -oE 'drbdadm -- [^`]*' "$I/resolved" | head -1)
+  [ -n "$command" ] || die "the screen names no resize"
+  on "$1" "$command" < /dev/null
+  heals_or_names 0
+}
+
 grown() { "grown_$1"; }
 grown_backing_only() { begun "backing devices grew, DRBD not told"; grow 1 48M; grow 2 48M; heals_or_names 0 4; }
 grown_both() { begun "both resized"; grow 1 48M; grow 2 48M; resize 1; resize 2; heals_or_names 0; }
-grown_survivor_only() { begun "survivor resized only"; grow 1 48M; resize 1; heals_or_names 0 3 4; }
-grown_victim_only() { begun "victim resized only"; grow 2 48M; resize 2; heals_or_names 0 3 4; }
+grown_survivor_only() { begun "survivor resized only"; grow 1 48M; resize 1; heals_or_names 4; grow 2 48M; as_named 2; }
+grown_victim_only() { begun "victim resized only"; grow 2 48M; resize 2; heals_or_names 4; grow 1 48M; as_named 1; }
 grown_between_plan_and_run() {
   local plan
   begun "resized between plan and run"

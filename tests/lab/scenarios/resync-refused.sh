@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # What: the victim's before-resync-target refuses the resync, after DRBD exchanged the bitmaps; once it lets it begin, --resume heals; nobody is accused of writes; the shipped handler with --required and no room
 # DRBD: 8.4 9
 # Needs: unsplit
