@@ -246,3 +246,17 @@ fn work_that_was_done_is_told_though_the_output_is_lost() {
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.contains("Healed"), "{text}");
 }
+
+/// A peer that does not answer is no peer without resources.
+#[test]
+fn silence_of_a_peer_is_no_empty_list() {
+    let agent = env!("CARGO_BIN_EXE_unsplit");
+    let confined = format!("exec:{agent} agent --stdio --allow /dev/null");
+    for peer in ["exec:false", &confined] {
+        let ran = run(&["status", "--all", "--peer", peer]);
+        assert_eq!(ran.code, 4, "{}", ran.all());
+        assert!(!ran.all().contains("No DRBD resources"), "{}", ran.all());
+        let json = run(&["--json", "status", "--all", "--peer", peer]);
+        assert_eq!(json.code, 4, "{}", json.all());
+    }
+}

@@ -279,12 +279,22 @@ pub(in crate::cli) fn all(
     silence: u16,
     screen: &mut Screen,
 ) -> Result<u8, Failure> {
-    let told = ask(peer, silence)?;
+    let mut told = ask(peer, silence)?;
     if let (DrbdSeen::Unreadable(why), Remote::Nobody) = (&told.local.state.drbd, &told.remote) {
         return Err(Failure::evidence(anyhow::anyhow!("{why}")));
     }
     let standings = judged(&told.witnesses());
     let open = StillOpen::about(cli, About::Everything);
+    if let (true, Remote::Silent { failure, .. }) = (standings.is_empty(), &mut told.remote) {
+        // Nothing here, and no word from there: that is no answer.
+        if !cli.json {
+            open.show(screen)?;
+        }
+        return Err(std::mem::replace(
+            failure,
+            Failure::evidence(anyhow::anyhow!("the peer did not answer")),
+        ));
+    }
     let code = open.or(exit_code(&standings));
     let names: Vec<&str> = standings.iter().map(|standing| standing.resource.as_str()).collect();
     let held = told.held(&names);
