@@ -21,8 +21,6 @@ mod unkind_undo;
 
 #[path = "../scene/mod.rs"]
 mod scene;
-#[path = "../skipped/mod.rs"]
-mod skipped;
 #[path = "../world/mod.rs"]
 mod world;
 

@@ -246,8 +246,8 @@ fn drbdadm_of_both_generations_takes_the_resize_that_is_named() {
         else {
             // Newer tools no longer bring the one for 8.4.
             match program {
-                "drbdadm" => crate::skipped::lacking("there is no drbdadm"),
-                _ => crate::skipped::not_here(&format!("there is no {program}")),
+                "drbdadm" => crate::scene::skips::lacking("there is no drbdadm"),
+                _ => crate::scene::skips::not_here(&format!("there is no {program}")),
             }
             continue;
         };
