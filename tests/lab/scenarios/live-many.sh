@@ -129,7 +129,7 @@ scenario() {
   unsplit_on 1 3 plan --all --peer ssh:mgmt2 --policy /root/policy.toml
   said "PLAN DRAWN +m0"
   said "HELD +m2"
-  said "unsplit plan m2 --peer ssh:mgmt2 --keep node2"
+  said "unsplit plan m2 --peer ssh:mgmt2 --policy /root/policy.toml --keep node2"
   unsplit_on 1 3 resolve --all --peer ssh:mgmt2 --policy /root/policy.toml
   said "NOT AGREED +m1"
   unsplit_on 1 3 resolve --all --peer ssh:mgmt2 --policy /root/policy.toml --yes
