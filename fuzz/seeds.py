@@ -130,7 +130,37 @@ for kind, document in [
 ]:
     seed("control_reply", f"document-{kind}", bytes([kind]) + struct.pack("<I", len(document)) + document.encode())
 seed("wire_frame", "sparse", bytes([3]) + struct.pack("<II", 1, 0) + struct.pack("<II", 1, 1) + b"x" * 4096)
-print(f"seeds are in {ROOT / 'corpus'}")
 # The target seals what it is given: two runs of a volume of 1 GiB, all of it compared.
 body = b"unsplit-compared" + struct.pack("<I32sqBQQ", 1, b"k" * 32, 1, 1, 1 << 30, 1 << 30) + b"a" * 32 + b"b" * 32
 seed("comparison", "two-runs", body + struct.pack("<Q", 2) + bytes([0x00, 0x80, 0x20, 0x80, 0x40, 0x80, 0x20]))
+
+
+def offered(name: str, head: bytes, tail: bytes, size: int = DISK) -> None:
+    """A file of that size with this at its start and that before its end."""
+    seed("offered", name, struct.pack("<IH", size, len(head)) + head + tail)
+
+
+# Backing devices as they should be, and what is taken for one by mistake.
+LVM_HEAD = (DATA / "lvm" / "drbd84-head.bin").read_bytes()[:16384]
+MBR = bytes(446) + bytes([0, 0, 2, 0, 0x83, 0, 0, 0]) + struct.pack("<II", 2048, DISK // 512 - 2048) + bytes(48) + b"\x55\xaa"
+GPT = bytes(450) + b"\xee" + bytes(59) + b"\x55\xaa" + b"EFI PART" + struct.pack("<II", 0x10000, 92)
+EXT4 = bytes(1024) + struct.pack("<II", 24576, 24576) + bytes(48) + b"\x53\xef\x01\x00" + bytes(960)
+STARTS = {
+    "nothing": b"",
+    "lvm": LVM_HEAD,
+    "mbr": MBR,
+    "gpt": GPT,
+    "ext4": EXT4,
+    "qcow2": struct.pack(">4sIQIIQIIQQ", b"QFI\xfb", 3, 0, 0, 16, DISK, 0, 1, 0x30000, 0x10000),
+    "gzip": b"\x1f\x8b\x08\x00",
+    "xz": b"\xfd7zXZ\x00",
+    "zstd": b"\x28\xb5\x2f\xfd",
+    "luks": b"LUKS\xba\xbe\x00\x02",
+    "md": struct.pack("<II", 0xA92B4EFC, 1) + bytes(248),
+}
+for tail in sorted(DATA.glob("drbd/*-down.tail")):
+    for name, head in STARTS.items():
+        offered(f"{name}-{tail.stem}", head, tail.read_bytes())
+for name, head in STARTS.items():
+    offered(f"{name}-alone", head, b"", 65536)
+print(f"seeds are in {ROOT / 'corpus'}")
