@@ -3,6 +3,7 @@
 use clap::Parser;
 use std::io::Write;
 use std::process::ExitCode;
+use unsplit::cli::defect;
 use unsplit::cli::exit::{self, Failure};
 use unsplit::cli::screen::Screen;
 use unsplit::cli::{self, Cli, ColorChoice};
@@ -20,7 +21,8 @@ fn main() -> ExitCode {
     if cli.command.acts() {
         screen = screen.of_work();
     }
-    match cli::run(&cli, &mut screen) {
+    defect::tell();
+    match defect::caught(&cli, &mut screen, cli::run) {
         // Who was to learn something has not learned it; what was done is done.
         Ok(_) if screen.is_broken() && !cli.command.acts() => ExitCode::from(exit::INTERNAL),
         Ok(code) => ExitCode::from(code),

@@ -10,6 +10,7 @@ pub mod compare;
 pub mod compared;
 pub mod completions;
 mod consent;
+pub mod defect;
 pub mod demo;
 pub mod diff;
 pub mod events;

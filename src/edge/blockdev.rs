@@ -1,6 +1,7 @@
 //! Regular files and block devices as disks.
 
 use super::claim::{ClaimError, Claimed};
+use super::exact::{at_most, write_all_at};
 use super::mapped::Mapped;
 use super::pace::Pace;
 use super::sweep::Direct;
@@ -323,7 +324,10 @@ impl BlockFile {
         let extent = Extent { start: offset, len: buffer.len() as u64 };
         let mut done = 0;
         while done < buffer.len() {
-            match self.file.read_at(&mut buffer[done..], offset + done as u64) {
+            let rest = &mut buffer[done..];
+            let given = rest.len();
+            let read = self.file.read_at(rest, offset + done as u64);
+            match read.and_then(|count| at_most("read", count, given)) {
                 Ok(0) => {
                     return Err(DiskFault::Short { disk: self.name.clone(), extent, got: done as u64 });
                 }
@@ -363,7 +367,7 @@ impl BlockFile {
 
     fn write_all(&self, offset: u64, buffer: &[u8]) -> Result<(), DiskFault> {
         let extent = Extent { start: offset, len: buffer.len() as u64 };
-        let written = self.writer.with(&self.file, |file| file.write_all_at(buffer, offset));
+        let written = self.writer.with(&self.file, |file| write_all_at(file, buffer, offset));
         written.map_err(|error| self.fault("write", extent, error))
     }
 

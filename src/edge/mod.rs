@@ -5,6 +5,7 @@ pub mod claim;
 pub mod clock;
 pub mod drbd;
 pub mod events;
+mod exact;
 mod guard;
 mod holders;
 mod kernel;

@@ -2,6 +2,7 @@
 
 mod files;
 
+use super::exact::{read_exact_at, write_all_at};
 use super::passing::{SEEN, UNSEEN, outwait};
 use super::trust::{Untrusted, trusted};
 use crate::ports::store::{Store, StoreFault};
@@ -10,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -319,14 +320,14 @@ impl Store for StateDir {
     fn read_at(&self, path: &str, offset: u64, buffer: &mut [u8]) -> Result<(), StoreFault> {
         let act = "read";
         let full = self.full(act, path)?;
-        let read = |file: &File| file.read_exact_at(buffer, offset);
+        let read = |file: &File| read_exact_at(file, buffer, offset);
         self.files.with(&full, read).map_err(|e| fault(act, &full, e))
     }
 
     fn write_at(&self, path: &str, offset: u64, buffer: &[u8]) -> Result<(), StoreFault> {
         let act = "write to";
         let full = self.writable(act, path)?;
-        let write = |file: &File| file.write_all_at(buffer, offset);
+        let write = |file: &File| write_all_at(file, buffer, offset);
         self.files.with(&full, write).map_err(|e| fault(act, &full, e))
     }
 

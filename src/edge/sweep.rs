@@ -146,10 +146,12 @@ impl BlockFile {
     /// Whole pages with direct I/O, from a page boundary on; what is left goes through the page cache.
     fn read_direct(&self, direct: &File, offset: u64, buffer: &mut [u8]) -> Result<(), DiskFault> {
         let whole = buffer.len() / ALIGNMENT * ALIGNMENT;
+        let fits =
+            |count: usize, asked: usize| (1..=asked).contains(&count) && count.is_multiple_of(ALIGNMENT);
         let mut done = 0;
         while done < whole {
             match direct.read_at(&mut buffer[done..whole], offset + done as u64) {
-                Ok(count) if count > 0 && count.is_multiple_of(ALIGNMENT) => done += count,
+                Ok(count) if fits(count, whole - done) => done += count,
                 // The file ends here, or the next request would not begin on a boundary.
                 Ok(_) => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
