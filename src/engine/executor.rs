@@ -4,20 +4,21 @@
 //! A run that was cut off is run again from its first step: every step is idempotent, and what has been
 //! overwritten already is checked against what the plan itself may have left (see [`super::midway`]).
 
+use super::before::{self, BeforeError, Noted};
 use super::contents::same_within;
 use super::journal::{Cursor, Journal, JournalError, Ready, Recorded, Stopped};
 use super::midway::{
-    Kept, Stale, area_known, as_drawn, as_left, every_sector_known, nothing_else_differs, same_content,
+    Kept, Stale, Was, area_known, as_drawn, as_left, every_sector_known, nothing_else_differs, same_content,
     still_equal, superblock_known,
 };
 use super::overwrite::{Guarded, NotOverwritten, copy, digest_of_pieces};
 use super::salvage::{self, KeptDisk, Label, PartSource, SalvageError, dir_of};
 use super::undo::SuperblockLast;
-use crate::digest::content::{content_digest, for_each_piece};
+use crate::digest::content::content_digest;
 use crate::judge::audit::SealedPlan;
 use crate::judge::lineage::{compare, view};
 use crate::model::extent::{Extent, ExtentSet};
-use crate::model::id::IncidentId;
+use crate::model::id::{IncidentId, PlanId};
 use crate::model::plan::{Plan, Purpose, Step};
 use crate::model::policy::{SalvageRule, Settings};
 use crate::model::record::{Consent, Event, Outcome};
@@ -175,6 +176,9 @@ fn run(
         Purpose::Undo { .. } => Outcome::Undone,
     };
     cursor.close(outcome)?;
+    if !plan.salvage {
+        before::forget(theatre.store, incident);
+    }
     Ok(Ending::Finished(outcome))
 }
 
@@ -217,6 +221,9 @@ impl<'w> Stage<'_, 'w> {
         match stopped.end().clone() {
             End::NotDone(why) if !self.touched => {
                 stopped.abandon()?;
+                if !self.plan.salvage {
+                    before::forget(self.theatre.store, self.incident);
+                }
                 Ok(Ending::Abandoned { obstacle, why: why.0 })
             }
             End::NotDone(why) | End::Unknown(why) => {
@@ -309,11 +316,20 @@ impl<'w> Stage<'_, 'w> {
                 Ok(readers) => readers,
                 Err(error) => return self.not_done(Obstacle::Salvage, &error),
             };
-            let kept = readers.as_ref().map(|(data, metadata)| Kept {
-                data,
-                metadata: metadata.as_ref().map(|part| (part as &dyn Disk, part.kept())),
-            });
-            as_left(self.plan, self.healed.map(SealedPlan::plan), self.replicas(), kept, threads, progress)
+            let noted = match self.noted() {
+                Ok(noted) => noted,
+                Err(error) => return self.not_done(Obstacle::Salvage, &error),
+            };
+            let was = match (&readers, &noted) {
+                (Some((data, metadata)), _) => Was::Kept(Kept {
+                    data,
+                    metadata: metadata.as_ref().map(|part| (part as &dyn Disk, part.kept())),
+                }),
+                (None, Some(noted)) => Was::Noted(noted),
+                (None, None) => Was::Unknown,
+            };
+            as_left(self.plan, self.healed.map(SealedPlan::plan), self.replicas(), was, threads, progress)
+                .map(Some)
         } else {
             as_drawn(self.plan, self.replicas(), threads, progress)
                 .and_then(|()| {
@@ -344,6 +360,19 @@ impl<'w> Stage<'_, 'w> {
         let reader = |kind| salvage::reader(store, &dir, kind);
         let metadata = Pair::from_fn(|side| reader(self.metadata_kind(side))).transpose()?;
         Ok((reader(PartKind::VictimData)?, metadata))
+    }
+
+    /// Who this is for, in the note of what stood on the victim.
+    fn note_of(&self) -> (&IncidentId, PlanId) {
+        (self.incident, self.sealed.id())
+    }
+
+    /// The note of what stood on the victim, of a plan that keeps nothing.
+    fn noted(&self) -> Result<Option<Noted<'w>>, BeforeError> {
+        if self.plan.salvage {
+            return Ok(None);
+        }
+        Noted::open(self.theatre.store, self.note_of(), &self.plan.overwrite)
     }
 
     fn preserve(&mut self) -> End {
@@ -423,21 +452,23 @@ impl<'w> Stage<'_, 'w> {
         }
     }
 
-    /// Notes what stands on the victim when nothing is kept of it. A first run knows what that must come to.
+    /// Notes what stands on the victim when nothing is kept of it. A run that goes on has looked, and noted it before.
     fn look_at_the_victim(&mut self) -> End {
-        let Theatre { patients, threads, progress, .. } = self.theatre;
-        let (victim, mut standing) = (self.plan.victim(), Vec::new());
-        let found = |place: Extent, _: &[u8], blake3| {
-            standing.push(Piece { start: place.start, len: place.len, blake3 });
-            Ok::<(), DiskFault>(())
-        };
-        progress.begin("looking at what is overwritten", self.plan.overwrite.bytes());
-        let read = for_each_piece(patients[victim].data(), &self.plan.overwrite, threads, progress, found);
-        progress.finish();
-        if let Err(error) = read {
-            return self.not_done(Obstacle::Device, &error);
+        if self.standing.is_some() {
+            return End::AlreadySo;
         }
-        if !self.touched && digest_of_pieces(&standing) != self.plan.basis[victim].content {
+        let Theatre { patients, store, threads, progress, .. } = self.theatre;
+        let victim = self.plan.victim();
+        progress.begin("looking at what is overwritten", self.plan.overwrite.bytes());
+        let what = (patients[victim].data(), &self.plan.overwrite);
+        let noted = before::note(store, self.note_of(), what, threads, progress);
+        progress.finish();
+        let standing = match noted {
+            Ok(standing) => standing,
+            Err(error @ BeforeError::Disk(_)) => return self.not_done(Obstacle::Device, &error),
+            Err(error) => return self.not_done(Obstacle::Salvage, &error),
+        };
+        if digest_of_pieces(&standing) != self.plan.basis[victim].content {
             return self.stale(&Stale::Content { side: victim });
         }
         self.standing = Some(standing);
@@ -521,10 +552,12 @@ impl<'w> Stage<'_, 'w> {
 
     /// Where in a piece that changed somebody else's bytes stand, as far as that can be told.
     fn what_changed(&self, side: Side, piece: Extent, error: &(dyn std::error::Error + 'static)) -> String {
-        let data = |side: Side| self.theatre.patients[side].data();
+        let of = |side: Side| self.theatre.patients[side].data();
         let looked = self.plan.salvage.then(|| {
-            let (old, _) = self.kept_parts().ok()?;
-            every_sector_known(side, data(side), &old, data(side.other()), piece).err()
+            let (data, metadata) = self.kept_parts().ok()?;
+            let metadata = metadata.as_ref().map(|part| (part as &dyn Disk, part.kept()));
+            let was = Was::Kept(Kept { data: &data, metadata });
+            every_sector_known(side, Pair::from_fn(of), was, 0, piece).err()
         });
         match looked.flatten() {
             Some(foreign @ Stale::Foreign { .. }) => in_words(&foreign),

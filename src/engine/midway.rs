@@ -1,6 +1,7 @@
 //! Is this still the pair the plan was drawn for? Fresh evidence against the plan's basis, before anything
 //! is overwritten, and, after a cut in the middle, against everything the plan itself may have written.
 
+use super::before::{BeforeError, Noted, sectors, stood};
 use super::contents::{difference, same_within};
 use super::inquiry::{InquiryError, look, question};
 use crate::digest::content::content_digest;
@@ -18,6 +19,7 @@ use crate::ports::clock::Clock;
 use crate::ports::disk::{Disk, DiskFault};
 use crate::ports::progress::Progress;
 use crate::ports::replica::{AreaLeft, Replica, Unseen};
+use crate::ports::store::StoreFault;
 use crate::proof::preserved::ReadPiece;
 
 /// Largest piece compared at once, in bytes.
@@ -90,14 +92,35 @@ pub enum Stale {
     Incomparable(#[source] Box<InquiryError>),
     /// The victim holds bytes that are in neither copy.
     #[error(
-        "side {side} holds data near byte {offset} that is neither the survivor's nor in the salvage: somebody else wrote \
-         to it. Nothing more is overwritten. Keep a copy of that device before anything else"
+        "side {side} holds data near byte {offset} that is neither the survivor's nor what stood there before: somebody \
+         else wrote to it. Nothing more is overwritten. Keep a copy of that device before anything else"
     )]
     Foreign {
         /// Which.
         side: Side,
         /// Where.
         offset: u64,
+    },
+    /// The victim holds bytes that are not the survivor's, and nobody knows what stood there before.
+    #[error(
+        "side {side} holds data near byte {offset} that is not the survivor's, and what stood there before is not known: \
+         this incident keeps no salvage, and an earlier version began it. Nothing more is overwritten. Keep a copy of that \
+         device, end the incident (unsplit resolve --give-up), and draw a new plan"
+    )]
+    NotNoted {
+        /// Which.
+        side: Side,
+        /// Where.
+        offset: u64,
+    },
+    /// What stood there before cannot be read.
+    #[error("what stood on side {side} before cannot be told")]
+    Before {
+        /// Which.
+        side: Side,
+        /// Why.
+        #[source]
+        source: BeforeError,
     },
     /// It could not be looked at.
     #[error("side {side} cannot be seen")]
@@ -152,6 +175,38 @@ pub struct Kept<'k> {
     pub metadata: Pair<(&'k dyn Disk, &'k ExtentSet)>,
 }
 
+/// What is known of the victim as it was before anything was overwritten.
+#[derive(Clone, Copy)]
+pub enum Was<'k> {
+    /// All of it: it was kept.
+    Kept(Kept<'k>),
+    /// A digest of each sector of its data.
+    Noted(&'k Noted<'k>),
+    /// Nothing: neither was it kept, nor noted.
+    Unknown,
+}
+
+/// The same, of one piece.
+enum Old {
+    Bytes(Vec<u8>),
+    Marks(Vec<u8>),
+    Unknown,
+}
+
+impl Was<'_> {
+    /// `before`: sectors of the plan's extents that come before this piece.
+    fn of(&self, side: Side, before: u64, piece: Extent) -> Result<Old, Stale> {
+        match self {
+            Was::Kept(kept) => Ok(Old::Bytes(read(kept.data, side, piece)?)),
+            Was::Noted(noted) => {
+                let unread = |source: StoreFault| Stale::Before { side, source: source.into() };
+                Ok(Old::Marks(noted.marks(before, piece).map_err(unread)?))
+            }
+            Was::Unknown => Ok(Old::Unknown),
+        }
+    }
+}
+
 /// Nothing differs but what the plan overwrites. A node that is still Primary, or crashed later, can have written where its
 /// bits were set and its log was hot already: that changes neither bitmap nor log nor superblock, and where the sides were
 /// equal, no digest of the plan covers it. So the comparison is made again, over everything that is marked.
@@ -189,8 +244,8 @@ pub fn nothing_else_differs(
 /// and whatever else is found could only have been left by this plan or by the healing it undoes.
 ///
 /// `healed` is the healing that `plan` undoes; `None` when `plan` is the healing itself.
-/// `kept` is `None` when nothing was kept: then neither the victim's data nor the bitmaps and logs can be checked.
-/// Returns what stands on the victim now, where the plan overwrites; nothing without `kept`.
+/// Of bitmaps and logs only what was kept can be checked.
+/// Returns what stands on the victim now, where the plan overwrites.
 ///
 /// # Errors
 /// [`Stale`].
@@ -198,10 +253,10 @@ pub fn as_left(
     plan: &Plan,
     healed: Option<&Plan>,
     replicas: Pair<&dyn Replica>,
-    kept: Option<Kept<'_>>,
+    was: Was<'_>,
     threads: usize,
     progress: &dyn Progress,
-) -> Result<Option<Vec<Piece>>, Stale> {
+) -> Result<Vec<Piece>, Stale> {
     let (survivor, victim) = (plan.survivor, plan.victim());
     for (side, replica) in replicas.iter() {
         same_place(plan, side, *replica)?;
@@ -209,19 +264,21 @@ pub fn as_left(
     }
     same_content(plan, survivor, replicas[survivor], threads, progress)?;
     still_equal(plan, replicas, threads, progress)?;
-    let Some(kept) = kept else { return Ok(None) };
-    for (side, replica) in replicas.iter() {
-        area_known(healed.unwrap_or(plan), side, *replica, kept.metadata[side])?;
+    if let Was::Kept(kept) = was {
+        for (side, replica) in replicas.iter() {
+            area_known(healed.unwrap_or(plan), side, *replica, kept.metadata[side])?;
+        }
     }
     progress.begin("checking what the interruption left", plan.overwrite.bytes());
-    let (old, new) = (kept.data, replicas[survivor].data());
-    let mut standing = Vec::new();
+    let (mut standing, mut before) = (Vec::new(), 0);
     for piece in plan.overwrite.iter().flat_map(|extent| extent.pieces(CHUNK)) {
-        standing.push(every_sector_known(victim, replicas[victim].data(), old, new, piece)?);
+        let data = replicas.map(|replica| replica.data());
+        standing.push(every_sector_known(victim, data, was, before, piece)?);
+        before += sectors(piece);
         progress.advance(piece.len);
     }
     progress.finish();
-    Ok(Some(standing))
+    Ok(standing)
 }
 
 /// What the plan found equal, and so does not overwrite, is equal still: a write there shows in nothing else that is
@@ -341,31 +398,40 @@ pub fn area_known(
     }
 }
 
-/// Every sector of `piece` on the `victim` is as `old` or `new` has it. Returns what stands there.
+/// Every sector of `piece` on the `victim` is what it was, or as the other side has it. Returns what stands there.
+/// `before`: sectors of the plan's extents that come before this piece.
 ///
 /// # Errors
 /// [`Stale`].
 pub fn every_sector_known(
-    side: Side,
-    victim: &dyn Disk,
-    old: &dyn Disk,
-    new: &dyn Disk,
+    victim: Side,
+    data: Pair<&dyn Disk>,
+    was: Was<'_>,
+    before: u64,
     piece: Extent,
 ) -> Result<Piece, Stale> {
-    let len = usize::try_from(piece.len).unwrap_or_default();
-    let read = |disk: &dyn Disk, whose: Side| {
-        let mut bytes = vec![0; len];
-        disk.read_at(piece.start, &mut bytes)
-            .map(|()| bytes)
-            .map_err(|source| Stale::Unreadable { side: whose, source })
-    };
-    let (present, old, new) = (read(victim, side)?, read(old, side)?, read(new, side.other())?);
+    let (present, old) = (read(data[victim], victim, piece)?, was.of(victim, before, piece)?);
+    let new = read(data[victim.other()], victim.other(), piece)?;
     let sector = usize::try_from(SECTOR).unwrap_or(512);
-    let known = present.chunks(sector).zip(old.chunks(sector)).zip(new.chunks(sector));
-    for (at, ((found, old), new)) in known.enumerate() {
-        if found != old && found != new {
-            return Err(Stale::Foreign { side, offset: piece.start + at as u64 * SECTOR });
+    for (at, (found, new)) in present.chunks(sector).zip(new.chunks(sector)).enumerate() {
+        let known = found == new
+            || match &old {
+                Old::Bytes(old) => old.chunks(sector).nth(at) == Some(found),
+                Old::Marks(marks) => stood(marks, at, found),
+                Old::Unknown => false,
+            };
+        let offset = piece.start + at as u64 * SECTOR;
+        match old {
+            _ if known => {}
+            Old::Unknown => return Err(Stale::NotNoted { side: victim, offset }),
+            Old::Bytes(_) | Old::Marks(_) => return Err(Stale::Foreign { side: victim, offset }),
         }
     }
     Ok(ReadPiece::of(piece.start, &present).piece())
+}
+
+fn read(disk: &dyn Disk, side: Side, piece: Extent) -> Result<Vec<u8>, Stale> {
+    let mut bytes = vec![0; usize::try_from(piece.len).unwrap_or_default()];
+    let read = disk.read_at(piece.start, &mut bytes);
+    read.map(|()| bytes).map_err(|source| Stale::Unreadable { side, source })
 }

@@ -1,5 +1,6 @@
 //! Drives one incident: observe, compare, diff, decide, plan, seal, preserve, heal, verify, record, undo.
 
+pub mod before;
 mod contents;
 pub mod executor;
 pub mod inquiry;

@@ -4,7 +4,7 @@
 use super::pair::Images;
 use super::store::FakeStore;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use unsplit::engine::executor::{Ending, in_words};
 use unsplit::engine::journal::{FILE, Journal};
@@ -60,18 +60,36 @@ pub struct Promises {
     survivor: Side,
     /// The step of a healing that settles the victim's metadata; the survivor's comes next.
     settles: AtomicUsize,
+    /// The operator said that nothing is kept.
+    waived: AtomicBool,
     state: Mutex<State>,
 }
 
 impl Promises {
     /// Of the pair in these images, whose state directory is `store`.
     pub fn new(images: Arc<Images>, store: Arc<FakeStore>, survivor: Side) -> Promises {
-        Promises { images, store, survivor, settles: AtomicUsize::new(6), state: Mutex::default() }
+        Promises {
+            images,
+            store,
+            survivor,
+            settles: AtomicUsize::new(6),
+            waived: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
     }
 
     /// The healing is one of another version, whose victim is settled in this step.
     pub fn settles_at(&self, step: usize) {
         self.settles.store(step, Ordering::Relaxed);
+    }
+
+    /// The operator said that nothing is kept.
+    pub fn nothing_is_kept(&self) {
+        self.waived.store(true, Ordering::Relaxed);
+    }
+
+    fn keeps(&self) -> bool {
+        !self.waived.load(Ordering::Relaxed)
     }
 
     /// This is the healing.
@@ -151,7 +169,7 @@ impl Promises {
             }
             Err(why) => broken.push(format!("P6: {len} bytes at {offset} of side {side}, but {why}")),
         }
-        if !state.kept {
+        if self.keeps() && !state.kept {
             match self.salvages(&certain, &mut state) {
                 Ok(_) => state.kept = true,
                 Err(why) => broken.push(format!("P2: {len} bytes at {offset} of side {side}, but {why}")),
@@ -332,7 +350,7 @@ impl Promises {
                 }
             }
         }
-        if !changed {
+        if !changed || !self.keeps() {
             return Ok(());
         }
         let kept = self.salvages(store, &mut state)?;

@@ -32,6 +32,7 @@ use unsplit::model::verdict::Verdict;
 use unsplit::ports::disk::DiskMut;
 use unsplit::ports::progress::Silent;
 use unsplit::ports::replica::{Patient, Replica, Unseen};
+use unsplit::proof::OperatorSaidNoSalvage;
 use unsplit::proof::quiesced::Hold;
 
 /// One side's devices.
@@ -207,6 +208,15 @@ impl Site {
 
     /// `unsplit plan --keep SIDE`, short of keeping the plan.
     pub fn plan(&self, survivor: Side, full: bool) -> Result<SealedPlan, Refused> {
+        self.plan_of(survivor, full, true)
+    }
+
+    /// The same with `--no-salvage`.
+    pub fn plan_without_salvage(&self, survivor: Side) -> Result<SealedPlan, Refused> {
+        self.plan_of(survivor, false, false)
+    }
+
+    fn plan_of(&self, survivor: Side, full: bool, salvage: bool) -> Result<SealedPlan, Refused> {
         let sides = self.open()?;
         let replicas = sides.as_ref().map(|side| side as &dyn Replica);
         let settings = Settings::drbd_defaults();
@@ -231,7 +241,7 @@ impl Site {
             superblocks: sight.superblocks.clone(),
             delta: &delta,
             survivor,
-            salvage: true,
+            salvage,
             full,
             losses: losses(&attribute(&delta, &layouts), survivor),
             trace,
@@ -267,9 +277,10 @@ impl Site {
         let sealed = plans::load(&*self.store, plan).map_err(|error| in_words(&error))?;
         let before = journal.incidents().iter().rev().find(|incident| incident.plan == plan).cloned();
         let sides = self.open()?;
+        let waived = OperatorSaidNoSalvage::from_flag(!sealed.plan().salvage, plan);
         match before {
             Some(incident) if !incident.is_closed() => {
-                resume(&mut journal, self.theatre(&sides), &sealed, None, &incident.id, None)
+                resume(&mut journal, self.theatre(&sides), &sealed, None, &incident.id, waived)
                     .map_err(|error| in_words(&error))
             }
             Some(Incident { state: IncidentState::Closed { outcome: Outcome::Healed }, id, .. })
@@ -279,7 +290,7 @@ impl Site {
             }
             _ => {
                 let id = new_id(&journal);
-                begin(&mut journal, self.theatre(&sides), &sealed, None, &id, Consent::Operator, None)
+                begin(&mut journal, self.theatre(&sides), &sealed, None, &id, Consent::Operator, waived)
                     .map_err(|error| in_words(&error))
             }
         }
@@ -316,7 +327,7 @@ impl Site {
         Ok(ending)
     }
 
-    fn plan_of(&self, incident: &Incident) -> Result<Plan, Refused> {
+    fn plan_behind(&self, incident: &Incident) -> Result<Plan, Refused> {
         let sealed = plans::load(&*self.store, incident.plan).map_err(|error| in_words(&error))?;
         Ok(sealed.plan().clone())
     }
@@ -324,7 +335,7 @@ impl Site {
     fn undone(&self, journal: &Journal, healed: &IncidentId) -> Result<bool, Refused> {
         for incident in journal.incidents() {
             if matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone })
-                && matches!(&self.plan_of(incident)?.purpose, Purpose::Undo { incident } if incident == healed)
+                && matches!(&self.plan_behind(incident)?.purpose, Purpose::Undo { incident } if incident == healed)
             {
                 return Ok(true);
             }

@@ -8,6 +8,7 @@ use crate::cli::incident::{Desk, give_up_command, has_changed_something, is_open
 use crate::cli::live;
 use crate::cli::plan::state_dir_words;
 use crate::cli::screen::Screen;
+use crate::engine::before;
 use crate::engine::live::rejoin::carried_word;
 use crate::engine::plans;
 use crate::engine::salvage::dir_of;
@@ -60,6 +61,7 @@ pub(super) fn give_up(
     }
     let closed = Event::Closed { outcome: Outcome::Abandoned };
     desk.journal.append(Some(id.clone()), closed).map_err(Failure::internal)?;
+    before::forget(&*desk.store, &id);
     if live.is_none()
         && let Ok(sealed) = plans::load(&*desk.store, incident.plan)
     {
