@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+#[path = "simulation/lost.rs"]
+mod lost;
 #[path = "simulation/without_salvage.rs"]
 mod without_salvage;
 mod world;

@@ -9,7 +9,7 @@ use super::contents::same_within;
 use super::journal::{Cursor, Journal, JournalError, Ready, Recorded, Stopped};
 use super::midway::{
     Kept, Stale, Was, area_known, as_drawn, as_left, every_sector_known, nothing_else_differs, same_content,
-    still_equal, superblock_known,
+    still_equal, superblock_known, superblocks_written,
 };
 use super::overwrite::{Guarded, NotOverwritten, copy, digest_of_pieces};
 use super::salvage::{self, KeptDisk, Label, PartSource, SalvageError, dir_of};
@@ -349,6 +349,7 @@ impl<'w> Stage<'_, 'w> {
     fn stale(&mut self, stale: &Stale) -> End {
         let obstacle = match stale {
             Stale::Unreadable { .. } | Stale::NewGap { .. } => Obstacle::Device,
+            Stale::NotWritten { .. } => Obstacle::Verify,
             _ => Obstacle::Stale,
         };
         self.not_done(obstacle, stale)
@@ -642,6 +643,9 @@ impl<'w> Stage<'_, 'w> {
 
     fn verify_in_sync(&mut self) -> End {
         let replicas = self.replicas();
+        if let Err(stale) = superblocks_written(self.plan, replicas) {
+            return self.stale(&stale);
+        }
         let look = || -> Result<_, Box<dyn std::error::Error>> {
             let superblocks = Pair::new(replicas.a.superblock()?, replicas.b.superblock()?);
             let now = self.theatre.clock.now();

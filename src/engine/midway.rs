@@ -44,6 +44,15 @@ pub enum Stale {
         /// Which.
         side: Side,
     },
+    /// Its superblock is not what was written over the one that was found.
+    #[error(
+        "side {side}'s superblock is not what was written: the device lost the write, or somebody else wrote to it. Do not \
+         let the two connect before that is mended"
+    )]
+    NotWritten {
+        /// Which.
+        side: Side,
+    },
     /// Its bitmap or activity log changed.
     #[error("side {side}'s bitmap or activity log is not as expected: it was written to meanwhile")]
     Area {
@@ -315,6 +324,21 @@ pub fn superblock_known(healing: &Plan, side: Side, replica: &dyn Replica) -> Re
     } else {
         Err(Stale::Superblock { side })
     }
+}
+
+/// Both superblocks, every byte of them, are what `healing` writes in the end. That a disk says it wrote is no proof.
+///
+/// # Errors
+/// [`Stale`].
+pub fn superblocks_written(healing: &Plan, replicas: Pair<&dyn Replica>) -> Result<(), Stale> {
+    for (side, replica) in replicas.iter() {
+        let found = replica.superblock_block().map_err(|source| Stale::Unseen { side, source })?;
+        let after = &healing.metadata[side].after;
+        if found != written_over(&healing.basis[side].superblock, after) {
+            return Err(Stale::NotWritten { side });
+        }
+    }
+    Ok(())
 }
 
 fn same_place(plan: &Plan, side: Side, replica: &dyn Replica) -> Result<(), Stale> {

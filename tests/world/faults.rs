@@ -32,7 +32,7 @@ pub enum Fault {
     /// A read fails, and so does every later one of that disk that touches the same bytes, until the reboot. Any other
     /// operation goes well.
     Bad,
-    /// A disk says that it wrote, and did not. On anything but a write to a side's data device nothing goes wrong.
+    /// A disk says that it wrote, and did not. On anything but a write to a side's devices nothing goes wrong.
     Lost,
     /// From here on the devices are not ours alone any more.
     Claim,
@@ -214,7 +214,7 @@ impl Faults {
         match (fault, op) {
             (None | Some(Fault::Foreign | Fault::Claim), _)
             | (Some(Fault::NoSpace), Op::Read | Op::Flush) => Ok(None),
-            (Some(Fault::Lost), Op::Write) if words.contains("-Data") => {
+            (Some(Fault::Lost), Op::Write) if words.starts_with("write /dev/") => {
                 let rng = Rng::new(state.rng.next());
                 Ok(Some(Verdict { rng, whole: false, silent: true, error: io_error() }))
             }

@@ -1,4 +1,5 @@
-//! The few acts on the metadata. Each is idempotent and durable when it returns.
+//! The few acts on the metadata. Each is idempotent and durable when it returns, and what it wrote was read back: a disk that
+//! says it wrote need not have.
 //!
 //! The order that survives a power cut anywhere: bitmap, then log, then superblock. What the log hides is marked before
 //! the log is reset, and the superblock tells the new story only when everything under it is true.
@@ -13,6 +14,7 @@ use crate::model::evidence::LogState;
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::plan::MetadataChange;
 use crate::ports::disk::DiskFault;
+use std::io;
 
 impl ImageReplica {
     /// The 4 KiB blocks of the metadata disk that settling `change` can alter: superblock, activity log blocks that are
@@ -153,7 +155,39 @@ impl ImageReplica {
                 Ok(())
             })?;
         }
-        Ok(self.metadata.flush()?)
+        self.metadata.flush()?;
+        self.holds(edit)
+    }
+
+    /// The edit, made again, alters nothing.
+    fn holds(&self, edit: &Edit) -> Result<(), ObserveError> {
+        if edit.is_empty() {
+            return Ok(());
+        }
+        let start = self.geometry.bitmap.start;
+        self.each_bitmap_chunk(|at, chunk| {
+            if edit.apply(at, chunk)? {
+                return Err(self.lost(start + at, chunk.len()).into());
+            }
+            Ok(())
+        })
+    }
+
+    fn lost(&self, start: u64, len: usize) -> DiskFault {
+        let (disk, extent) = (self.metadata.name().to_owned(), Extent { start, len: len as u64 });
+        let source = io::Error::other(
+            "what was written is not what is read there now: the device loses writes, or somebody else wrote to it",
+        );
+        DiskFault::Io { disk, act: "write", extent, source }
+    }
+
+    /// Writes a part of the metadata, makes it durable, and reads it back.
+    fn write(&self, at: u64, bytes: &[u8]) -> Result<(), DiskFault> {
+        self.metadata.write_at(at, bytes)?;
+        self.metadata.flush()?;
+        let mut present = vec![0; bytes.len()];
+        self.metadata.read_at(at, &mut present)?;
+        if present == bytes { Ok(()) } else { Err(self.lost(at, bytes.len())) }
     }
 
     /// Makes the activity log empty.
@@ -161,8 +195,7 @@ impl ImageReplica {
     /// # Errors
     /// [`DiskFault`]; any part may then have been written.
     pub fn reset_log(&self) -> Result<(), DiskFault> {
-        self.metadata.write_at(self.geometry.log.start, &activity_log::initial(&self.superblock))?;
-        self.metadata.flush()
+        self.write(self.geometry.log.start, &activity_log::initial(&self.superblock))
     }
 
     /// Writes the superblock over the present one; bytes that the model does not know stay as they are.
@@ -174,8 +207,7 @@ impl ImageReplica {
         let mut block = [0; BLOCK];
         self.metadata.read_at(at, &mut block)?;
         encode_into(superblock, &mut block);
-        self.metadata.write_at(at, &block)?;
-        self.metadata.flush()
+        self.write(at, &block)
     }
 }
 
