@@ -3,6 +3,7 @@
 use super::exit::{EVIDENCE, Failure, USAGE};
 use super::incident::when;
 use super::reading::Reading;
+use super::screen::quoted;
 use crate::edge::blockdev::{BlockFile, Mode};
 use crate::edge::clock::SystemClock;
 use crate::edge::drbd::offline::OfflineReplica;
@@ -574,8 +575,14 @@ pub(super) fn inquiry_failure(error: InquiryError) -> Failure {
     let hint = match &error {
         InquiryError::Room { .. } => Some(
             "give the partitions (or what is behind the header) alone, `losetup -f --show -r -o START --sizelimit LENGTH FILE`; only if \
-             DRBD uses less than both devices hold (`disk { size ...; }`, or both were grown and it was not told yet), add --as-is-a",
+             DRBD uses less than both devices hold (`disk { size ...; }`, or both were grown and it was not told yet), add --as-is-a"
+                .to_owned(),
         ),
+        InquiryError::Shifted { side, path, start, len } => Some(format!(
+            "losetup -f --show -r -o {start} --sizelimit {len} {} prints the device to give instead (leave -r out when it is to \
+             be healed); only if DRBD uses the whole of it all the same, add --as-is-{side}",
+            quoted(path)
+        )),
         _ => None,
     };
     let failure = Failure::new(code, error);

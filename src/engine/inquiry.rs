@@ -141,6 +141,21 @@ pub enum InquiryError {
         /// Bytes.
         replicated: u64,
     },
+    /// What stands on one side stands elsewhere on the other.
+    #[error(
+        "side {side}'s volume begins at byte {start} of {path}, behind a header: blocks of the other side stand there that \
+         much further behind"
+    )]
+    Shifted {
+        /// The side with the header.
+        side: Side,
+        /// What was given for it.
+        path: String,
+        /// Bytes before the volume.
+        start: u64,
+        /// Bytes behind the header, metadata included.
+        len: u64,
+    },
     /// A side never belonged to a running resource.
     #[error(
         "side {side} was never attached (its metadata is fresh and has no size): there is nothing to compare. \

@@ -12,4 +12,5 @@ mod pairing;
 pub mod plans;
 pub mod recall;
 pub mod salvage;
+mod shifted;
 pub mod undo;

@@ -1,6 +1,7 @@
 //! Whether two superblocks are the two sides of one volume, and what they are when they are not.
 
 use super::inquiry::InquiryError;
+use super::shifted::{self, Shifted};
 use crate::format::drbdmeta::BLOCK;
 use crate::format::drbdmeta::geometry::{Shape, superblock_position};
 use crate::format::drbdmeta::superblock;
@@ -49,7 +50,9 @@ pub(super) fn check(
         }
     }
     let inner = Pair::from_fn(|side| nested(replicas[side].data()));
-    let roomy = room(superblocks, &sources)?;
+    let rooms = rooms(superblocks, &sources);
+    let roomy = room(superblocks, &sources, rooms)?;
+    in_place(replicas, superblocks, &sources, rooms)?;
     same_size(superblocks, &sources, &inner, settings)?;
     let inner = inner.iter().filter_map(|(side, inner)| inner.as_ref().map(|inner| (side, inner)));
     Ok(inner.map(|(side, inner)| stacked(side, inner)).chain(roomy).collect())
@@ -198,11 +201,9 @@ fn former_metadata(superblock: &Superblock, source: &Source) -> u64 {
     }
 }
 
-/// DRBD replicates as much as the smaller of two devices holds. Where both hold more, something else is at work. The same room
-/// on both is what two whole disks look like, or two files with the same header before the volume: then everything would be
-/// read at wrong places, on both sides alike. Different room is told only: devices grow one by one.
-fn room(superblocks: &Pair<Superblock>, sources: &Pair<Source>) -> Result<Option<String>, InquiryError> {
-    let bytes = Pair::from_fn(|side| {
+/// Bytes that each device has beside what is replicated and DRBD's metadata.
+fn rooms(superblocks: &Pair<Superblock>, sources: &Pair<Source>) -> Pair<u64> {
+    Pair::from_fn(|side| {
         let (own, source) = (&superblocks[side], &sources[side]);
         let holds = match source.place {
             MetadataPlace::Internal => {
@@ -211,7 +212,41 @@ fn room(superblocks: &Pair<Superblock>, sources: &Pair<Source>) -> Result<Option
             _ => source.data_size,
         };
         holds.saturating_sub(own.effective_size * SECTOR)
-    });
+    })
+}
+
+/// Neither side's volume stands behind a header that nobody knows.
+fn in_place(
+    replicas: Pair<&dyn Replica>,
+    superblocks: &Pair<Superblock>,
+    sources: &Pair<Source>,
+    rooms: Pair<u64>,
+) -> Result<(), InquiryError> {
+    let internal = |side: Side| sources[side].place == MetadataPlace::Internal;
+    // With internal metadata that device holds the data, too, and can be read to its end.
+    let disk = |side: Side| if internal(side) { replicas[side].metadata() } else { replicas[side].data() };
+    let doubted =
+        |side: Side| (sources[side].trust == Trust::Checked && rooms[side] >= SECTOR).then_some(rooms[side]);
+    let size = superblocks.a.effective_size.min(superblocks.b.effective_size) * SECTOR;
+    match shifted::find(Pair::from_fn(disk), size, Pair::from_fn(doubted)) {
+        None => Ok(()),
+        Some(Shifted { side, start }) => Err(InquiryError::Shifted {
+            side,
+            path: sources[side].data.clone(),
+            start,
+            len: disk(side).size().saturating_sub(start),
+        }),
+    }
+}
+
+/// DRBD replicates as much as the smaller of two devices holds. Where both hold more, something else is at work. The same room
+/// on both is what two whole disks look like, or two files with the same header before the volume: then everything would be
+/// read at wrong places, on both sides alike. Different room is told only: devices grow one by one.
+fn room(
+    superblocks: &Pair<Superblock>,
+    sources: &Pair<Source>,
+    bytes: Pair<u64>,
+) -> Result<Option<String>, InquiryError> {
     let explained = |side: Side| {
         let own = &superblocks[side];
         let peers = own.peers.iter().filter(|slot| slot.bitmap_index >= 0).count();

@@ -474,3 +474,119 @@ fn what_is_too_short_to_look_at() {
         scene.refuses(COMMANDS[0], 4, &["side b", "x.img"]);
     }
 }
+
+/// A volume's blocks, none like another.
+fn fill(image: &mut [u8], seed: u8) {
+    for (at, block) in image[..usize::try_from(2 * MIB).unwrap()].chunks_mut(4096).enumerate() {
+        let mut out = blake3::Hasher::new_keyed(&[seed; 32]).update(&at.to_le_bytes()).finalize_xof();
+        out.fill(block);
+    }
+}
+
+/// Both sides full of the same blocks, but for what the split changed at 3 MiB.
+fn filled(seeds: [u8; 2]) -> [Vec<u8>; 2] {
+    let mut both = [image(0), image(1)];
+    for (image, seed) in both.iter_mut().zip(seeds) {
+        fill(image, seed);
+    }
+    both
+}
+
+/// One side's volume stands behind a header that nobody knows, and the other side is right: found by what stands there.
+#[test]
+fn a_header_of_zeros_before_one_side() {
+    let scene = Scene::split();
+    let [a, b] = filled([1, 1]);
+    let header = 128 << 10;
+    for (wrong, (left, right)) in [("b", (0, header)), ("a", (header, 0))] {
+        file(&scene.path("a.img"), SIZE + left, &[(left, &a)]);
+        file(&scene.path("x.img"), SIZE + right, &[(right, &b)]);
+        let name = if wrong == "a" { "a.img" } else { "x.img" };
+        all_refuse(
+            &scene,
+            &[
+                &format!("side {wrong}'s volume begins at byte 131072 of"),
+                &format!("losetup -f --show -r -o 131072 --sizelimit {SIZE} "),
+                name,
+                &format!("--as-is-{wrong}"),
+            ],
+        );
+        let words = format!("--as-is-{wrong}");
+        scene.run(&["status", "a.img", "x.img", &words]).says(1, &["SPLIT BRAIN"]);
+    }
+    // Headers of different lengths on both.
+    file(&scene.path("a.img"), SIZE + 65536, &[(65536, &a)]);
+    file(&scene.path("x.img"), SIZE + header, &[(header, &b)]);
+    all_refuse(&scene, &["side b's volume begins at byte 131072 of"]);
+}
+
+/// With the metadata elsewhere nothing keeps a header to whole blocks.
+#[test]
+fn a_header_of_odd_sectors_before_one_side() {
+    let scene = Scene::empty();
+    let mut sides = [0, 1].map(image_with_external_metadata);
+    for ((data, metadata), name) in sides.iter_mut().zip(["a", "b"]) {
+        fill(data, 1);
+        fs::write(scene.path(format!("{name}.md")), metadata).unwrap();
+    }
+    let words = ["status", "a.img", "b.img", "--meta-a", "a.md", "--meta-b", "b.md"];
+    for header in [512, 1536, 65536 + 512, 65536 + 3584] {
+        for (wrong, left, right) in [("b", 0, header), ("a", header, 0)] {
+            file(&scene.path("a.img"), SIZE + left, &[(left, &sides[0].0)]);
+            file(&scene.path("b.img"), SIZE + right, &[(right, &sides[1].0)]);
+            let line = format!("-o {header} --sizelimit ");
+            scene.refuses(&words, 4, &[&format!("side {wrong}'s volume begins at byte {header} "), &line]);
+        }
+    }
+}
+
+/// Devices with more room than is replicated that are right: grown or larger, with nothing in common, and full of zeros.
+#[test]
+fn room_without_a_header_is_fine() {
+    let scene = Scene::split();
+    for seeds in [[1, 1], [1, 2]] {
+        let [a, b] = filled(seeds);
+        fs::write(scene.path("a.img"), &a).unwrap();
+        larger(&scene, "x.img", &b);
+        scene.run(&["status", "a.img", "x.img"]).says(1, &["SPLIT BRAIN"]);
+    }
+    let mut bare = [image(0), image(1)];
+    let end = usize::try_from(3 * MIB).unwrap();
+    bare.iter_mut().for_each(|image| image[..end].fill(0));
+    fs::write(scene.path("a.img"), &bare[0]).unwrap();
+    larger(&scene, "x.img", &bare[1]);
+    scene.run(&["status", "a.img", "x.img"]).says(1, &["SPLIT BRAIN"]);
+}
+
+/// The volume at the beginning of a device that is 128 KiB larger, metadata at its end.
+fn larger(scene: &Scene, name: &str, image: &[u8]) {
+    let room = 128 << 10;
+    let data = usize::try_from(3 * MIB + MIB / 2).unwrap();
+    let (volume, metadata) = image.split_at(data);
+    file(&scene.path(name), SIZE + room, &[(0, volume), (data as u64 + room, metadata)]);
+}
+
+/// A whole disk whose table is damaged: nothing tells its partitions any more, but that there were some.
+#[test]
+fn a_damaged_gpt_before_one_side() {
+    let scene = Scene::split();
+    let mut protective = mbr(1, (SIZE + MIB) / 512 - 1);
+    protective[446 + 4] = 0xee;
+    let mut header = [0; 512];
+    header[..8].copy_from_slice(b"EFI PART");
+    header[8..16].copy_from_slice(&[0, 0, 1, 0, 92, 0, 0, 0]);
+    let pieces: [&[(u64, &[u8])]; 3] =
+        [&[(0, &protective)], &[(512, &header)], &[(0, &protective), (4096, &header)]];
+    for pieces in pieces {
+        let volume = image(1);
+        let disk = [pieces, &[(MIB, &volume[..])]].concat();
+        file(&scene.path("x.img"), SIZE + MIB, &disk);
+        all_refuse(&scene, &["side b", "has a damaged partition table, and 1048576 bytes more", "--as-is-b"]);
+        // A guest's own table may be damaged: its disk has no room to spare.
+        scene.copy("b.img", "x.img");
+        for (at, bytes) in pieces {
+            scene.poke("x.img", *at, bytes);
+        }
+        scene.run(COMMANDS[0]).says(1, &["SPLIT BRAIN"]);
+    }
+}

@@ -9,7 +9,7 @@ mod pv;
 mod tables;
 mod window;
 
-use crate::format::signature;
+use crate::format::{gpt, signature};
 use crate::model::extent::Extent;
 use crate::model::unit::{Layout, Unit, UnitKind};
 use crate::ports::disk::Disk;
@@ -41,6 +41,23 @@ pub fn partitions(disk: &dyn Disk) -> Vec<Partition> {
             .collect(),
         tables::Outcome::Nothing | tables::Outcome::Damaged => Vec::new(),
     }
+}
+
+/// Whether a disk has a partition table that cannot be read: one is promised, or a header of one stands where it belongs, at
+/// either end, and is not intact.
+#[must_use]
+pub fn table_is_damaged(disk: &dyn Disk) -> bool {
+    let whole = Window::new(disk, Extent { start: 0, len: disk.size() });
+    if matches!(tables::read(&whole, &mut Vec::new()), tables::Outcome::Damaged) {
+        return true;
+    }
+    let broken = |size: u64, at: u64| {
+        let sector = whole.read(at.saturating_mul(size), size);
+        sector.is_ok_and(|sector| gpt::is_header(&sector) && gpt::header(&sector, at).is_err())
+    };
+    gpt::SECTOR_SIZES
+        .into_iter()
+        .any(|size| broken(size, 1) || broken(size, (whole.len() / size).saturating_sub(1)))
 }
 
 /// The layout of a disk that holds nothing but the replicated data: what the guests see.

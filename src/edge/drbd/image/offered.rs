@@ -11,7 +11,8 @@
 use super::ObserveError;
 use super::find::{self, Found};
 use super::slice::Slice;
-use crate::edge::layout::{partitions, read_layout};
+use crate::edge::layout::{partitions, read_layout, table_is_damaged};
+use crate::format::drbdmeta::BLOCK;
 use crate::format::lvm2::label;
 use crate::format::offered::member::{self, Member};
 use crate::format::offered::{HEAD, TAIL, extent, kinds};
@@ -129,6 +130,17 @@ impl<'a> Offered<'a> {
         let room = if internal { found.geometry.data_capacity } else { self.disk.size() };
         if let Some(wrong) = self.beyond(replicated) {
             return Err(self.error(wrong, true));
+        }
+        let rounding = u64::from(found.superblock.bm_bytes_per_bit).max(BLOCK as u64);
+        if room.saturating_sub(replicated) > rounding && table_is_damaged(self.disk) {
+            let what = format!(
+                "has a damaged partition table, and {} bytes more than the metadata accounts for: it may be a whole disk",
+                room - replicated
+            );
+            let next = "give the partition that DRBD uses (`drbdadm sh-ll-dev RES` on its node), or mend the table first \
+                        (sgdisk -v shows what is wrong)"
+                .to_owned();
+            return Err(self.error(Wrong { what, next }, true));
         }
         if let Some(member) = self.member() {
             let outer = match member.end {
