@@ -1,7 +1,7 @@
 //! What was compared, of how much, and what that proves: the same words on every screen and in every report.
 
 use super::screen::Screen;
-use crate::model::delta::Coverage;
+use crate::model::delta::{Coverage, Uncertain};
 use crate::model::size::human;
 
 /// Why blocks that nobody marked may differ all the same.
@@ -44,6 +44,24 @@ pub fn nothing_differs(seen: Coverage) -> String {
         return "The contents are equal.".to_owned();
     }
     format!("What was compared is equal: {} of {}.", human(seen.compared), human(seen.size))
+}
+
+/// Why a side may have written what only the other one marked: the end of a sentence.
+#[must_use]
+pub fn why_doubtful(why: Uncertain) -> &'static str {
+    match why {
+        Uncertain::HotLog => "its activity log was hot there",
+        Uncertain::NoCommonBase => "the two bitmaps do not start from the same generation",
+    }
+}
+
+/// What a mark proves: who wrote, or, without a common base, no more than who marked.
+#[must_use]
+pub fn wrote(why: Uncertain) -> &'static str {
+    match why {
+        Uncertain::HotLog => "written",
+        Uncertain::NoCommonBase => "marked",
+    }
 }
 
 #[cfg(test)]

@@ -10,11 +10,11 @@ use super::still_open::{About, StillOpen};
 use super::suggest::Suggestion;
 use crate::edge::blockdev::Mode;
 use crate::engine::inquiry::Sight;
-use crate::model::delta::{Class, Coverage, Delta};
+use crate::model::delta::{Class, Coverage, Delta, Uncertain};
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::lineage::{Comparison, Relation};
 use crate::model::seen::Stamp;
-use crate::model::side::Pair;
+use crate::model::side::{Pair, Side};
 use crate::model::size::{BLOCK, human};
 use clap::Args;
 use serde::Serialize;
@@ -90,11 +90,12 @@ pub fn classes(delta: &Delta) -> Vec<ClassView> {
 
 /// A class in words.
 #[must_use]
-pub fn class_words(class: Class, names: Pair<&str>) -> String {
+pub fn class_words(class: Class, names: Pair<&str>, why: Uncertain) -> String {
+    let wrote = compared::wrote(why);
     match class {
-        Class::OnlyA => format!("written only on {}", names.a),
-        Class::OnlyB => format!("written only on {}", names.b),
-        Class::Both => "written on both".to_owned(),
+        Class::OnlyA => format!("{wrote} only on {}", names.a),
+        Class::OnlyB => format!("{wrote} only on {}", names.b),
+        Class::Both => format!("{wrote} on both"),
         Class::Unmarked => "marked by neither".to_owned(),
     }
 }
@@ -210,15 +211,9 @@ fn show(
     }
     screen.line("")?;
     class_table(screen, names, delta)?;
-    for side in crate::model::side::Side::BOTH {
-        let doubtful = delta.doubtful(side).bytes();
-        if doubtful > 0 {
-            screen.line(format!(
-                "  Of what only {} marked, {} may have been written on {} as well: its activity log was hot there.",
-                names[side.other()],
-                human(doubtful),
-                names[side]
-            ))?;
+    for side in Side::BOTH {
+        if let Some(sentence) = doubtful(delta, side, names) {
+            screen.line(format!("  {sentence}."))?;
         }
     }
     unexplained(screen, delta)?;
@@ -238,7 +233,21 @@ fn show(
     Ok(())
 }
 
-fn names_of(names: Pair<&str>, side: crate::model::side::Side) -> &str {
+/// How much of what only the other side marked this one may have written, too, and why: a sentence without its stop.
+#[must_use]
+pub fn doubtful(delta: &Delta, side: Side, names: Pair<&str>) -> Option<String> {
+    let bytes = delta.doubtful(side).bytes();
+    let why = compared::why_doubtful(delta.uncertain());
+    let (marker, may) = (names[side.other()], names[side]);
+    (bytes > 0).then(|| {
+        format!(
+            "Of what only {marker} marked, {} may have been written on {may} as well: {why}",
+            human(bytes)
+        )
+    })
+}
+
+fn names_of(names: Pair<&str>, side: Side) -> &str {
     names[side]
 }
 
@@ -254,7 +263,7 @@ pub fn class_table(screen: &mut Screen, names: Pair<&str>, delta: &Delta) -> std
             continue;
         }
         rows.push(vec![
-            class_words(view.class, names),
+            class_words(view.class, names, delta.uncertain()),
             blocks(view.marked),
             blocks(view.differs),
             blocks(view.equal),
@@ -334,7 +343,11 @@ fn extents(screen: &mut Screen, names: Pair<&str>, delta: &Delta) -> std::io::Re
     let rows: Vec<Vec<String>> = all
         .into_iter()
         .map(|(extent, class)| {
-            vec![extent.start.to_string(), extent.len.to_string(), class_words(class, names)]
+            vec![
+                extent.start.to_string(),
+                extent.len.to_string(),
+                class_words(class, names, delta.uncertain()),
+            ]
         })
         .collect();
     screen.table(&["start", "length", ""], &rows, 9)

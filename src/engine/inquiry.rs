@@ -292,7 +292,13 @@ pub fn question(sight: &Sight, full: bool) -> Result<Question, InquiryError> {
         return Err(InquiryError::Unrelated { name: sight.comparison.name.clone(), shared });
     }
     let size = sight.evidence.a.superblock.effective_size * 512;
-    let (marked, doubt) = attribute_marks(&sight.evidence, size);
+    let (marked, mut doubt) = attribute_marks(&sight.evidence, size);
+    if !complete {
+        // The bitmaps do not start where the two parted: what a side wrote before its own did is in neither.
+        for side in sight.comparison.relation.wrote_apart() {
+            doubt[*side] = marked[side.other()].subtract(&marked[*side]);
+        }
+    }
     let scope = if full || !complete { Scope::Everything } else { Scope::Candidates };
     Ok(Question { size, marked, doubt, marks_complete: complete, scope })
 }

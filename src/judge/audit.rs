@@ -374,6 +374,10 @@ fn against_evidence(plan: &Plan, evidence: &Pair<Evidence>, delta: &Delta, out: 
     note(out, "inside", plan.size != delta.size, || {
         format!("plan for {} bytes, compared {}", plan.size, delta.size)
     });
+    note(out, "common-base", plan.common_base != delta.marks_complete, || {
+        let says = if plan.common_base { "have" } else { "have not" };
+        format!("the plan says that the bitmaps {says} a common base")
+    });
     if !delta.marks_complete {
         let all = delta.compared == delta.size;
         note(out, "common-base", !all, || {

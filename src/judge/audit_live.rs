@@ -358,8 +358,9 @@ pub fn against_now(
     note(out, "inside", volume.size != delta.size, || {
         format!("volume {number}: the plan is for {} bytes, now there are {}", volume.size, delta.size)
     });
-    // What the survivor did not mark it never wrote since the two parted: there the difference is as old as the plan.
-    let theirs = delta.marked[survivor].union(&delta.doubt[survivor]);
+    // What the survivor did not mark it did not write since the plan was drawn: there the difference is as old as the plan. What
+    // counts is its own bitmap and log. A doubt without a common base is about writes of long ago.
+    let theirs = evidence[survivor].marks.candidates(delta.size);
     let missing = delta.differs.subtract(&theirs).subtract(&volume.overwrite).bytes();
     note(out, "everything-that-differs", missing > 0, || {
         format!(

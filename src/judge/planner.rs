@@ -130,6 +130,7 @@ pub fn draw(inputs: Inputs<'_>) -> Result<Plan, Undrawable> {
         ],
         losses,
         doubtful: delta.doubtful(victim).bytes(),
+        common_base: delta.marks_complete,
         trace,
     })
 }
@@ -185,6 +186,7 @@ pub fn draw_undo(
         ],
         losses: Vec::new(),
         doubtful: 0,
+        common_base: healed.common_base,
         trace,
     }
 }

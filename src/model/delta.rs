@@ -79,6 +79,23 @@ impl Class {
     }
 }
 
+/// Why a side may have written what only the other one marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uncertain {
+    /// Its activity log was hot there.
+    HotLog,
+    /// The bitmaps have no common base, so that neither shows all that its side wrote alone.
+    NoCommonBase,
+}
+
+impl Uncertain {
+    /// Which of them it is.
+    #[must_use]
+    pub fn from_marks(complete: bool) -> Self {
+        if complete { Uncertain::HotLog } else { Uncertain::NoCommonBase }
+    }
+}
+
 /// A range that could not be read, and why. Never treated as equal, zero or empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unreadable {
@@ -100,8 +117,8 @@ pub struct Delta {
     /// What each side marked as changed, clipped to `size`: its bitmap, and what its activity log kept hot where
     /// the other side's bitmap does not claim the block.
     pub marked: Pair<ExtentSet>,
-    /// Marked by the other side's bitmap, not by this one's, but hot in this side's activity log: this side may have
-    /// written it, too.
+    /// Marked by the other side, not by this one's bitmap, and this side may have written it, too: it is hot in its
+    /// activity log, or, without a common base, its bitmap does not tell.
     pub doubt: Pair<ExtentSet>,
     /// Whether the marks explain every difference (the lineages have a common base).
     pub marks_complete: bool,
@@ -120,6 +137,12 @@ impl Delta {
     #[must_use]
     pub fn coverage(&self) -> Coverage {
         Coverage { scope: self.scope, compared: self.compared, size: self.size }
+    }
+
+    /// Why what one side alone marked may have been written by the other one.
+    #[must_use]
+    pub fn uncertain(&self) -> Uncertain {
+        Uncertain::from_marks(self.marks_complete)
     }
 
     /// The blocks of a class, by mark, whether or not their contents differ.
@@ -147,7 +170,7 @@ impl Delta {
         }
     }
 
-    /// Differing blocks that the other side marked and that this side may have written, too.
+    /// Differing blocks that the other side marked and that this side may have written, too; [`Uncertain`] says why.
     #[must_use]
     pub fn doubtful(&self, side: Side) -> ExtentSet {
         self.doubt[side].intersect(&self.differs)

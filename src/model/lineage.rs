@@ -57,6 +57,17 @@ impl Relation {
             same => same,
         }
     }
+
+    /// The sides that have data of their own since the two parted.
+    #[must_use]
+    pub fn wrote_apart(self) -> &'static [Side] {
+        match self {
+            Relation::InSync => &[],
+            Relation::Ahead => &[Side::A],
+            Relation::Behind => &[Side::B],
+            Relation::Diverged | Relation::Unrelated => &Side::BOTH,
+        }
+    }
 }
 
 /// What DRBD itself would do if the two nodes connected now.

@@ -201,6 +201,15 @@ pub struct UnitLoss {
     pub fate: Option<Fate>,
 }
 
+fn common_base() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_common_base(said: &bool) -> bool {
+    *said
+}
+
 /// A plan, not yet audited. Only sealed plans run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -232,8 +241,12 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What will be lost from the survivor's point of view, per unit, in the survivor's layout.
     pub losses: Vec<UnitLoss>,
-    /// Bytes counted as the survivor's only that the victim may have written, too: its activity log was hot there.
+    /// Bytes counted as the survivor's only that the victim may have written, too: its activity log was hot there, or the bitmaps
+    /// have no common base.
     pub doubtful: u64,
+    /// Whether the bitmaps had a common base. Plans of versions that did not note it say so only where it was.
+    #[serde(default = "common_base", skip_serializing_if = "is_common_base")]
+    pub common_base: bool,
     /// Why.
     pub trace: Trace,
 }

@@ -313,11 +313,14 @@ fn an_undo_that_is_not_about_its_healing_is_not_sealed() {
 /// runs, before anything is kept or overwritten: it is held against what both nodes show.
 #[test]
 fn an_edited_stored_plan_does_not_run() {
-    for generation in [Generation::V84, Generation::V9] {
+    let generations = [Generation::V84, Generation::V9];
+    // Without a common base, what the victim alone marked is no excuse for leaving it out either.
+    let all = generations.map(|generation| [(generation, Apart::Diverged), (generation, Apart::History)]);
+    for (generation, apart) in all.into_iter().flatten() {
         let shape = Shape {
             generation,
             survivor: Side::A,
-            volumes: vec![Apart::Diverged],
+            volumes: vec![apart],
             busy: false,
             survivor_primary: false,
             victim_primary: false,

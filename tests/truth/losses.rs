@@ -1,4 +1,5 @@
-//! Partition tables that changed during the split: each side's losses by its own names.
+//! What each side loses: by its own names where partition tables changed during the split, and never less than what it may have
+//! written.
 
 use super::scene::{BLOCK, Scene};
 use super::{BASE, CURRENT, QUIET, Side, scene, unbroken};
@@ -99,6 +100,72 @@ fn programs_are_told_the_same() {
         };
         assert_eq!(losses.iter().map(sum).sum::<u64>(), 5 * BLOCK);
     }
+    scene.run(&["resolve", "a.img", "b.img", "--keep", "a", "--yes"]).says(0, &["Healed"]);
+    scene.run(&["undo"]).says(0, &["Undone"]);
+}
+
+/// Two 8.4 nodes whose bitmaps start from different generations: a's marks say nothing of what b wrote before its own bitmap
+/// started. Block 20 is a's, blocks 400 and 401 were written by both and marked by a alone.
+fn without_a_common_base() -> Scene {
+    let a = Side {
+        current: CURRENT + 0x1000,
+        bitmap: BASE,
+        marks: &[20, 400, 401],
+        writes: &[(400, 0x42), (401, 0x43)],
+        ..QUIET
+    };
+    let b = Side {
+        current: CURRENT + 0x2000,
+        bitmap: BASE + 0x4000,
+        writes: &[(400, 0x62), (401, 0x63)],
+        ..QUIET
+    };
+    scene(MetadataFormat::V08, &a, &b)
+}
+
+/// Without a common base a mark tells who marked, not who wrote: no screen says that nothing is lost.
+#[test]
+fn marks_without_a_common_base_do_not_say_who_wrote() {
+    let scene = without_a_common_base();
+    let why = "the two bitmaps do not start from the same generation";
+    let plan = scene.run(&["plan", "a.img", "b.img", "--keep", "a"]);
+    plan.says(1, &[]);
+    let lost = under(&plan.out, "What b will lose");
+    for words in [
+        "Nothing that b marked, and 8 KiB that it may have written all the same.",
+        "And 8 KiB that only a marked will be copied to b.",
+        "Of that, 8 KiB may have been written on b as well",
+        why,
+    ] {
+        assert!(lost.contains(words), "`{words}` is not in:\n{lost}");
+    }
+    let json = scene.run(&["plan", "a.img", "b.img", "--keep", "a", "--json"]);
+    let document: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(document["plan"]["doubtful"], 2 * BLOCK);
+    assert_eq!(document["plan"]["common_base"], false);
+
+    let diff = scene.run(&["diff", "a.img", "b.img"]);
+    diff.says(1, &["marked only on a", "8 KiB may have been written on b as well", why]);
+    let report = unbroken(&scene.run(&["report", "a.img", "b.img"]));
+    report.says(1, &["8 KiB marked on a only", why]);
+    report.says(1, &["and 8 KiB that only a marked and b may have written, too"]);
+    let page = scene.path("page.html");
+    scene.run(&["report", "a.img", "b.img", "--html", page.to_str().unwrap()]).says(1, &[]);
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("and 8 KiB that only a marked and b may have written, too"), "{page}");
+    for said in [&plan.out, &diff.out, &report.out, &page] {
+        for claim in [
+            "Nothing that b wrote",
+            "written only on",
+            "changed on a only",
+            "nothing is lost",
+            "Nothing is lost",
+            "log was hot",
+        ] {
+            assert!(!said.contains(claim), "`{claim}` in:\n{said}");
+        }
+    }
+    // What b may have written is kept like everything else.
     scene.run(&["resolve", "a.img", "b.img", "--keep", "a", "--yes"]).says(0, &["Healed"]);
     scene.run(&["undo"]).says(0, &["Undone"]);
 }

@@ -18,7 +18,7 @@ use crate::cli::still_open::{About, StillOpen, backing_devices};
 use crate::cli::suggest::Suggestion;
 use crate::edge::terminal::TerminalProgress;
 use crate::judge::audit_live::SealedLivePlan;
-use crate::model::delta::Coverage;
+use crate::model::delta::{Coverage, Uncertain};
 use crate::model::id::{NodeName, ResourceName};
 use crate::model::live_plan::{LivePlan, LiveStep, Reach};
 use crate::model::plan::Purpose;
@@ -167,7 +167,8 @@ pub fn show(
             screen.line("")?;
             screen.line(format!("Volume {} ({})", volume.volume, human(volume.size)))?;
         }
-        loss_table(screen, keep.as_str(), lose.as_str(), &volume.losses, volume.doubtful)?;
+        let doubtful = (volume.doubtful, Uncertain::from_marks(volume.reach == Reach::Bitmaps));
+        loss_table(screen, keep.as_str(), lose.as_str(), &volume.losses, doubtful)?;
     }
     kept(screen, plan.salvage.then(|| (plan.bytes(), format!("{lose}'s data"), "")), salvages)?;
     if let Some(in_use) = in_use.filter(|in_use| !in_use.users.is_empty()) {

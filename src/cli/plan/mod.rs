@@ -30,7 +30,7 @@ use crate::judge::planner::{Inputs, draw};
 use crate::judge::policy::{Case, Clues, DeltaSummary, decide, decide_running};
 use crate::judge::units::losses;
 use crate::judge::worse::keepable;
-use crate::model::delta::Coverage;
+use crate::model::delta::{Coverage, Uncertain};
 use crate::model::id::{NodeName, ResourceName};
 use crate::model::plan::{Plan, Purpose, Step};
 use crate::model::policy::{SalvageRule, Settings};
@@ -310,7 +310,8 @@ pub fn show(screen: &mut Screen, sealed: &SealedPlan, salvages: &str) -> std::io
     screen.line(format!("  {keep} is {}", plan.basis[plan.survivor].source.place_words()))?;
     screen.line(format!("  {lose} is {}", plan.basis[plan.victim()].source.place_words()))?;
     reasons(screen, &plan.trace)?;
-    loss_table(screen, keep.as_str(), lose.as_str(), &plan.losses, plan.doubtful)?;
+    let doubtful = (plan.doubtful, Uncertain::from_marks(plan.common_base));
+    loss_table(screen, keep.as_str(), lose.as_str(), &plan.losses, doubtful)?;
     let end = " `unsplit undo` puts it back exactly.";
     let what = || (plan.overwrite.bytes(), format!("{lose}'s data and both sides' DRBD metadata"), end);
     kept(screen, plan.salvage.then(what), salvages)?;

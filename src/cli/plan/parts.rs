@@ -1,8 +1,10 @@
 //! The parts of a plan's page that all plans have: what is lost, what is kept, the steps, the command that runs it.
 
 use crate::cli::Cli;
+use crate::cli::compared::{why_doubtful, wrote};
 use crate::cli::consent::run_words;
 use crate::cli::screen::{Screen, Tone};
+use crate::model::delta::Uncertain;
 use crate::model::id::PlanId;
 use crate::model::plan::{Fate, UnitLoss};
 use crate::model::size::human;
@@ -16,23 +18,31 @@ pub(in crate::cli) fn loss_table(
     keep: &str,
     lose: &str,
     losses: &[UnitLoss],
-    doubtful: u64,
+    (doubtful, why): (u64, Uncertain),
 ) -> std::io::Result<()> {
     let discards = |unit: &UnitLoss| unit.victim_only + unit.both + unit.unmarked;
     let total: u64 = losses.iter().map(discards).sum();
     screen.heading(&format!("What {lose} will lose"))?;
     let goes = |unit: &UnitLoss| unit.fate == Some(Fate::Disappears);
     if total == 0 && !losses.iter().any(goes) {
-        screen.line(format!("  Nothing that {lose} wrote: it is only brought up to date."))?;
+        screen.line(if doubtful == 0 {
+            format!("  Nothing that {lose} wrote: it is only brought up to date.")
+        } else {
+            format!(
+                "  Nothing that {lose} marked, and {} that it may have written all the same.",
+                human(doubtful)
+            )
+        })?;
     }
+    let wrote = wrote(why);
     let rows: Vec<Vec<String>> = losses
         .iter()
         .filter(|unit| discards(unit) > 0 || unit.fate.is_some())
         .map(|unit| {
             let mut parts = Vec::new();
             for (bytes, what) in [
-                (unit.victim_only, format!("written only on {lose}")),
-                (unit.both, "written on both sides".to_owned()),
+                (unit.victim_only, format!("{wrote} only on {lose}")),
+                (unit.both, format!("{wrote} on both sides")),
                 (unit.unmarked, "different, but marked by neither side".to_owned()),
             ] {
                 if bytes > 0 {
@@ -49,12 +59,18 @@ pub(in crate::cli) fn loss_table(
     }
     let fetched: u64 = losses.iter().map(|unit| unit.survivor_only).sum();
     if fetched > 0 {
-        screen.line(format!("  And {} that only {keep} wrote will be copied to {lose}.", human(fetched)))?;
+        let wrote = match why {
+            Uncertain::HotLog => "wrote",
+            Uncertain::NoCommonBase => "marked",
+        };
+        screen
+            .line(format!("  And {} that only {keep} {wrote} will be copied to {lose}.", human(fetched)))?;
     }
     if doubtful > 0 {
         screen.line(format!(
-            "  Of that, {} may have been written on {lose} as well: its activity log was hot there.",
-            human(doubtful)
+            "  Of that, {} may have been written on {lose} as well: {}.",
+            human(doubtful),
+            why_doubtful(why)
         ))?;
     }
     Ok(())

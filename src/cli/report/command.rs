@@ -7,6 +7,7 @@ use super::{
     ClassFacts, ComparisonFacts, Discard, NextCommand, ReportData, SCHEMA, SideFacts, UnitRow, VERSION,
 };
 use crate::cli::Cli;
+use crate::cli::diff::doubtful;
 use crate::cli::exit::{DIVERGED, EVIDENCE, FINE, Failure};
 use crate::cli::incident::when;
 use crate::cli::live::{self, OneTargetArgs, Target};
@@ -105,15 +106,7 @@ fn gather(
         layout_notes.extend(notes.iter().map(|note| format!("{}: {note}", found.names[side])));
     }
     for side in Side::BOTH {
-        let doubtful = delta.doubtful(side).bytes();
-        if doubtful > 0 {
-            layout_notes.push(format!(
-                "of what only {} marked, {} may have been written on {} as well: its activity log was hot there",
-                names[side.other()],
-                crate::model::size::human(doubtful),
-                names[side]
-            ));
-        }
+        layout_notes.extend(doubtful(delta, side, names.as_ref().map(String::as_str)));
     }
     ReportData {
         schema: SCHEMA,
@@ -144,14 +137,17 @@ fn gather(
 fn discard(found: &Found, survivor: Side, classes: &[ClassFacts]) -> Discard {
     let mut units = losses(&found.units, survivor);
     units.retain(|loss| lost(loss) > 0 || loss.fate == Some(Fate::Disappears));
-    Discard { units, ..Discard::new(survivor, classes, &[]) }
+    let doubtful = found.delta.doubtful(survivor.other()).bytes();
+    Discard { units, doubtful, ..Discard::new(survivor, classes, &[]) }
 }
 
 /// The units as side A describes them; those that only B describes follow, so that no name is missing.
 fn rows(found: &Found, classes: &[ClassFacts]) -> Vec<UnitRow> {
+    let either = found.delta.doubtful(Side::A).union(&found.delta.doubtful(Side::B));
     let row = |name: String, unit: &Unit| {
         let extents: ExtentSet = unit.extents().clip(found.delta.size);
-        UnitRow::new(name, unit.kind, unit.content.clone(), extents, classes)
+        let doubtful = either.intersect(&extents).bytes();
+        UnitRow { doubtful, ..UnitRow::new(name, unit.kind, unit.content.clone(), extents, classes) }
     };
     let Pair { a, b } = &found.layouts;
     let same = |one: &Unit, other: &Unit| one.name == other.name && one.map == other.map;

@@ -110,6 +110,7 @@ impl UnitRow {
             both: differs.both,
             unmarked: differs.unmarked,
             marked,
+            doubtful: 0,
             conflict: differs.both > 0 || (differs.only_a > 0 && differs.only_b > 0),
             extents,
         }
@@ -138,7 +139,7 @@ impl Discard {
                 fate: None,
             })
         };
-        Discard { bytes: of(&total), units: units.iter().filter_map(loss).collect() }
+        Discard { bytes: of(&total), doubtful: 0, units: units.iter().filter_map(loss).collect() }
     }
 }
 

@@ -79,6 +79,12 @@ impl ReportData {
         Coverage { scope: self.scope, compared: self.compared, size: self.size }
     }
 
+    /// What a mark proves: that its side changed a block, or, without a common base, no more than that it marked it.
+    #[must_use]
+    pub fn changed(&self) -> &'static str {
+        if self.marks_complete { "changed" } else { "marked" }
+    }
+
     /// Blocks that either side would report as different in a handshake.
     #[must_use]
     pub fn marked_blocks(&self) -> u64 {
@@ -252,6 +258,8 @@ pub struct UnitRow {
     pub unmarked: u64,
     /// Bytes by mark, whether or not they differ.
     pub marked: PerClass,
+    /// Bytes that differ, that one side alone marked, and that the other one may have written, too.
+    pub doubtful: u64,
     /// Both sides changed the unit, in the same blocks or not: keeping either side's copy loses something.
     pub conflict: bool,
 }
@@ -275,7 +283,9 @@ impl UnitRow {
 pub struct Discard {
     /// Bytes of the victim that differ and that the survivor did not simply write on its own.
     pub bytes: u64,
-    /// The same by unit, for those units that lose something.
+    /// Bytes beside these that only the survivor marked and that the victim may have written, too.
+    pub doubtful: u64,
+    /// `bytes` by unit, for those units that lose something.
     pub units: Vec<UnitLoss>,
 }
 

@@ -147,10 +147,13 @@ fn choices(page: &mut Page, data: &ReportData, names: &Pair<String>) {
         let chosen =
             if words::survivor(data.verdict.as_ref()) == Some(side) { "  <= the verdict" } else { "" };
         page.line(&format!("  keep {keep}: {} of {lose}'s data are discarded{chosen}", human(discard.bytes)));
+        if discard.doubtful > 0 {
+            page.line(&format!("    and {}", words::may_be_lost(discard, keep, lose)));
+        }
         let (worst, more) = words::worst_losses(discard, 8);
         for loss in worst {
             let both = if loss.both > 0 {
-                format!(" ({} changed on both)", human(loss.both))
+                format!(" ({} {} on both)", human(loss.both), data.changed())
             } else {
                 String::new()
             };
@@ -245,11 +248,11 @@ fn map(page: &mut Page, data: &ReportData, names: &Pair<String>) {
         page.line(&format!("  {:>9}  {signs}", human(row.first().map_or(0, |cell| cell.at))));
     }
     flush(page, &mut blank);
-    let step = cells.first().map_or(0, |cell| cell.len);
+    let (step, changed) = (cells.first().map_or(0, |cell| cell.len), data.changed());
     page.wrap(
         "  ",
         &format!(
-            "One sign is {}. A: changed on {} only. B: changed on {} only. X: changed on both sides. \
+            "One sign is {}. A: {changed} on {} only. B: {changed} on {} only. X: {changed} on both sides. \
              ?: differs, recorded by neither. !: unreadable. ~: marked as changed but equal. .: no difference found.",
             human(step),
             names.a,

@@ -86,20 +86,20 @@ fn finding(data: &ReportData) -> (Mood, String) {
 
 /// What differs, in one or two sentences.
 pub(super) fn summary(data: &ReportData) -> String {
-    let differs = data.differs();
+    let (differs, changed) = (data.differs(), data.changed());
     let (a, b) = (&data.names.a, &data.names.b);
     if differs.total() == 0 {
         return scope(data);
     }
     let mut parts = Vec::new();
     if differs.only_a > 0 {
-        parts.push(format!("{} changed on {a} only", human(differs.only_a)));
+        parts.push(format!("{} {changed} on {a} only", human(differs.only_a)));
     }
     if differs.only_b > 0 {
-        parts.push(format!("{} changed on {b} only", human(differs.only_b)));
+        parts.push(format!("{} {changed} on {b} only", human(differs.only_b)));
     }
     if differs.both > 0 {
-        parts.push(format!("{} changed on both", human(differs.both)));
+        parts.push(format!("{} {changed} on both", human(differs.both)));
     }
     if differs.unmarked > 0 {
         parts.push(format!("{} that neither side recorded", human(differs.unmarked)));
@@ -114,8 +114,10 @@ pub(super) fn summary(data: &ReportData) -> String {
     let places = match (units, conflicts) {
         (0, _) => String::new(),
         (1, 0) => " All of it is in one unit.".to_owned(),
-        (n, 0) => format!(" {n} units differ; none was changed on both sides."),
-        (n, c) => format!(" {}, {} on both sides.", count(n, "unit differs", "units differ"), count_was(c)),
+        (n, 0) => format!(" {n} units differ; none was {changed} on both sides."),
+        (n, c) => {
+            format!(" {}, {} on both sides.", count(n, "unit differs", "units differ"), count_was(c, changed))
+        }
     };
     format!("{total} of {} differ: {list}.{places}", human(data.size))
 }
@@ -124,8 +126,8 @@ fn count(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
-fn count_was(n: usize) -> String {
-    if n == 1 { "1 was changed".to_owned() } else { format!("{n} were changed") }
+fn count_was(n: usize, changed: &str) -> String {
+    format!("{n} {} {changed}", if n == 1 { "was" } else { "were" })
 }
 
 /// What was compared, as a sentence.
@@ -185,6 +187,9 @@ pub(super) fn changed(differs: &PerClass) -> Changed {
 pub(super) fn meaning(unit: &UnitRow, names: &Pair<String>) -> String {
     match changed(&unit.differs()) {
         Changed::Nobody => "no difference found".to_owned(),
+        Changed::Only(side) if unit.doubtful > 0 => {
+            format!("marked on {} only, but {} may have written it, too", names[side], names[side.other()])
+        }
         Changed::Only(side) => format!("keep {}'s: nothing is lost", names[side]),
         Changed::Both => "CONFLICT: changed on both sides".to_owned(),
         Changed::Unexplained => "differs unrecorded: look closer".to_owned(),
@@ -195,6 +200,7 @@ pub(super) fn meaning(unit: &UnitRow, names: &Pair<String>) -> String {
 pub(super) fn brief_meaning(unit: &UnitRow, names: &Pair<String>) -> String {
     match changed(&unit.differs()) {
         Changed::Nobody => "no difference".to_owned(),
+        Changed::Only(_) if unit.doubtful > 0 => "look closer".to_owned(),
         Changed::Only(side) => format!("keep {}'s", names[side]),
         Changed::Both => "CONFLICT".to_owned(),
         Changed::Unexplained => "look closer".to_owned(),
@@ -263,6 +269,11 @@ pub(super) fn survivor(verdict: Option<&Verdict>) -> Option<Side> {
 /// What one unit loses, taken together.
 pub(super) fn lost(loss: &crate::model::plan::UnitLoss) -> u64 {
     loss.victim_only.saturating_add(loss.both).saturating_add(loss.unmarked)
+}
+
+/// What else a choice may cost.
+pub(super) fn may_be_lost(discard: &Discard, keep: &str, lose: &str) -> String {
+    format!("{} that only {keep} marked and {lose} may have written, too", human(discard.doubtful))
 }
 
 /// The units that lose most, and how many more there are.

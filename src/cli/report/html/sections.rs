@@ -81,12 +81,13 @@ fn tiles(out: &mut String, data: &ReportData) {
     // A difference that neither recorded can only be seen where more than the marks was compared.
     let unmarked =
         if data.compared < data.size { "only looked for where it was compared" } else { "none found" };
+    let changed = data.changed();
     out.push_str("<div class=\"tiles\">");
     for facts in &data.classes {
         let (shade, title, none) = match facts.class {
-            Class::OnlyA => ("a", format!("changed on {} only", name(&data.names.a)), "nothing"),
-            Class::OnlyB => ("b", format!("changed on {} only", name(&data.names.b)), "nothing"),
-            Class::Both => ("x", "changed on both: conflict".to_owned(), "no block in conflict"),
+            Class::OnlyA => ("a", format!("{changed} on {} only", name(&data.names.a)), "nothing"),
+            Class::OnlyB => ("b", format!("{changed} on {} only", name(&data.names.b)), "nothing"),
+            Class::Both => ("x", format!("{changed} on both: conflict"), "no block in conflict"),
             Class::Unmarked => ("", "differs, recorded by neither".to_owned(), unmarked),
         };
         let zero = if facts.differs_bytes == 0 { " zero" } else { "" };
@@ -124,17 +125,28 @@ pub(super) fn choices(out: &mut String, data: &ReportData) {
             side.word(),
             human(discard.bytes)
         );
+        if discard.doubtful > 0 {
+            let also = words::may_be_lost(discard, &data.names[side], &data.names[side.other()]);
+            let _ = write!(out, "<p>and {}</p>", sentence(&also));
+        }
         let (worst, left) = words::worst_losses(discard, 6);
         if worst.is_empty() {
-            let text =
-                if discard.bytes == 0 { "Nothing is lost." } else { "The volume's units are not known." };
+            let text = if discard.bytes == 0 && discard.doubtful == 0 {
+                "Nothing is lost."
+            } else {
+                "The volume's units are not known."
+            };
             let _ = write!(out, "<p class=\"soft\">{text}</p>");
         } else {
             out.push_str("<ul>");
             for loss in worst {
                 let both = match loss.both {
                     0 => String::new(),
-                    both => format!(" <span class=\"soft\">({} of it changed on both)</span>", human(both)),
+                    both => format!(
+                        " <span class=\"soft\">({} of it {} on both)</span>",
+                        human(both),
+                        data.changed()
+                    ),
                 };
                 let fate = loss.fate.as_ref().map(|fate| {
                     let (keep, lose) = (&data.names[side], &data.names[side.other()]);
@@ -174,15 +186,16 @@ pub(super) fn legend(out: &mut String, data: &ReportData, step: u64) {
     let rect = |class: &str, y: u8, h: u8| {
         format!("<rect class=\"{class}\" x=\"1\" y=\"{y}\" width=\"20\" height=\"{h}\"/>")
     };
+    let changed = data.changed();
     let mut entries = vec![
         (
             rect("fa", 1, 14),
-            format!("above the middle: changed on <b>{a}</b>. A taller bar is a larger share."),
+            format!("above the middle: {changed} on <b>{a}</b>. A taller bar is a larger share."),
         ),
-        (rect("fb", 1, 14), format!("below the middle: changed on <b>{b}</b>")),
+        (rect("fb", 1, 14), format!("below the middle: {changed} on <b>{b}</b>")),
         (
             rect("hx", 3, 10),
-            "hatched, with a pointer below: changed on <b>both</b>, and different: a conflict".to_owned(),
+            format!("hatched, with a pointer below: {changed} on <b>both</b>, and different: a conflict"),
         ),
     ];
     if data.equal() > 0 {
