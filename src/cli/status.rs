@@ -280,7 +280,7 @@ fn show(cli: &Cli, screen: &mut Screen, pair: &PairArgs, sight: &Sight, open: bo
     }
     let undecided =
         found.relation == Relation::Diverged || found.relation == Relation::InSync && !found.settled();
-    let keepable = keepable(&sight.lineages, found);
+    let keepable = keepable(sight.disks(), found);
     // While an incident about them is open, a plan for them is refused: its own commands stand above.
     if let Some(keep) = keepable.first().map(|side| names[*side]).filter(|_| undecided && !open) {
         screen.line(format!("  {}", type_this("plan").keep(keep)))?;

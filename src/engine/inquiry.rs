@@ -6,7 +6,7 @@ use crate::digest::delta::Question;
 use crate::digest::link::LinkError;
 use crate::judge::lineage::{Handshake, Incomparable, compare_in, shared, view};
 use crate::model::delta::{Delta, Scope};
-use crate::model::drbd::{MetadataFormat, Superblock};
+use crate::model::drbd::{DiskState, MetadataFormat, Superblock};
 use crate::model::evidence::Evidence;
 use crate::model::extent::ExtentSet;
 use crate::model::lineage::{Comparison, Lineage, Relation};
@@ -28,6 +28,14 @@ pub struct Sight {
     pub lineages: Pair<Lineage>,
     /// What they say of each other.
     pub comparison: Comparison,
+}
+
+impl Sight {
+    /// State of both disks.
+    #[must_use]
+    pub fn disks(&self) -> Pair<DiskState> {
+        self.lineages.as_ref().map(|lineage| lineage.disk)
+    }
 }
 
 /// Why a pair cannot be judged.

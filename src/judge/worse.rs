@@ -1,4 +1,5 @@
-//! What advice is measured against: how bad a pair stands, what a command does to it, and which of two stands is worse.
+//! What advice is measured against: how bad a pair stands, what a command does to it, and which of two stands is worse. Images,
+//! running resources and the advice about both are ranked here and nowhere else.
 //!
 //! A model of the generations, marks and disks alone. It knows no contents, so it only says what those three claim.
 
@@ -88,12 +89,12 @@ impl Stand {
             (.., Relation::InSync | Relation::Ahead | Relation::Behind) => match found.reconnect {
                 Reconnect::Connect { leftover_bits: 0 } => Plight::Settled,
                 Reconnect::Connect { .. } if self.connected => Plight::SilentConnected,
-                Reconnect::Connect { .. } => Plight::Silent,
-                Reconnect::Resync { source, .. } if goes_back(&self.lineages, &found, source) => {
-                    Plight::Reversed
-                }
-                Reconnect::Resync { .. } => Plight::ResyncDue,
-                Reconnect::Disconnect { .. } | Reconnect::Unpredictable { .. } => Plight::Undecided,
+                _ => match connecting(self.disks(), &found, &found.reconnect) {
+                    Outlook::Silent => Plight::Silent,
+                    Outlook::Reversed { .. } | Outlook::Discards { .. } => Plight::Reversed,
+                    Outlook::Well => Plight::ResyncDue,
+                    Outlook::Refused | Outlook::Unknown | Outlook::Chance => Plight::Undecided,
+                },
             },
         })
     }
@@ -111,14 +112,13 @@ impl Stand {
         let mut after = self.clone();
         match (deed, &found.reconnect) {
             (Deed::Heal { survivor }, _) => {
-                after.went_back |= goes_back(&self.lineages, &found, survivor);
+                after.went_back |= goes_back(self.disks(), &found, survivor);
                 after.lineages = copied(&self.lineages, survivor);
             }
             (Deed::Connect { .. }, Reconnect::Connect { .. }) => after.connected = true,
             (Deed::Connect { .. }, Reconnect::Resync { source, .. }) => {
                 // DRBD keeps no copy.
-                after.lost |=
-                    found.relation == Relation::Diverged || goes_back(&self.lineages, &found, *source);
+                after.lost |= connecting(self.disks(), &found, &found.reconnect) > Outlook::Well;
                 after.lineages = copied(&self.lineages, *source);
                 after.connected = true;
             }
@@ -127,6 +127,10 @@ impl Stand {
             (Deed::Connect { .. }, Reconnect::Unpredictable { .. }) => after.lost = true,
         }
         Ok(after)
+    }
+
+    fn disks(&self) -> Pair<DiskState> {
+        self.lineages.as_ref().map(|lineage| lineage.disk)
     }
 
     fn compare(&self, net: &Settings, discard: Option<Side>) -> Result<Comparison, Incomparable> {
@@ -138,38 +142,96 @@ impl Stand {
     }
 }
 
-/// Whether keeping `survivor` would put older data, or a poorer disk's, in the place of better.
+/// What would come of connecting two nodes: of one volume, or the worst of several. Worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outlook {
+    /// They are equal, or DRBD brings the older one up to date.
+    Well,
+    /// DRBD would refuse: nothing changes.
+    Refused,
+    /// Not every volume could be compared.
+    Unknown,
+    /// Connected as equal, with blocks marked as different.
+    Silent,
+    /// Which side is overwritten is chance.
+    Chance,
+    /// The better disk, or newer data, would be overwritten with the other side's.
+    Reversed {
+        /// Whose data would stay.
+        source: Side,
+    },
+    /// What one side wrote by itself would be overwritten, without a copy.
+    Discards {
+        /// Whose data would stay.
+        source: Side,
+    },
+}
+
+/// What would come of DRBD's doing that.
 #[must_use]
-pub fn goes_back(lineages: &Pair<Lineage>, found: &Comparison, survivor: Side) -> bool {
+pub fn connecting(disks: Pair<DiskState>, found: &Comparison, does: &Reconnect) -> Outlook {
+    match does {
+        Reconnect::Connect { leftover_bits: 0 } => Outlook::Well,
+        Reconnect::Connect { .. } => Outlook::Silent,
+        Reconnect::Resync { source, .. } if found.relation == Relation::Diverged => {
+            Outlook::Discards { source: *source }
+        }
+        Reconnect::Resync { source, .. } if goes_back(disks, found, *source) => {
+            Outlook::Reversed { source: *source }
+        }
+        Reconnect::Resync { .. } => Outlook::Well,
+        Reconnect::Disconnect { .. } => Outlook::Refused,
+        Reconnect::Unpredictable { .. } => Outlook::Chance,
+    }
+}
+
+/// Whether keeping `survivor` would put older data, or a poorer disk's, in the place of better. Of two sides that differ in that,
+/// one goes back and the other does not: a disk that is old or half written by its own word is no newer data.
+#[must_use]
+pub fn goes_back(disks: Pair<DiskState>, found: &Comparison, survivor: Side) -> bool {
     let newer = match found.relation {
         Relation::Ahead => Some(Side::A),
         Relation::Behind => Some(Side::B),
         Relation::InSync | Relation::Diverged | Relation::Unrelated => None,
     };
-    newer == Some(survivor.other()) || poorer(lineages, found, survivor)
+    let victim = survivor.other();
+    poorer(disks, found, survivor) || (newer == Some(victim) && !poorer(disks, found, victim))
 }
 
-/// Whether `side`'s own disk state says less than the other's. A `Consistent` disk may be as good as an `UpToDate` one: only
-/// between equal generations does that difference count.
+/// Whether `side`'s own disk state says less than the other's. A `Consistent` disk may be as good as an `UpToDate` one, and only
+/// time tells: it counts as poorer between equal generations, where nothing else does, as it does for DRBD 9. Not so for a node
+/// that crashed as Primary: both generations of DRBD follow that, whatever the disks say.
 #[must_use]
-pub fn poorer(lineages: &Pair<Lineage>, found: &Comparison, side: Side) -> bool {
-    let (own, other) = (lineages[side].disk, lineages[side.other()].disk);
-    own < other && (own <= DiskState::Outdated || found.relation == Relation::InSync)
+pub fn poorer(disks: Pair<DiskState>, found: &Comparison, side: Side) -> bool {
+    let (own, other) = (disks[side], disks[side.other()]);
+    let counts = found.relation == Relation::InSync && !found.follows_a_crash();
+    own < other && (own <= DiskState::Outdated || counts)
 }
 
 /// The sides whose keeping may be proposed without a warning, the better one first.
 #[must_use]
-pub fn keepable(lineages: &Pair<Lineage>, found: &Comparison) -> Vec<Side> {
+pub fn keepable(disks: Pair<DiskState>, found: &Comparison) -> Vec<Side> {
     if found.relation == Relation::Unrelated {
         return Vec::new();
     }
-    let whole = |side: &Side| lineages[*side].disk > DiskState::Inconsistent;
+    let whole = |side: &Side| disks[*side] > DiskState::Inconsistent;
     let mut sides: Vec<Side> =
-        Side::BOTH.into_iter().filter(whole).filter(|side| !goes_back(lineages, found, *side)).collect();
+        Side::BOTH.into_iter().filter(whole).filter(|side| !goes_back(disks, found, *side)).collect();
     if found.relation == Relation::InSync && found.source == Some(Side::B) {
         sides.reverse();
     }
     sides
+}
+
+/// The same for a connection with several volumes, of which one side is kept as a whole.
+pub fn keepable_of_all<'c>(volumes: impl Iterator<Item = (Pair<DiskState>, &'c Comparison)>) -> Vec<Side> {
+    let mut unsettled =
+        volumes.filter(|(_, found)| !found.settled()).map(|(disks, found)| keepable(disks, found));
+    let first = unsettled.next().unwrap_or_else(|| Side::BOTH.to_vec());
+    unsettled.fold(first, |mut kept, these| {
+        kept.retain(|side| these.contains(side));
+        kept
+    })
 }
 
 /// After a complete copy of `source` over the other side.

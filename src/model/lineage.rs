@@ -133,6 +133,12 @@ impl Comparison {
         self.relation == Relation::InSync && self.reconnect == Reconnect::Connect { leftover_bits: 0 }
     }
 
+    /// The same generation, and a node that went down as Primary: both generations of DRBD follow that, whatever the disks say.
+    #[must_use]
+    pub fn follows_a_crash(&self) -> bool {
+        self.relation == Relation::InSync && self.source.is_some() && self.name.contains("crash")
+    }
+
     /// A resync came to its end on one side only, by the rows that DRBD calls `*-missed-finish`.
     #[must_use]
     pub fn missed_finish(&self) -> bool {

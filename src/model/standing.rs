@@ -1,7 +1,7 @@
 //! How a running resource stands: what was found, what it rests on, and what each node and connection showed.
 
 use super::cause::Cause;
-use super::drbd::GenerationUuid;
+use super::drbd::{self, GenerationUuid};
 use super::drbd_live::Generation;
 use super::drbd_live::words::{ConnectionState, DiskState, ReplicationState, Role};
 use super::lineage::{Comparison, Lineage, Reconnect};
@@ -329,6 +329,15 @@ pub struct LinkVolume {
     pub once_free: Option<Reconnect>,
     /// Why there is no comparison.
     pub not_compared: Option<String>,
+}
+
+impl LinkVolume {
+    /// State of both disks, and what was found by comparing them.
+    #[must_use]
+    pub fn compared(&self) -> Option<(Pair<drbd::DiskState>, &Comparison)> {
+        let Pair { a: Some(a), b: Some(b) } = &self.lineages else { return None };
+        self.comparison.as_ref().map(|found| (Pair::new(a.disk, b.disk), found))
+    }
 }
 
 /// A connection between two nodes.

@@ -9,7 +9,7 @@ use crate::cli::incident::{Desk, refuse_while_open};
 use crate::cli::pair::{PairOptions, load_policy};
 use crate::cli::plan::{Agreed, ChoiceArgs, Held, judge_running, salvage_wanted};
 use crate::cli::screen::shell_word;
-use crate::engine::inquiry::{InquiryError, Sight};
+use crate::engine::inquiry::InquiryError;
 use crate::engine::live::draw::{Decision, Found, draw};
 use crate::engine::live::others::in_the_way;
 use crate::engine::live::pair::LivePair;
@@ -19,7 +19,7 @@ use crate::judge::audit_live::{SealedLivePlan, Seen};
 use crate::judge::live_plan::{reach, side_named, would_heal};
 use crate::judge::policy::Policy;
 use crate::judge::units::losses;
-use crate::judge::worse::keepable;
+use crate::judge::worse;
 use crate::model::delta::{Class, Coverage, Scope};
 use crate::model::drbd_live::words::ConnectionState;
 use crate::model::id::{NodeName, ResourceName};
@@ -145,7 +145,7 @@ impl Drawing<'_> {
             Decided::Heal { survivor, auto, trace } => (survivor, auto, trace),
             Decided::Agree(trace) => return Ok(LiveDrawn::Agree(Agreed { trace, seen: covered })),
             Decided::Held(verdict) => {
-                let held = Box::new(Held { verdict, keepable: keepable_of_all(&compared), seen: covered });
+                let held = Box::new(Held { verdict, keepable: keepable(&compared), seen: covered });
                 return Ok(LiveDrawn::Held { held, names: pair.names.clone() });
             }
         };
@@ -235,12 +235,9 @@ fn coverage(compared: &[Compared]) -> Coverage {
 }
 
 /// The sides that a person may keep of every volume that is not settled: `--discard-my-data` means all of them.
-fn keepable_of_all(compared: &[Compared]) -> Vec<Side> {
-    let unsettled =
-        || compared.iter().map(|volume| &volume.sight).filter(|sight| !sight.comparison.settled());
-    let of = |sight: &Sight| keepable(&sight.lineages, &sight.comparison);
-    let first = unsettled().next().map(of).unwrap_or_else(|| Side::BOTH.to_vec());
-    first.into_iter().filter(|side| unsettled().all(|sight| of(sight).contains(side))).collect()
+fn keepable(compared: &[Compared]) -> Vec<Side> {
+    let seen = compared.iter().map(|volume| &volume.sight);
+    worse::keepable_of_all(seen.map(|sight| (sight.disks(), &sight.comparison)))
 }
 
 enum Decided {

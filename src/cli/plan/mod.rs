@@ -135,7 +135,7 @@ pub fn draw_plan(
         Verdict::Agree { trace } => return Ok(Drawn::Agree(Agreed { trace, seen })),
         Verdict::Heal { survivor, auto, trace } => (survivor, auto, trace),
         verdict @ (Verdict::Hold { .. } | Verdict::Refuse { .. }) => {
-            let keepable = keepable(&sight.lineages, &sight.comparison);
+            let keepable = keepable(sight.disks(), &sight.comparison);
             return Ok(Drawn::Held(Held { verdict, keepable, seen }));
         }
     };

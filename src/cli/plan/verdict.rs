@@ -142,12 +142,7 @@ pub(in crate::cli) fn show_held(
     }
     screen.heading("To choose, see in detail what each choice would do")?;
     if held.keepable.is_empty() {
-        screen
-            .line("  No side can be proposed: one is Inconsistent, and the other one is older or poorer.")?;
-        screen.line(
-            "  Connect the Inconsistent side with the source of its resync. Only if that is lost for good,",
-        )?;
-        return screen.line("  name the other one with --keep: that goes back to what it holds.");
+        return screen.line("  No side can be proposed: neither is whole.");
     }
     for side in held.keepable.iter().copied() {
         let (keep, lose) = (names[side], names[side.other()]);

@@ -178,7 +178,7 @@ fn next(cli: &Cli, args: &PairArgs, full: bool, sight: &Sight, found: &Found) ->
     let type_this = |verb: &str| Suggestion::of_pair(cli, verb, args);
     let mut all = Vec::new();
     if !(sight.comparison.settled() && found.delta.differs.is_empty()) {
-        for side in keepable(&sight.lineages, &sight.comparison) {
+        for side in keepable(sight.disks(), &sight.comparison) {
             let name = found.names[side].as_str();
             all.push(NextCommand::new(
                 format!("see in detail what keeping {name} would do; changes nothing"),

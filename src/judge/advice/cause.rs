@@ -1,6 +1,6 @@
 //! What to type next, where a kernel said more exactly what is the matter.
 
-use super::outlook::keepable;
+use super::keepable;
 use super::{About, Step, connecting, on, step};
 use crate::model::cause::Cause;
 use crate::model::drbd_live::Generation;

@@ -1,23 +1,21 @@
 //! What to type next about a running resource that is not as it should be.
 //!
 //! No command is offered that leads to a state that this program itself would call worse: before commands that make two nodes
-//! connect are offered, it is looked up what DRBD would do once they do (`outlook`). What it would do is known only when both
+//! connect are offered, it is looked up what DRBD would do once they do ([`worse`]). What it would do is known only when both
 //! nodes were asked, so that comes first.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `class` | what to type, for each class of finding |
 //! | `cause` | the same for what a kernel said more exactly |
-//! | `outlook` | what would come of connecting two nodes |
 
 mod cause;
 mod class;
-mod outlook;
 
+use super::worse::{self, Outlook, connecting as come_of};
 use crate::model::drbd_live::words::ConnectionState;
 use crate::model::side::{Pair, Side};
-use crate::model::standing::{Asked, Class, Finding, Link, Standing};
-use outlook::{Outlook, outlook};
+use crate::model::standing::{Asked, Class, Finding, Link, LinkVolume, Standing};
 
 /// A command, and what it is for. Without a command: advice.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,7 +176,7 @@ impl<'s> About<'s> {
 
     /// A connection whose ends must not simply meet, and why.
     fn bad(&self) -> Option<(&'s Link, String)> {
-        self.links().find_map(|link| worse(link).map(|why| (link, why)))
+        self.links().find_map(|link| unfit(link).map(|why| (link, why)))
     }
 
     /// What lets somebody decide whose data is kept, and heals so.
@@ -188,7 +186,7 @@ impl<'s> About<'s> {
             format!("unsplit diff {r}{peer} --full"),
             "compares all bytes, not only what is marked; reads only, changes nothing",
         )];
-        for side in outlook::keepable(link) {
+        for side in keepable(link) {
             steps.push(self.keep(&link.nodes[side], &link.nodes[side.other()]));
         }
         steps
@@ -260,15 +258,30 @@ fn on(node: &str, words: &str) -> String {
     format!("{words}    # on {node}")
 }
 
+/// What would come of a connection: the worst that would come of one of its volumes.
+fn outlook(link: &Link) -> Outlook {
+    let volume = |volume: &LinkVolume| {
+        let Some((disks, found)) = volume.compared() else { return Outlook::Unknown };
+        // What stands in the way now may be taken out of it by the very commands that are offered.
+        come_of(disks, found, volume.once_free.as_ref().unwrap_or(&found.reconnect))
+    };
+    link.volumes.iter().map(volume).max().unwrap_or(Outlook::Unknown)
+}
+
+/// The sides whose data may be kept without going back to older or poorer data, in order.
+fn keepable(link: &Link) -> Vec<Side> {
+    worse::keepable_of_all(link.volumes.iter().filter_map(LinkVolume::compared))
+}
+
 /// Why the two ends of a connection must not simply meet.
-fn worse(link: &Link) -> Option<String> {
+fn unfit(link: &Link) -> Option<String> {
     match outlook(link) {
         Outlook::Well | Outlook::Refused | Outlook::Unknown => None,
         Outlook::Silent => {
             Some("DRBD would take them as equal, although blocks are marked as different".to_owned())
         }
         Outlook::Reversed { source } => Some(format!(
-            "DRBD would overwrite the better disk with {}'s data, which is old or incomplete",
+            "DRBD would overwrite the better disk with {}'s data, which is older, incomplete, or not known to be current",
             link.nodes[source]
         )),
         Outlook::Discards { source } => Some(format!(

@@ -4,11 +4,11 @@ use super::after_sb::{self, Outcome};
 use super::case::{Case, DeltaSummary};
 use super::keep;
 use crate::judge::lineage::CONTRADICTORY;
-use crate::judge::worse::poorer;
+use crate::judge::worse::{goes_back, poorer};
 use crate::model::drbd::{DiskState, MetadataFormat, Role};
 use crate::model::lineage::{Reconnect, Relation};
 use crate::model::policy::{FenceRule, RrConflict, SalvageRule, Settings};
-use crate::model::side::Side;
+use crate::model::side::{Pair, Side};
 use crate::model::size::human;
 use crate::model::verdict::{Reason, Trace, Verdict};
 
@@ -73,6 +73,14 @@ impl Judge<'_> {
 
     fn disk(&self, side: Side) -> DiskState {
         self.case.lineages[side].disk
+    }
+
+    fn states(&self) -> Pair<DiskState> {
+        self.case.lineages.as_ref().map(|lineage| lineage.disk)
+    }
+
+    fn poorer(&self, side: Side) -> bool {
+        poorer(self.states(), &self.case.comparison, side)
     }
 
     fn disks(&self) -> String {
@@ -150,8 +158,18 @@ impl Judge<'_> {
             Relation::Behind => Some(Side::B),
             _ => None,
         };
-        let poorer = poorer(&self.case.lineages, &self.case.comparison, survivor);
-        if newer == Some(victim) {
+        let poorer = self.poorer(survivor);
+        let back = goes_back(self.states(), &self.case.comparison, survivor);
+        if newer == Some(victim) && !back {
+            let disks = self.disks();
+            self.say(
+                "operator: --keep",
+                disks,
+                format!(
+                    "keep {kept}, discard {lost}: {lost} has the newer generation, but its disk is the poorer one"
+                ),
+            );
+        } else if newer == Some(victim) {
             self.say(
                 "operator: --keep",
                 format!("{kept} is the OLDER side"),
@@ -256,7 +274,7 @@ impl Judge<'_> {
         let (from, to) = (self.name(source).to_owned(), self.name(source.other()).to_owned());
         let found = &self.case.comparison;
         let unfit = found.missed_finish() && self.disk(source) != DiskState::UpToDate;
-        if unfit || poorer(&self.case.lineages, found, source) {
+        if unfit || self.poorer(source) {
             let (rule, disks) = (found.name.clone(), self.disks());
             let conclusion = format!(
                 "by rule {rule} what is marked would be copied from {from} to {to}, but {from}'s disk is not fit for that: no decision"
@@ -278,11 +296,12 @@ impl Judge<'_> {
     fn successor(mut self, survivor: Side) -> Verdict {
         if self.broken() == Some(survivor) {
             let (disks, name) = (self.disks(), self.name(survivor).to_owned());
-            self.say(
-                "guard: disk states",
-                disks,
-                format!("the successor {name} is Inconsistent and cannot be kept, the other side is older: no decision"),
+            let other = self.name(survivor.other());
+            let conclusion = format!(
+                "the successor {name} is Inconsistent and cannot be kept, {other} is older: no decision. If a third node was the \
+                 source of {name}'s resync, connect those two first"
             );
+            self.say("guard: disk states", disks, conclusion);
             return self.hold();
         }
         let conclusion = format!("keep {}: the successor", self.name(survivor));
@@ -409,7 +428,7 @@ impl Judge<'_> {
             );
             return self.refuse();
         }
-        if !by_operator && poorer(&self.case.lineages, &self.case.comparison, survivor) {
+        if !by_operator && self.poorer(survivor) {
             let (disks, name) = (self.disks(), self.name(survivor).to_owned());
             let conclusion =
                 format!("{name}'s disk is the poorer one: no policy overwrites the better one with it");

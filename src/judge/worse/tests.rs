@@ -74,7 +74,7 @@ fn connecting_an_outdated_source_is_worse_in_both_generations() {
         let back = stand.after(Deed::Heal { survivor: Side::B }, &net).unwrap();
         assert_eq!(back.plight(&net), Ok(Plight::WentBack));
         let found = compare(&stand.lineages.a, &stand.lineages.b, &net).unwrap();
-        assert_eq!(keepable(&stand.lineages, &found), [Side::A]);
+        assert_eq!(keepable(stand.disks(), &found), [Side::A]);
     }
 }
 
@@ -241,7 +241,7 @@ proptest! {
         let stand = Stand::apart(pair);
         let before = stand.plight(&net).unwrap();
         let found = compare(&stand.lineages.a, &stand.lineages.b, &net).unwrap();
-        let sides = keepable(&stand.lineages, &found);
+        let sides = keepable(stand.disks(), &found);
         for side in &sides {
             let after = stand.after(Deed::Heal { survivor: *side }, &net).unwrap().plight(&net).unwrap();
             prop_assert!(after <= before && after == Plight::Settled, "{before:?} became {after:?}: {found:#?}");
@@ -275,6 +275,31 @@ proptest! {
             let after = stand.after(Deed::Heal { survivor }, &net).unwrap().plight(&net).unwrap();
             prop_assert!(after <= before && after == Plight::Settled, "{before:?} became {after:?}: {stand:#?}");
         }
+    }
+
+    /// One ranking: whatever comes of a connection is worse exactly where the outlook says so; and of two sides that are not equally
+    /// good one can always be kept, unless neither is whole.
+    #[test]
+    fn the_outlook_and_what_comes_of_it_agree(pair in any_pair(), net in any_settings()) {
+        let stand = Stand::apart(pair);
+        let found = compare(&stand.lineages.a, &stand.lineages.b, &net).unwrap();
+        let outlook = connecting(stand.disks(), &found, &found.reconnect);
+        let after = stand.after(Deed::Connect { discard: None }, &net).unwrap();
+        let (before, after) = (stand.plight(&net).unwrap(), after.plight(&net).unwrap());
+        match outlook {
+            Outlook::Well => prop_assert!(after <= before, "{before:?} became {after:?}: {found:#?}"),
+            Outlook::Refused => prop_assert_eq!(after, before),
+            Outlook::Silent => prop_assert_eq!(after, Plight::SilentConnected),
+            Outlook::Chance | Outlook::Reversed { .. } | Outlook::Discards { .. } => {
+                prop_assert_eq!(after, Plight::Lost);
+            }
+            Outlook::Unknown => prop_assert!(false, "both sides are known"),
+        }
+        let back = Side::BOTH.map(|side| goes_back(stand.disks(), &found, side));
+        prop_assert!(!(back[0] && back[1]), "{found:#?}");
+        let whole = stand.lineages.iter().any(|(_, side)| side.disk > DiskState::Inconsistent);
+        let one_at_least = whole && found.relation != Relation::Unrelated;
+        prop_assert_eq!(keepable(stand.disks(), &found).is_empty(), !one_at_least, "{:#?}", found);
     }
 
     /// Both sides see the same.

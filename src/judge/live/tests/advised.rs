@@ -3,6 +3,8 @@
 
 use super::*;
 use crate::judge::advice::{Step, Way, steps};
+use crate::judge::worse::goes_back;
+use crate::model::drbd;
 use crate::model::drbd_live::object::NetOptions;
 use crate::model::drbd_live::words::{AfterSplitBrain, ReplicationState as R, Role};
 use crate::model::lineage::Reconnect;
@@ -163,16 +165,12 @@ impl World {
         let side = |at: Side| usize::from(at == Side::B);
         match (&found.reconnect, discard) {
             (Reconnect::Resync { source, .. }, _) => {
-                let (source, victim) = (side(*source), 1 - side(*source));
-                let forward = matches!(
-                    (found.relation, source),
-                    (Relation::Ahead, 0) | (Relation::Behind, 1) | (Relation::InSync, _)
-                );
-                let poor = matches!(disks[source], DiskState::Outdated | DiskState::Inconsistent);
-                let poorer = poor && disks[victim] == DiskState::UpToDate;
+                let (states, _) = volume.compared().unwrap();
+                let apart = matches!(found.relation, Relation::Diverged | Relation::Unrelated);
                 // Half of a resync is nobody's data.
-                self.lost |= (!forward && disks[victim] != DiskState::Inconsistent) || poorer;
-                self.copied(source);
+                let own = apart && states[source.other()] != drbd::DiskState::Inconsistent;
+                self.lost |= own || goes_back(states, found, *source);
+                self.copied(side(*source));
             }
             // 9 lets --discard-my-data decide where the rules skip a resync.
             (Reconnect::Connect { leftover_bits: 1.. }, Some(victim)) => self.copied(1 - victim),
@@ -240,8 +238,18 @@ fn advised(world: &World, asked: bool) -> K {
 }
 
 /// How two nodes' data can stand to each other.
-const KINDS: [&str; 9] =
-    ["equal", "marked", "marked here", "behind", "ahead", "split", "unrelated", "missed finish", "new"];
+const KINDS: [&str; 10] = [
+    "equal",
+    "marked",
+    "marked here",
+    "behind",
+    "ahead",
+    "split",
+    "unrelated",
+    "missed finish",
+    "missed finish, Consistent source",
+    "new",
+];
 
 fn made(generation: Generation, kind: &str) -> [Made; 2] {
     let [alpha, beta] = pair(generation);
@@ -257,9 +265,10 @@ fn made(generation: Generation, kind: &str) -> [Made; 2] {
             alpha.with(|node| (node.current, node.history) = (0x2000, vec![0x50, 0x51])),
             beta.with(|node| (node.current, node.history) = (0x3000, vec![0x60, 0x61])),
         ],
-        "missed finish" => [
+        "missed finish" | "missed finish, Consistent source" => [
             alpha.with(|node| {
-                node.disk = DiskState::Outdated;
+                let consistent = kind.ends_with("Consistent source");
+                node.disk = if consistent { DiskState::Consistent } else { DiskState::Outdated };
                 (node.peers[0].bitmap, node.peers[0].out_of_sync) = (0x900, 80);
             }),
             beta,
