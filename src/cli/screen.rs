@@ -2,9 +2,9 @@
 
 use super::ColorChoice;
 use super::outlet::Outlet;
+use crate::model::shell::acts;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 /// The one place that writes to standard output.
@@ -23,12 +23,6 @@ pub fn visible(text: &str) -> String {
     spelled_out(text, false)
 }
 
-/// Whether a terminal does more than show it: control characters, and what changes the direction of writing and so hides
-/// what follows.
-fn acts(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 fn spelled_out(text: &str, colour: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for (at, c) in text.char_indices() {
@@ -40,52 +34,6 @@ fn spelled_out(text: &str, colour: bool) -> String {
         }
     }
     out
-}
-
-/// A word as a shell takes it: as it is, or quoted. One that would be taken for an option is a path with `./` before it.
-#[must_use]
-pub fn shell_word(text: &str) -> String {
-    if text.starts_with('-') {
-        return quoted(&format!("./{text}"));
-    }
-    quoted(text)
-}
-
-/// A path as a shell takes it.
-#[must_use]
-pub fn shell_path(path: &std::path::Path) -> String {
-    shell_word(&path.to_string_lossy())
-}
-
-/// A word as a shell takes it, whatever it begins with.
-#[must_use]
-pub fn quoted(text: &str) -> String {
-    shell_bytes(text.as_bytes())
-}
-
-/// Bytes as a shell takes them for one word: as they are, in quotes, or, where they hold what a terminal acts upon or no text
-/// at all, as `$'...'`, which bash, zsh and ksh know.
-#[must_use]
-pub fn shell_bytes(bytes: &[u8]) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
-    match std::str::from_utf8(bytes) {
-        Ok(text) if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
-        Ok(text) if !text.chars().any(acts) => format!("'{}'", text.replace('\'', r"'\''")),
-        _ => {
-            let mut word = String::from("$'");
-            for byte in bytes {
-                match byte {
-                    b'\'' | b'\\' => word.extend(['\\', char::from(*byte)]),
-                    b' '..=b'~' => word.push(char::from(*byte)),
-                    _ => {
-                        let _ = write!(word, "\\x{byte:02x}");
-                    }
-                }
-            }
-            word.push('\'');
-            word
-        }
-    }
 }
 
 /// Emphasis, by meaning.
@@ -224,21 +172,6 @@ mod tests {
         let painted = screen.paint(Tone::Bad, "x");
         assert_eq!(spelled_out(&painted, true), painted);
         assert!(!spelled_out(&painted, false).contains('\u{1b}'));
-    }
-
-    #[test]
-    fn words_survive_a_shell() {
-        for (text, word) in [
-            ("a/b.img", "a/b.img"),
-            ("a b", "'a b'"),
-            ("it's", r"'it'\''s'"),
-            ("-x", "./-x"),
-            ("", "''"),
-            ("$x", "'$x'"),
-            ("a\nb", r"$'a\x0ab'"),
-        ] {
-            assert_eq!(shell_word(text), word);
-        }
     }
 
     #[test]

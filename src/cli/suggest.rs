@@ -4,8 +4,8 @@
 
 use super::pair::{MetadataDevice, PEER_TIMEOUT, PairArgs, PairOptions, RESOURCE};
 use super::plan::ChoiceArgs;
-use super::screen::{quoted, shell_bytes};
 use super::{Cli, STATE_DIR};
+use crate::model::shell::{quoted, shell_bytes};
 use clap::ValueEnum;
 use std::ffi::OsString;
 use std::fmt;

@@ -1,6 +1,7 @@
 //! Whether only root and this user can change a folder of ours: the journal says what may be overwritten, and whoever writes to
 //! it, or moves a part of it elsewhere, decides that.
 
+use crate::model::shell::shell_path;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Untrusted {
     /// Somebody else can write to it.
-    #[error("{} can be changed by others (mode {mode:04o}); let nobody else write to it: chmod go-w {}", path.display(), quoted(path))]
+    #[error("{} can be changed by others (mode {mode:04o}); let nobody else write to it: chmod go-w {}", path.display(), shell_path(path))]
     Open {
         /// The file or folder.
         path: PathBuf,
@@ -18,7 +19,7 @@ pub enum Untrusted {
         mode: u32,
     },
     /// It is somebody else's.
-    #[error("{} belongs to user {owner}, who can change it; make it yours: chown {user} {}", path.display(), quoted(path))]
+    #[error("{} belongs to user {owner}, who can change it; make it yours: chown {user} {}", path.display(), shell_path(path))]
     Others {
         /// The file, folder or link.
         path: PathBuf,
@@ -42,11 +43,6 @@ pub enum Untrusted {
         #[source]
         source: io::Error,
     },
-}
-
-/// A path as a shell takes it: names here hold no control characters.
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
 /// Whether a folder and all that stands in it, also behind links, can be changed by nobody but root and this user.

@@ -4,11 +4,11 @@ use super::list::{Outcome, Row};
 use super::status::{exit_code, judged};
 use super::target::Wanted;
 use crate::cli::exit::FINE;
-use crate::cli::screen::shell_word;
 use crate::edge::peer::PeerSpec;
 use crate::judge::live::Witness;
 use crate::model::id::ResourceName;
 use crate::model::node::NodeReport;
+use crate::model::shell::shell_word;
 use crate::model::side::{Pair, Side};
 use crate::model::standing::{Class, Standing, Weight};
 

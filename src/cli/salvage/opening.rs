@@ -4,8 +4,9 @@
 //! what is cached of it may be old, and a file system of old and new blocks looks damaged. Devices are therefore read past the
 //! cache, too.
 
-use crate::cli::screen::{Screen, shell_word};
+use crate::cli::screen::Screen;
 use crate::model::salvage::{Manifest, Part};
+use crate::model::shell::shell_word;
 use std::path::Path;
 
 /// What lies behind a salvage that names no backing file.

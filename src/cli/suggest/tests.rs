@@ -216,7 +216,7 @@ proptest! {
 #[test]
 fn bytes_that_are_no_text_and_lines_in_names_survive_bash() {
     let path = [b"/mnt/\xff\x1b".as_slice(), b"a\n'b'\\"].concat();
-    let word = shell_bytes(&path);
+    let word = crate::model::shell::shell_bytes(&path);
     assert!(word.chars().all(|c| c.is_ascii_graphic()), "{word:?}");
     let bash = std::process::Command::new("bash").args(["-c", &format!("printf %s {word}")]).output();
     match bash {

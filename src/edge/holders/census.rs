@@ -7,6 +7,7 @@ use super::roots::{Number, Roots};
 use super::stack::{Layer, Upper, loop_files, stack};
 use crate::edge::process::run;
 use crate::model::node::DeviceUser;
+use crate::model::shell::shell_word;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -78,7 +79,7 @@ fn mounted(roots: &Roots, mount: &Mount) -> DeviceUser {
     let Some(pid) = mount.process else {
         return DeviceUser {
             who: format!("the file system mounted at {place}"),
-            ends_with: Some(format!("umount {}", quoted(place))),
+            ends_with: Some(format!("umount {}", shell_word(place))),
         };
     };
     let process = process(roots, pid);
@@ -90,7 +91,9 @@ fn mounted(roots: &Roots, mount: &Mount) -> DeviceUser {
     let ends_with = in_container.map(|(_, command)| command).filter(|command| !command.is_empty());
     DeviceUser {
         who: format!("the file system mounted at {place} in the mount namespace {whose}"),
-        ends_with: Some(ends_with.unwrap_or_else(|| format!("nsenter -t {pid} -m umount {}", quoted(place)))),
+        ends_with: Some(
+            ends_with.unwrap_or_else(|| format!("nsenter -t {pid} -m umount {}", shell_word(place))),
+        ),
     }
 }
 
@@ -102,10 +105,4 @@ fn files_as_disks(roots: &Roots, mounts: &[Mount]) -> Vec<DeviceUser> {
         ends_with: Some(format!("losetup -d /dev/{name}")),
     })
     .collect()
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
-    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
