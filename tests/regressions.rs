@@ -332,6 +332,14 @@ fn a_stuck_incident_can_be_given_up() {
     let id = scene.incidents()[0].0.clone();
     scene.ends(&["resolve", "--resume"], 6);
     scene.ends(&["undo"], 4);
+    // What cannot succeed is not offered.
+    for words in [&["status"][..], &["status", "node1.img", "node2.img"], &["status", "--json"]] {
+        let text = scene.ends(words, 6);
+        assert!(text.contains(&format!("unsplit resolve --give-up {id} --yes")), "{text}");
+        assert!(!text.contains("--resume") && !text.contains("unsplit undo"), "{text}");
+    }
+    let text = scene.ends(&["history", &id], 0);
+    assert!(text.contains(&format!("Next: unsplit resolve --give-up {id} --yes")), "{text}");
     scene.ends(&["plan", "node1.img", "node2.img", "--keep", "a"], 6);
     scene.ends(&["resolve", "--give-up", &id], 3);
     fs::remove_dir_all(scene.path("state/plans")).unwrap();
@@ -345,6 +353,47 @@ fn a_stuck_incident_can_be_given_up() {
     scene.ends(&["resolve", "node1.img", "node2.img", "--keep", "a", "--full", "--yes"], 0);
     scene.ends(&["undo"], 0);
     assert!(fs::read(&scene.images[1]).unwrap()[1 << 20..].starts_with(b"foreign!"));
+}
+
+/// What a process is at work on is not interrupted.
+#[test]
+fn an_incident_at_work_runs() {
+    let scene = Scene::new();
+    scene.heal("a");
+    scene.crash_after("\"overwrite\"");
+    let id = scene.incidents()[0].0.clone();
+    let desk = StateDir::open(&scene.path("state")).unwrap();
+    let pid = std::process::id();
+    for words in
+        [&["status", "--json"][..], &["history", "--json"], &["status", "node1.img", "node2.img", "--json"]]
+    {
+        let (text, _) = scene.run(words);
+        let document: Value = serde_json::from_str(&text).unwrap();
+        let list = [&document["open"], &document["incidents"]["open"], &document["incidents"]];
+        let one = list.into_iter().find_map(|list| list.as_array()).unwrap();
+        let one = one.iter().find(|one| one["id"] == id.as_str()).unwrap();
+        assert_eq!(one["process"], pid, "{text}");
+        let state = one["state"].as_str().unwrap();
+        assert!(state.starts_with(&format!("running, by process {pid}")), "{state}");
+        assert_eq!(one["next"], Value::Null);
+    }
+    let (text, _) = scene.run(&["status"]);
+    assert!(!text.contains("interrupted") && !text.contains("--resume"), "{text}");
+    drop(desk);
+    let (text, _) = scene.run(&["status"]);
+    assert!(text.contains("interrupted") && text.contains("--resume"), "{text}");
+}
+
+/// A healing that was undone does not stand there as one that holds.
+#[test]
+fn what_was_undone_is_not_called_healed() {
+    let scene = Scene::new();
+    scene.heal("a");
+    assert_eq!(scene.incidents()[0].1, "healed");
+    scene.ends(&["undo"], 0);
+    assert_eq!(scene.incidents()[0].1, "healed, and undone since");
+    let text = scene.ends(&["history"], 0);
+    assert!(text.contains("healed, and undone since"), "{text}");
 }
 
 #[test]

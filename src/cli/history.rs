@@ -3,14 +3,18 @@
 use super::Cli;
 use super::exit::{FINE, Failure};
 use super::incident::{
-    is_open, open_journal_read_only, open_store_read_only, standing, state_words, view, when,
+    IncidentView, is_open, open_journal_read_only, open_store_read_only, standing, state_words, undone, view,
+    when,
 };
 use super::screen::{Screen, Tone};
-use crate::edge::state_dir::StateDir;
+use crate::edge::state_dir::{AtWork, StateDir};
 use crate::engine::journal::Story;
-use crate::model::record::{Consent, Event, Record};
+use crate::judge::incident::{Incident, IncidentState};
+use crate::model::id::IncidentId;
+use crate::model::record::{Consent, Event, Outcome, Record};
 use crate::model::seen::End;
 use clap::Args;
+use std::collections::BTreeSet;
 
 /// Show what was done, when and why.
 #[derive(Debug, Args)]
@@ -54,8 +58,9 @@ pub(super) fn run(cli: &Cli, args: &HistoryArgs, screen: &mut Screen) -> Result<
         .collect();
     if cli.json {
         let words = super::plan::state_dir_words(cli);
-        let incidents: Vec<_> =
-            journal.incidents.as_slice().iter().map(|incident| view(incident, &words)).collect();
+        let around = Around::of(cli, &journal)?;
+        let view = |incident| around.view(incident, &words);
+        let incidents: Vec<_> = journal.incidents.as_slice().iter().map(view).collect();
         screen.json(&serde_json::json!({"schema": "unsplit.history", "version": 1, "incidents": incidents, "records": records}))?;
     } else if args.incident.is_some() {
         for record in records {
@@ -67,8 +72,41 @@ pub(super) fn run(cli: &Cli, args: &HistoryArgs, screen: &mut Screen) -> Result<
     Ok(FINE)
 }
 
+/// What an incident's own records do not tell: who is at work, and what was undone since.
+struct Around {
+    at_work: Option<AtWork>,
+    undone: BTreeSet<IncidentId>,
+}
+
+impl Around {
+    fn of(cli: &Cli, journal: &Story) -> Result<Around, Failure> {
+        let store = open_store_read_only(&cli.state_dir)?;
+        let all = journal.incidents.as_slice();
+        Ok(Around {
+            at_work: store.as_deref().and_then(StateDir::at_work),
+            undone: store.as_deref().map(|store| undone(store, all)).unwrap_or_default(),
+        })
+    }
+
+    fn standing(&self, incident: &Incident) -> String {
+        let words = standing(incident, self.at_work);
+        let healed = matches!(incident.state, IncidentState::Closed { outcome: Outcome::Healed });
+        if healed && self.undone.contains(&incident.id) {
+            format!("{words}, and undone since")
+        } else {
+            words
+        }
+    }
+
+    fn view(&self, incident: &Incident, state_dir: &str) -> IncidentView {
+        let mut view = view(incident, state_dir, self.at_work);
+        view.state = self.standing(incident);
+        view
+    }
+}
+
 fn incidents(cli: &Cli, screen: &mut Screen, journal: &Story) -> Result<(), Failure> {
-    let store = open_store_read_only(&cli.state_dir)?;
+    let around = Around::of(cli, journal)?;
     if journal.incidents.as_slice().is_empty() {
         screen.line("No incident yet.")?;
     }
@@ -84,7 +122,7 @@ fn incidents(cli: &Cli, screen: &mut Screen, journal: &Story) -> Result<(), Fail
                 incident.resource.to_string(),
                 began,
                 incident.plan.to_string(),
-                standing(incident),
+                around.standing(incident),
             ]
         })
         .collect();
@@ -92,7 +130,7 @@ fn incidents(cli: &Cli, screen: &mut Screen, journal: &Story) -> Result<(), Fail
         screen.table(&["incident", "resource", "began", "plan", "state"], &rows, 9)?;
     }
     let open = journal.incidents.as_slice().iter().any(is_open);
-    if let (Some(who), true) = (store.as_deref().and_then(StateDir::at_work), open) {
+    if let (Some(who), true) = (around.at_work, open) {
         screen.line(who.to_string())?;
     }
     for record in &journal.records {
@@ -127,10 +165,9 @@ pub fn words(event: &Event) -> String {
         }
         Event::Parked { why, next } => format!("PARKED: {why}. Next: {next}"),
         Event::Resumed => "taken up again".to_owned(),
-        Event::Closed { outcome } => format!(
-            "closed: {}",
-            state_words(&crate::judge::incident::IncidentState::Closed { outcome: *outcome })
-        ),
+        Event::Closed { outcome } => {
+            format!("closed: {}", state_words(&IncidentState::Closed { outcome: *outcome }))
+        }
         Event::TornTailCut { bytes, kept_as } => {
             format!("the journal's last record was torn by a crash: {bytes} bytes cut off, kept in {kept_as}")
         }

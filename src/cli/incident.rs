@@ -5,7 +5,7 @@ use super::screen::{Screen, Tone};
 use crate::edge::blockdev::Identity;
 use crate::edge::clock::SystemClock;
 use crate::edge::peer::greet::ourselves;
-use crate::edge::state_dir::{StateDir, StateDirError};
+use crate::edge::state_dir::{AtWork, StateDir, StateDirError};
 use crate::engine::executor::in_words;
 use crate::engine::journal::{Journal, Story};
 use crate::engine::live;
@@ -20,6 +20,7 @@ use crate::model::side::Pair;
 use crate::ports::clock::Clock;
 use crate::ports::store::Store;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -155,6 +156,23 @@ pub fn when(stamp: Stamp) -> String {
     }
 }
 
+/// The healings that were undone since.
+#[must_use]
+pub fn undone(store: &dyn Store, incidents: &[Incident]) -> BTreeSet<IncidentId> {
+    let over =
+        |incident: &&Incident| matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone });
+    // A plan that cannot be read is reported by whoever needs it.
+    let purpose = |undo: &Incident| match live::plans::load(store, undo.plan) {
+        Ok(Some(sealed)) => Some(sealed.plan().purpose.clone()),
+        _ => plans::load(store, undo.plan).ok().map(|sealed| sealed.plan().purpose.clone()),
+    };
+    let healing = |undo: &Incident| match purpose(undo)? {
+        Purpose::Undo { incident } => Some(incident),
+        Purpose::Heal => None,
+    };
+    incidents.iter().filter(over).filter_map(healing).collect()
+}
+
 /// A state in words.
 #[must_use]
 pub fn state_words(state: &IncidentState) -> String {
@@ -169,9 +187,25 @@ pub fn state_words(state: &IncidentState) -> String {
     }
 }
 
-/// Where an incident stands, in words; whoever gave it up in the middle left its changes behind.
+/// Whether a process may be at work at it just now: the state directory is taken, and it waits for nobody.
+fn runs(incident: &Incident, at_work: Option<AtWork>) -> Option<AtWork> {
+    let waits = matches!(incident.state, IncidentState::Parked { .. } | IncidentState::Closed { .. });
+    at_work.filter(|_| !waits)
+}
+
+/// Where an incident stands, in words; whoever gave it up in the middle left its changes behind. `at_work`: who has the state
+/// directory.
 #[must_use]
-pub fn standing(incident: &Incident) -> String {
+pub fn standing(incident: &Incident, at_work: Option<AtWork>) -> String {
+    if let Some(who) = runs(incident, at_work) {
+        let by = who.process.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+        return match &incident.state {
+            IncidentState::InStep { step, word, .. } => {
+                format!("running, by {by}, in step {} ({word})", step + 1)
+            }
+            _ => format!("running, by {by}"),
+        };
+    }
     match incident.state {
         IncidentState::Closed { outcome: Outcome::Abandoned } if has_changed_something(incident) => {
             "given up in the middle".to_owned()
@@ -187,15 +221,18 @@ pub struct IncidentView {
     id: IncidentId,
     resource: String,
     plan: String,
-    state: String,
+    pub(super) state: String,
     why: Option<String>,
     next: Option<String>,
+    process: Option<u32>,
 }
 
-/// The view of an incident. `state_dir` is ` --state-dir DIR`, or nothing for the default.
+/// The view of an incident. `state_dir` is ` --state-dir DIR`, or nothing for the default; `at_work`: who has it.
 #[must_use]
-pub fn view(incident: &Incident, state_dir: &str) -> IncidentView {
+pub fn view(incident: &Incident, state_dir: &str, at_work: Option<AtWork>) -> IncidentView {
+    let runs = runs(incident, at_work);
     let (why, next) = match &incident.state {
+        _ if runs.is_some() => (None, None),
         IncidentState::Parked { why, next, .. } => (Some(why.to_string()), Some(next.clone())),
         IncidentState::Closed { .. } => (None, None),
         _ => (None, Some(resume_command(&incident.id))),
@@ -204,7 +241,8 @@ pub fn view(incident: &Incident, state_dir: &str) -> IncidentView {
         id: incident.id.clone(),
         resource: incident.resource.to_string(),
         plan: incident.plan.0.to_string(),
-        state: standing(incident),
+        state: standing(incident, at_work),
+        process: runs.and_then(|who| who.process),
         why,
         next: next.map(|next| match next.starts_with("unsplit ") {
             true => next + state_dir,
@@ -326,18 +364,30 @@ pub fn can_be_undone_now(incident: &Incident, store: &dyn Store) -> bool {
         && plans::load(store, incident.plan).is_ok_and(|sealed| sealed.plan().purpose == Purpose::Heal)
 }
 
-/// An open incident and its next command. `undo`: whether it can be undone now.
+/// An open incident and its next command. `undo`: whether it can be undone now; `at_work`: who has the state directory.
 ///
 /// # Errors
 /// When standard output is closed.
-pub fn show(screen: &mut Screen, incident: &Incident, undo: bool, state_dir: &str) -> std::io::Result<()> {
-    let view = view(incident, state_dir);
+pub fn show(
+    screen: &mut Screen,
+    incident: &Incident,
+    undo: bool,
+    state_dir: &str,
+    at_work: Option<AtWork>,
+) -> std::io::Result<()> {
+    let view = view(incident, state_dir, at_work);
     let title = screen.paint(Tone::Bad, &format!("Incident {} ({}): {}", view.id, view.resource, view.state));
     screen.line(title)?;
     if let Some(why) = &view.why {
         screen.line(format!("  why:  {why}"))?;
     }
+    let gives_up = give_up_command(&view.id);
     if let Some(next) = &view.next {
+        if next.starts_with(&gives_up) {
+            return screen.line(format!(
+                "  next: {next}   end it, and leave both sides as they are; a new plan keeps what stands there now"
+            ));
+        }
         screen.line(format!("  next: {next}        go on"))?;
         if undo {
             screen.line(format!(
@@ -345,10 +395,7 @@ pub fn show(screen: &mut Screen, incident: &Incident, undo: bool, state_dir: &st
                 view.id
             ))?;
         }
-        screen.line(format!(
-            "        {}{state_dir}   leave both sides as they are",
-            give_up_command(&view.id)
-        ))?;
+        screen.line(format!("        {gives_up}{state_dir}   leave both sides as they are"))?;
     }
     Ok(())
 }

@@ -283,10 +283,11 @@ pub fn open(args: &PairArgs, mode: Mode) -> Result<OpenPair, Failure> {
         ));
     }
     for (side, name) in [(Side::A, &options.name_a), (Side::B, &options.name_b)] {
-        if name.as_str() == side.other().word() {
+        if name.as_str().eq_ignore_ascii_case(side.other().word()) {
+            let other = side.other();
             return Err(Failure::usage(format!(
-                "--name-{side} {name}: side {side} cannot be called {name}, because `{name}` means the other side \
-                 (in --keep, for one); give the sides other names"
+                "--name-{side} {name}: side {side} cannot be called {name}, because `{other}` means the other side (in --keep, for \
+                 one), and only its case would tell them apart; give the sides other names, spelled as DRBD spells them"
             )));
         }
     }
@@ -576,6 +577,20 @@ pub(super) fn inquiry_failure(error: InquiryError) -> Failure {
         InquiryError::Room { .. } => Some(
             "give the partitions (or what is behind the header) alone, `losetup -f --show -r -o START --sizelimit LENGTH FILE`; only if \
              DRBD uses less than both devices hold (`disk { size ...; }`, or both were grown and it was not told yet), add --as-is-a"
+                .to_owned(),
+        ),
+        InquiryError::Sizes { smaller, need, .. } => Some(format!(
+            "if it was resized during the split: make {smaller}'s backing device at least {need} bytes, move its metadata to the new end \
+             (`drbdadm check-resize RES` on its node, before it is attached), and give both sides again; while the resource runs, \
+             `unsplit status RES --peer PEER` says what to do"
+        )),
+        InquiryError::Grown { side, .. } => Some(format!(
+            "`drbdadm check-resize RES` on {side}'s node moves the metadata to the new end (before it is attached); then give both \
+             sides again"
+        )),
+        InquiryError::Unrelated { .. } => Some(
+            "`unsplit diff` of the same two with --full compares everything and changes nothing; if the two belong together, keep one \
+             and give the other fresh metadata (`drbdadm create-md`), so that DRBD syncs it fully: that OVERWRITES it, copy it first"
                 .to_owned(),
         ),
         InquiryError::Shifted { side, path, start, len } => Some(format!(

@@ -145,21 +145,22 @@ fn overview(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
         Some((_, standings)) => live::exit_code(standings),
         None => FINE,
     };
+    let store = open_store_read_only(&cli.state_dir)?;
+    let at_work = store.as_deref().and_then(StateDir::at_work);
     if cli.json {
-        let rows: Vec<_> = open.iter().map(|incident| incident::view(incident, &words)).collect();
+        let rows: Vec<_> = open.iter().map(|incident| incident::view(incident, &words, at_work)).collect();
         let live = running.as_ref().map(|(host, standings)| live::Document::new(host, None, standings));
         screen.json(
             &serde_json::json!({"schema": "unsplit.incidents", "version": 1, "open": rows, "live": live}),
         )?;
         return Ok(code);
     }
-    let store = open_store_read_only(&cli.state_dir)?;
-    if let (Some(who), false) = (store.as_deref().and_then(StateDir::at_work), open.is_empty()) {
+    if let (Some(who), false) = (at_work, open.is_empty()) {
         screen.line(who.to_string())?;
     }
     for incident in &open {
         let undo = store.as_deref().is_some_and(|store| incident::can_be_undone_now(incident, store));
-        incident::show(screen, incident, undo, &words)?;
+        incident::show(screen, incident, undo, &words, at_work)?;
     }
     if opened.is_none() {
         screen.line(format!("No incidents: there is no journal in {} yet.", cli.state_dir.display()))?;

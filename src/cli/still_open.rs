@@ -110,7 +110,7 @@ impl StillOpen {
             screen.line(who.to_string())?;
         }
         for found in &self.found {
-            show(screen, &found.incident, found.undo, &self.state_dir)?;
+            show(screen, &found.incident, found.undo, &self.state_dir, self.at_work)?;
             if let Some(holds) = &found.holds {
                 screen.line(format!("  {holds}"))?;
             }
@@ -128,7 +128,11 @@ impl StillOpen {
     #[must_use]
     pub fn view(&self) -> OpenView {
         OpenView {
-            open: self.found.iter().map(|found| view(&found.incident, &self.state_dir)).collect(),
+            open: self
+                .found
+                .iter()
+                .map(|found| view(&found.incident, &self.state_dir, self.at_work))
+                .collect(),
             not_read: self.not_read.clone(),
         }
     }

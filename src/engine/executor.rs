@@ -12,15 +12,15 @@ use super::midway::{
     still_equal, superblock_known, superblocks_written,
 };
 use super::overwrite::{Guarded, NotOverwritten, copy, digest_of_pieces};
+use super::relation::relation;
 use super::salvage::{self, KeptDisk, Label, PartSource, SalvageError, dir_of};
 use super::undo::SuperblockLast;
 use crate::digest::content::content_digest;
 use crate::judge::audit::SealedPlan;
-use crate::judge::lineage::{compare, view};
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::id::{IncidentId, PlanId};
 use crate::model::plan::{Plan, Purpose, Step};
-use crate::model::policy::{SalvageRule, Settings};
+use crate::model::policy::SalvageRule;
 use crate::model::record::{Consent, Event, Outcome};
 use crate::model::salvage::{PartKind, Piece};
 use crate::model::seen::{End, Why};
@@ -227,7 +227,7 @@ impl<'w> Stage<'_, 'w> {
                 Ok(Ending::Abandoned { obstacle, why: why.0 })
             }
             End::NotDone(why) | End::Unknown(why) => {
-                stopped.park(why.clone(), format!("unsplit resolve --resume {}", self.incident))?;
+                stopped.park(why.clone(), self.way_out(obstacle))?;
                 Ok(Ending::Parked { obstacle, why: why.0 })
             }
             End::Done | End::AlreadySo => {
@@ -235,6 +235,16 @@ impl<'w> Stage<'_, 'w> {
                     Ending::Parked { obstacle, why: "a defect in unsplit: please report it".to_owned() }
                 })
             }
+        }
+    }
+
+    /// What can succeed. Where somebody else wrote to a side, going on parks again and an undo refuses: a new plan sees what stands
+    /// there now, and keeps it.
+    fn way_out(&self, obstacle: Obstacle) -> String {
+        let id = self.incident;
+        match (obstacle, &self.plan.purpose) {
+            (Obstacle::Stale, Purpose::Heal) => format!("unsplit resolve --give-up {id} --yes"),
+            _ => format!("unsplit resolve --resume {id}"),
         }
     }
 
@@ -646,25 +656,15 @@ impl<'w> Stage<'_, 'w> {
         if let Err(stale) = superblocks_written(self.plan, replicas) {
             return self.stale(&stale);
         }
-        let look = || -> Result<_, Box<dyn std::error::Error>> {
-            let superblocks = Pair::new(replicas.a.superblock()?, replicas.b.superblock()?);
-            let now = self.theatre.clock.now();
-            let seen =
-                Pair::new(replicas.a.observe(&superblocks.b, now)?, replicas.b.observe(&superblocks.a, now)?);
-            let lineages = Pair::from_fn(|side| {
-                let peer = (superblocks[side].max_peers > 0).then_some(superblocks[side.other()].node_id);
-                view(&superblocks[side], peer, seen[side].marks.bits_after_replay, seen[side].role)
-            });
-            let comparison = compare(&lineages.a, &lineages.b, &Settings::drbd_defaults())?;
-            Ok((comparison, lineages.a.dirty_bits + lineages.b.dirty_bits))
-        };
-        match look() {
+        match relation(replicas, self.theatre.clock) {
             Ok((comparison, 0)) if comparison.settled() => End::Done,
             Ok((comparison, bits)) => self.stopped(
                 Obstacle::Verify,
                 format!(
-                    "after healing the relation is {:?} ({}) with {bits} bits left: not what was promised",
-                    comparison.relation, comparison.name
+                    "after the healing the metadata of both sides does not say in sync, as was promised: by rule {} they are {}, with \
+                     {bits} blocks marked",
+                    comparison.name,
+                    comparison.relation.words()
                 ),
             ),
             Err(error) => {

@@ -72,9 +72,8 @@ pub enum InquiryError {
     /// The effective sizes differ.
     #[error(
         "side a and side b replicate different sizes, {sizes}: peers of one volume agree on its size. By their generations \
-         {told}. Check that these are the right pair. If {larger} was resized during the split, make {smaller}'s backing device at \
-         least {need} bytes and move its metadata to the new end (`drbdadm check-resize RES` on its node, before it is \
-         attached); DRBD itself brings {smaller} to the new size when the nodes connect"
+         {told}. Check that these are the right pair. If {larger} was resized during the split, DRBD itself brings {smaller} to the \
+         new size when the nodes connect, once {smaller}'s backing device has at least {need} bytes"
     )]
     Sizes {
         /// Both, for people.
@@ -91,8 +90,7 @@ pub enum InquiryError {
     /// A backing device is larger than when DRBD last used it, and its metadata stands where the end was.
     #[error(
         "side {side}: it was grown from {from} to {to} bytes since DRBD last used it: the superblock stands at byte {at}, where \
-         the old end was. DRBD replicates {sizes}. By their generations {told}. `drbdadm check-resize RES` on {side}'s node \
-         moves the metadata to the new end (before it is attached); then give both sides again"
+         the old end was. DRBD replicates {sizes}. By their generations {told}"
     )]
     Grown {
         /// Which.
@@ -184,8 +182,7 @@ pub enum InquiryError {
     Link(#[from] LinkError),
     /// Unrelated data, and nobody asked for the full comparison.
     #[error(
-        "{}. unsplit will not heal them; `--full` still compares their contents. If they do belong together, keep one and give the \
-         other fresh metadata (`drbdadm create-md`), which makes DRBD sync it fully",
+        "{}. unsplit will not heal them",
         unrelated(name, shared.as_deref())
     )]
     Unrelated {

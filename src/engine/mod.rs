@@ -11,6 +11,7 @@ mod overwrite;
 mod pairing;
 pub mod plans;
 pub mod recall;
+mod relation;
 pub mod salvage;
 mod shifted;
 pub mod undo;

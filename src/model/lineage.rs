@@ -58,6 +58,18 @@ impl Relation {
         }
     }
 
+    /// In words, of the two sides.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Relation::InSync => "of the same generation",
+            Relation::Ahead => "a successor (a) and its ancestor (b)",
+            Relation::Behind => "an ancestor (a) and its successor (b)",
+            Relation::Diverged => "in split brain",
+            Relation::Unrelated => "unrelated",
+        }
+    }
+
     /// The sides that have data of their own since the two parted.
     #[must_use]
     pub fn wrote_apart(self) -> &'static [Side] {

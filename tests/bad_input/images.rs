@@ -334,6 +334,8 @@ fn hostile_names() {
         ("--name-a", "../x", "is not a name"),
         ("--name-a", "b", "both sides have the same name"),
         ("--name-b", "a", "both sides have the same name"),
+        ("--name-a", "B", "cannot be called B, because `b` means the other side"),
+        ("--name-b", "A", "only its case would tell them apart"),
         ("--resource", "-", "is not a name"),
         ("--meta-a", "", "a path is needed"),
         ("--meta-a", "b.img:99999999999", "is not an index"),

@@ -94,6 +94,9 @@ fn grown_after_the_plan() {
     let plan = scene.plan();
     File::options().write(true).open(scene.path("b.img")).unwrap().set_len(SIZE + MIB).unwrap();
     scene.refuses(&["resolve", "--plan", &plan, "--yes"], 4, &["it was grown from", "check-resize"]);
+    // The cause says what is; what to do stands once, behind `next`.
+    let ran = scene.run(&["status", "a.img", "b.img"]);
+    assert_eq!(ran.all().matches("check-resize").count(), 1, "{}", ran.all());
 }
 
 /// Both hold more than is replicated, and nobody else is there who could hold less.

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use unsplit::engine::live::pair::{LivePair, PairError, look, put_together, resized};
+use unsplit::engine::live::pair::{LivePair, PairError, look, put_together};
+use unsplit::judge::advice::resize;
 use unsplit::judge::live_plan::would_heal;
 use unsplit::model::drbd::{DiskState, GenerationUuid, MetadataFormat, Role};
 use unsplit::model::drbd_live::Generation;
@@ -225,7 +226,7 @@ fn a_volume_that_one_node_resized_is_named() {
             let said = error.to_string();
             let named = said.contains(&format!("on {larger} and "))
                 && said.contains(&format!("backing device on {smaller}"));
-            assert!(named && said.contains(&format!("`{}`", resized("r0", 1))), "{said}");
+            assert!(named && said.contains(&format!("`{}`", resize("r0", 1))), "{said}");
             // A kernel that does not tell is not taken for one that differs.
             let untold =
                 with(generation, side, |state| live(state).resources[0].devices[1].statistics.size = None);
@@ -263,7 +264,7 @@ fn drbdadm_of_both_generations_takes_the_resize_that_is_named() {
         );
         let file = folder.path().join(program);
         fs::write(&file, text).unwrap();
-        let named = resized("r0", 1);
+        let named = resize("r0", 1);
         let words = named.strip_prefix("drbdadm ").unwrap().split(' ');
         let mut command = Command::new(&drbdadm);
         // What it would do for a kernel of its own generation; none is there.
@@ -316,6 +317,21 @@ fn going_back_is_refused_where_drbd_would_go_forward() {
     assert!(why.contains("would overwrite node1 instead, whose data is to be kept"), "{why}");
     for format in FORMATS {
         assert_eq!(asked(&pair(format), Side::B, Reach::Bitmaps), Ok(()), "{format}");
+    }
+}
+
+/// A resync that only its target took for finished, and its source came back Outdated. 9 lets the word to discard turn it round; 8.4
+/// asks for the rule alone, and would overwrite the better disk.
+#[test]
+fn an_outdated_source_is_not_healed_by_drbd_84() {
+    for format in FORMATS {
+        let mut pair = Pair::new(lineage(format, 0x1000, 0, 0x900), lineage(format, 0x1000, 0x800, 0x900));
+        (pair.b.disk, pair.b.dirty_bits) = (DiskState::Outdated, 20);
+        let found = asked(&pair, Side::A, Reach::Bitmaps);
+        match format {
+            MetadataFormat::V08 => assert!(found.unwrap_err().contains("would overwrite node1 instead")),
+            MetadataFormat::V09 => assert_eq!(found, Ok(())),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::cli::pair::PairOptions;
 use crate::cli::peer::MEND;
 use crate::edge::peer::{PeerSpec, Session};
 use crate::engine::live::pair::{LivePair, PairError, look, put_together};
+use crate::judge::advice::resize;
 use crate::model::id::{NodeName, ResourceName};
 use crate::model::node::NodeReport;
 use crate::model::side::Pair;
@@ -136,6 +137,11 @@ impl Both {
 fn not_a_pair(error: PairError) -> Failure {
     match error {
         PairError::OneMachine(_) => Failure::new(USAGE, error),
+        PairError::Sizes { ref resource, volume, ref smaller, .. } => {
+            let next =
+                format!("on {smaller}, once its backing device is as large: {}", resize(resource, volume));
+            Failure::new(EVIDENCE, error).hint(next)
+        }
         _ => Failure::new(EVIDENCE, error),
     }
 }

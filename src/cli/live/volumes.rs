@@ -13,8 +13,9 @@ use crate::edge::clock::SystemClock;
 use crate::edge::peer::PeerSpec;
 use crate::engine::inquiry::{InquiryError, Sight};
 use crate::engine::live::beside::look_beside;
-use crate::engine::live::pair::{LivePair, PairedVolume, resized};
+use crate::engine::live::pair::{LivePair, PairedVolume};
 use crate::engine::recall::{Memory, Place};
+use crate::judge::advice::resize;
 use crate::model::drbd::Role;
 use crate::model::evidence::MetadataPlace;
 use crate::model::id::ResourceName;
@@ -144,7 +145,7 @@ fn compared(
                      device is as large",
                     volume.backing[side].data,
                     nodes[side].name(),
-                    resized(resource.as_str(), volume.volume)
+                    resize(resource.as_str(), volume.volume)
                 )),
                 Some(_) => failure,
             }

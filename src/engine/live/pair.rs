@@ -14,12 +14,6 @@ use crate::ports::replica::Unseen;
 
 use super::standing::connection;
 
-/// The command that tells DRBD of a backing device that grew while there is no connection. The option stands before the verb: so
-/// `drbdadm` takes it for a kernel of either generation (for 8.4 it does not know it after `resize`).
-pub fn resized(resource: &str, volume: u32) -> String {
-    format!("drbdadm -- --assume-peer-has-space resize {resource}/{volume}")
-}
-
 /// Why two nodes' view of a resource cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PairError {
@@ -108,11 +102,9 @@ pub enum PairError {
     /// One was resized while they were apart.
     #[error(
         "volume {volume} of {resource} has {larger_text} on {larger} and {smaller_text} on {smaller}: one was resized while the two were apart, \
-         and DRBD compares and syncs only what both have. Grow the backing device on {smaller}, if it is not as large as the other's, then \
-         tell DRBD there: `{told}`",
+         and DRBD compares and syncs only what both have",
         larger_text = human(*larger_bytes),
-        smaller_text = human(*smaller_bytes),
-        told = resized(resource, *volume)
+        smaller_text = human(*smaller_bytes)
     )]
     Sizes {
         /// The resource.

@@ -235,7 +235,10 @@ fn skipped(about: &About<'_>) -> Vec<Step> {
     if !equal(link) || keepable(link).iter().map(|side| &link.nodes[*side]).ne([good]) {
         return about.decide(link);
     }
-    let mut steps = vec![about.keep(good, old)];
+    let Some(side) = Side::BOTH.into_iter().find(|side| &link.nodes[*side] == good) else {
+        return about.decide(link);
+    };
+    let mut steps = vec![about.keeping(link, side)];
     // Only 9 lets that option turn a resync round.
     let nine = about.standing.node(old).is_some_and(|node| node.generation == Some(Generation::V9));
     if nine && role(old) != Some(Role::Primary) {

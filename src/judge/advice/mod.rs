@@ -12,6 +12,7 @@
 mod cause;
 mod class;
 
+use super::live_plan::{reach, would_heal};
 use super::worse::{self, Outlook, connecting as come_of};
 use crate::model::drbd_live::words::ConnectionState;
 use crate::model::side::{Pair, Side};
@@ -150,7 +151,7 @@ impl<'s> About<'s> {
             return steps;
         }
         let steps = self.finding.cause.and_then(|cause| cause::steps(self, cause));
-        let steps = steps.unwrap_or_else(|| class::steps(self));
+        let steps = self.evened(steps.unwrap_or_else(|| class::steps(self)));
         if !steps.iter().any(|step| step.connects) {
             return steps;
         }
@@ -187,9 +188,80 @@ impl<'s> About<'s> {
             "compares all bytes, not only what is marked; reads only, changes nothing",
         )];
         for side in keepable(link) {
-            steps.push(self.keep(&link.nodes[side], &link.nodes[side.other()]));
+            steps.push(self.keeping(link, side));
         }
         steps
+    }
+
+    /// What keeps this side of all volumes: `resolve`, wherever it finds a way.
+    fn keeping(&self, link: &Link, side: Side) -> Step {
+        let (kept, other) = (&link.nodes[side], &link.nodes[side.other()]);
+        match self.heals(link, side) {
+            Ok(()) => self.keep(kept, other),
+            Err(why) => self.by_hand(link, kept, other, &why),
+        }
+    }
+
+    /// Whether `resolve` would find a way to keep this side of every volume.
+    fn heals(&self, link: &Link, survivor: Side) -> Result<(), String> {
+        let Some(generation) = self.standing.node(&link.nodes.a).and_then(|node| node.generation) else {
+            return Ok(());
+        };
+        let names = link.nodes.as_ref().map(String::as_str);
+        link.volumes.iter().try_for_each(|volume| match (&volume.lineages, &volume.comparison) {
+            (Pair { a: Some(a), b: Some(b) }, Some(found)) if !found.settled() => {
+                would_heal(Pair::new(a, b), names, survivor, reach(generation, found.common_base))
+            }
+            _ => Ok(()),
+        })
+    }
+
+    /// What heals where DRBD's own way would go the wrong way round: the other side is declared out of date as a whole.
+    fn by_hand(&self, link: &Link, kept: &str, other: &str, why: &str) -> Step {
+        let r = &self.standing.resource;
+        let volumes =
+            link.volumes.iter().map(|volume| format!("drbdadm invalidate {r}/{} && ", volume.volume));
+        step(
+            on(other, &format!("{}drbdadm connect {}", volumes.collect::<String>(), self.toward(kept))),
+            format!(
+                "keeps {kept}'s data: OVERWRITES all that {other} holds, without a copy. Copy {other}'s backing device first. `unsplit \
+                 resolve` cannot do it while the resource runs: {why}"
+            ),
+        )
+    }
+
+    /// The steps, if both nodes have as much of every volume; else what makes it so, since nothing is compared or healed before.
+    fn evened(&self, mut steps: Vec<Step>) -> Vec<Step> {
+        let starts = |step: &Step, verb: &str| step.command.starts_with(&format!("unsplit {verb} "));
+        let needs = |step: &Step| starts(step, "resolve") || starts(step, "diff");
+        let Some((node, volume)) = self.links().find_map(|link| self.smaller(link)) else { return steps };
+        if !steps.iter().any(needs) {
+            return steps;
+        }
+        steps.retain(|step| !needs(step));
+        let first = step(
+            on(node, &resize(&self.standing.resource, volume)),
+            format!(
+                "the volumes have different sizes: one was resized while the two were apart. Grow {node}'s backing device first, if it is \
+                 not as large as the other's"
+            ),
+        );
+        steps.splice(0..0, [first, step(self.both(), "then compares the two, and says how to go on")]);
+        steps
+    }
+
+    /// A volume that is smaller on one end, and where.
+    fn smaller(&self, link: &'s Link) -> Option<(&'s str, u32)> {
+        let size = |side: Side, number: u32| {
+            let node = self.standing.node(&link.nodes[side])?;
+            node.volumes.iter().find(|volume| volume.volume == number)?.size
+        };
+        link.volumes.iter().find_map(|volume| {
+            let number = volume.volume;
+            let (a, b) = (size(Side::A, number)?, size(Side::B, number)?);
+            let smaller = if a < b { Side::A } else { Side::B };
+            (a != b).then(|| (link.nodes[smaller].as_str(), number))
+        })
     }
 
     fn keep(&self, kept: &str, other: &str) -> Step {
@@ -251,6 +323,12 @@ impl<'s> About<'s> {
     fn volume(&self) -> u32 {
         self.finding.volumes.first().copied().unwrap_or(0)
     }
+}
+
+/// The command that tells DRBD of a backing device that grew while there is no connection. The option stands before the verb: so
+/// `drbdadm` takes it for a kernel of either generation (for 8.4 it does not know it after `resize`).
+pub fn resize(resource: &str, volume: u32) -> String {
+    format!("drbdadm -- --assume-peer-has-space resize {resource}/{volume}")
 }
 
 /// As a comment of the shell, so that the line can be copied as it is.

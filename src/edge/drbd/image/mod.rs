@@ -103,8 +103,7 @@ pub enum ObserveError {
     /// The image or device was grown: the superblock stands where it stood before.
     #[error(
         "{disk}: the superblock of internal metadata stands at byte {found}, where it belongs on {old_size} bytes, but the disk \
-         has {size}: it was grown since DRBD last used it. `drbdadm check-resize RES` on its node moves the metadata to the new \
-         end (before it is attached)"
+         has {size}: it was grown since DRBD last used it"
     )]
     Grown {
         /// The disk.
@@ -212,6 +211,9 @@ impl ObserveError {
             ObserveError::Corrupt { source: SuperblockError::Version07, .. } => return None,
             ObserveError::Corrupt { .. } => {
                 "restore the metadata from a dump (`drbdmeta ... restore-md`), or copy this side again"
+            }
+            ObserveError::Grown { .. } => {
+                "`drbdadm check-resize RES` on its node moves the metadata to the new end (before it is attached); then give it again"
             }
             ObserveError::Misfit { .. } => {
                 "give the whole device or image as DRBD used it, neither grown nor cut, and with the right --meta-a or --meta-b if external"

@@ -43,6 +43,8 @@ pub(super) struct Made {
     pub(super) client: bool,
     pub(super) quorum: Option<bool>,
     pub(super) suspended_fencing: bool,
+    /// Sectors.
+    pub(super) size: u64,
     pub(super) current: u64,
     pub(super) history: Vec<u64>,
     pub(super) peers: Vec<Toward>,
@@ -79,6 +81,7 @@ pub(super) fn node(generation: Generation, name: &'static str, id: u32) -> Made 
         client: false,
         quorum: None,
         suspended_fencing: false,
+        size: 1 << 20,
         current: 0x1000,
         history: vec![0x900, 0],
         peers: vec![peer],
@@ -218,7 +221,7 @@ impl Made {
             statistics: DeviceStatistics {
                 current: has_disk.then_some(GenerationUuid(self.current)),
                 history: has_disk.then_some(history),
-                size: Some(1 << 20),
+                size: Some(self.size),
                 ..DeviceStatistics::default()
             },
             state84,

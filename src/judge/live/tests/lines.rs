@@ -265,3 +265,52 @@ fn a_stacked_resource_is_called_one() {
         }
     }
 }
+
+/// What is offered is what works: one side was resized while they were apart, so nothing is compared or healed before both are.
+#[test]
+fn one_that_was_resized_is_made_even_first() {
+    for generation in BOTH {
+        let [alpha, beta] = pair(generation).map(|made| made.apart(C::StandAlone));
+        let alpha = alpha.went_on(0x1000, 0x2000, 10).with(|node| node.size *= 2);
+        let beta = beta.went_on(0x1000, 0x3000, 20);
+        for nodes in [[alpha.clone(), beta.clone()], [beta.clone(), alpha.clone()]] {
+            let standing = is(&nodes, &[K::SplitBrain]);
+            let next =
+                steps(&standing, &standing.findings[0], &Way { words: " --peer ssh:beta", asked: true });
+            assert_eq!(next[0].command, "drbdadm -- --assume-peer-has-space resize r0/0    # on beta");
+            assert_eq!(next[1].command, "unsplit status r0 --peer ssh:beta");
+            let refused = |step: &crate::judge::advice::Step| {
+                step.command.contains("unsplit resolve") || step.command.contains("unsplit diff")
+            };
+            assert!(!next.iter().any(refused), "{next:#?}");
+        }
+    }
+}
+
+/// DRBD 8.4 cannot be told to turn the end of a resync round: there `resolve` would refuse, and is not offered.
+#[test]
+fn an_outdated_source_is_kept_away_by_what_the_kernel_can_do() {
+    for generation in BOTH {
+        let [alpha, beta] = pair(generation).map(|made| made.apart(C::StandAlone));
+        let alpha = alpha.with(|node| {
+            node.disk = DiskState::Outdated;
+            (node.peers[0].bitmap, node.peers[0].out_of_sync) = (0x900, 80);
+        });
+        let standing = judged(&[alpha, beta]);
+        let next = steps(&standing, &standing.findings[0], &Way { words: " --peer ssh:beta", asked: true });
+        let keeps: Vec<_> = next.iter().filter(|step| step.command.contains("--keep")).collect();
+        let by_hand: Vec<_> = next.iter().filter(|step| step.command.contains("invalidate")).collect();
+        match generation {
+            Generation::V84 => {
+                assert!(keeps.is_empty(), "{keeps:#?}");
+                assert_eq!(by_hand[0].command, "drbdadm invalidate r0/0 && drbdadm connect r0    # on alpha");
+                assert!(by_hand[0].what.contains("OVERWRITES all that alpha holds"), "{by_hand:#?}");
+            }
+            Generation::V9 => {
+                assert!(by_hand.is_empty(), "{by_hand:#?}");
+                assert!(keeps.iter().all(|step| step.command.ends_with("--keep beta")), "{keeps:#?}");
+                assert_eq!(keeps.len(), 1);
+            }
+        }
+    }
+}
