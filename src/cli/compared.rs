@@ -14,7 +14,7 @@ pub fn scope(seen: Coverage) -> String {
     match (seen.whole(), seen.nothing()) {
         (true, _) if seen.compared >= seen.size => format!("Compared all {size} of both sides."),
         (true, _) => format!("Compared {compared} of {size}: the rest could not be read."),
-        (false, true) => format!("Nothing is marked as changed, so nothing was compared: 0 B of {size}."),
+        (false, true) => format!("Compared 0 B of {size}: nothing is marked."),
         (false, false) => format!("Compared the {compared} that either side marked as changed, of {size}."),
     }
 }
@@ -89,7 +89,11 @@ mod tests {
                 "What was compared is equal: 4 KiB of 64 MiB.",
                 "of 64 MiB. No marks are no proof",
             ),
-            (seen(Scope::Candidates, 0), "Nothing was compared:", "0 B of 64 MiB. No marks are no proof"),
+            (
+                seen(Scope::Candidates, 0),
+                "Nothing was compared:",
+                "0 B of 64 MiB: nothing is marked. No marks are no proof",
+            ),
         ] {
             assert!(nothing_differs(coverage).starts_with(headline), "{}", nothing_differs(coverage));
             assert!(scope_and_proof(coverage).contains(says), "{}", scope_and_proof(coverage));
