@@ -3,7 +3,6 @@
 use super::exit::{EVIDENCE, Failure, USAGE};
 use super::incident::when;
 use super::reading::Reading;
-use super::screen::quoted;
 use crate::edge::blockdev::{BlockFile, Mode};
 use crate::edge::clock::SystemClock;
 use crate::edge::drbd::offline::OfflineReplica;
@@ -24,6 +23,7 @@ use crate::model::evidence::{MetadataPlace, Source, Trust};
 use crate::model::id::{NodeName, ResourceName};
 use crate::model::policy::Settings;
 use crate::model::seen::{Stamp, Why};
+use crate::model::shell::shell_word;
 use crate::model::side::{Pair, Side};
 use crate::model::unit::Layout;
 use crate::ports::progress::Progress;
@@ -596,7 +596,7 @@ pub(super) fn inquiry_failure(error: InquiryError) -> Failure {
         InquiryError::Shifted { side, path, start, len } => Some(format!(
             "losetup -f --show -r -o {start} --sizelimit {len} {} prints the device to give instead (leave -r out when it is to \
              be healed); only if DRBD uses the whole of it all the same, add --as-is-{side}",
-            quoted(path)
+            shell_word(path)
         )),
         _ => None,
     };
