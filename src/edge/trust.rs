@@ -126,7 +126,7 @@ mod tests {
             mode(path, open);
             let error = trusted(&state).unwrap_err();
             assert!(matches!(&error, Untrusted::Open { mode, .. } if *mode == open), "{error}");
-            assert!(error.to_string().contains("chmod go-w '"), "{error}");
+            assert!(error.to_string().contains("chmod go-w /"), "{error}");
             mode(path, before);
         }
         symlink("nowhere", state.join("events")).unwrap();

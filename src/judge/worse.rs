@@ -185,8 +185,9 @@ pub fn connecting(disks: Pair<DiskState>, found: &Comparison, does: &Reconnect) 
     }
 }
 
-/// Whether keeping `survivor` would put older data, or a poorer disk's, in the place of better. Of two sides that differ in that,
-/// one goes back and the other does not: a disk that is old or half written by its own word is no newer data.
+/// Whether keeping `survivor` would put older data, or a poorer disk's, in the place of better. A disk that is half written by its
+/// own word is no newer data. One that is Outdated by its own word still is: somebody wrote there since, and where its generation
+/// is the newer one, neither side can be kept without going back.
 #[must_use]
 pub fn goes_back(disks: Pair<DiskState>, found: &Comparison, survivor: Side) -> bool {
     let newer = match found.relation {
@@ -195,7 +196,8 @@ pub fn goes_back(disks: Pair<DiskState>, found: &Comparison, survivor: Side) -> 
         Relation::InSync | Relation::Diverged | Relation::Unrelated => None,
     };
     let victim = survivor.other();
-    poorer(disks, found, survivor) || (newer == Some(victim) && !poorer(disks, found, victim))
+    let half_written = disks[victim] <= DiskState::Inconsistent && poorer(disks, found, victim);
+    poorer(disks, found, survivor) || (newer == Some(victim) && !half_written)
 }
 
 /// Whether `side`'s own disk state says less than the other's. A `Consistent` disk may be as good as an `UpToDate` one, and only

@@ -166,7 +166,7 @@ impl Judge<'_> {
                 "operator: --keep",
                 disks,
                 format!(
-                    "keep {kept}, discard {lost}: {lost} has the newer generation, but its disk is the poorer one"
+                    "keep {kept}, discard {lost}: THIS GOES BACK TO OLDER DATA; {lost} has the newer generation, but is half written"
                 ),
             );
         } else if newer == Some(victim) {
