@@ -33,14 +33,16 @@ impl Disk for Bytes {
         if offset.checked_add(extent.len).is_none_or(|end| end > self.size) {
             return Err(DiskFault::Outside { disk: "fuzz".into(), extent, size: self.size });
         }
+        // Slices, not single bytes: opening reads up to a gigabyte in search of an older superblock.
+        buffer.fill(0);
         let tail_at = self.size.saturating_sub(self.tail.len() as u64);
-        for (at, byte) in (offset..).zip(buffer) {
-            let tail = at
-                .checked_sub(tail_at)
-                .and_then(|at| usize::try_from(at).ok())
-                .and_then(|at| self.tail.get(at));
-            let head = usize::try_from(at).ok().and_then(|at| self.head.get(at));
-            *byte = tail.or(head).copied().unwrap_or(0);
+        for (start, bytes) in [(0, &self.head), (tail_at, &self.tail)] {
+            let first = start.max(offset);
+            let end = (start + bytes.len() as u64).min(offset + extent.len);
+            if let Some(len) = end.checked_sub(first).and_then(|len| usize::try_from(len).ok()) {
+                let at = |from: u64| usize::try_from(first - from).unwrap_or(usize::MAX);
+                buffer[at(offset)..][..len].copy_from_slice(&bytes[at(start)..][..len]);
+            }
         }
         Ok(())
     }
