@@ -296,7 +296,7 @@ fn long_lines_are_refused_both_ways() {
 // ---- the journal over a store ----
 
 /// Appends the story; how many records were acknowledged, and the first error.
-fn append_all(journal: &mut Journal, events: &[Event]) -> (usize, Option<JournalError>) {
+fn append_all(journal: &Journal, events: &[Event]) -> (usize, Option<JournalError>) {
     for (index, event) in events.iter().enumerate() {
         if let Err(error) = journal.append(Some(id("i1")), event.clone()) {
             return (index, Some(error));
@@ -305,10 +305,17 @@ fn append_all(journal: &mut Journal, events: &[Event]) -> (usize, Option<Journal
     (events.len(), None)
 }
 
-/// The events of an incident in a journal, without the journal's own.
+/// The events of a journal's one incident.
 fn events_in(journal: &Journal) -> Vec<Event> {
-    let own = |record: &&Record| record.incident.is_some();
-    journal.records().iter().filter(own).map(|record| record.event.clone()).collect()
+    let incidents = journal.incidents();
+    assert!(incidents.len() < 2);
+    let history = incidents.first().map_or(&[][..], |incident| &incident.history);
+    history.iter().map(|record| record.event.clone()).collect()
+}
+
+/// All records of the world's journal, its own included.
+fn records_in(world: &World) -> Vec<Record> {
+    Journal::read(world.store.as_ref()).unwrap().unwrap().records
 }
 
 /// Runs the story with `faults`, cuts the power, opens again: every acknowledged record is there, in order,
@@ -317,8 +324,8 @@ fn survives(faults: Faults, seed: u64) -> u64 {
     let world = World::new(&[], &[], faults);
     let story = story();
     let mut acknowledged = 0;
-    if let Ok(mut journal) = open(&world) {
-        let (many, error) = append_all(&mut journal, &story);
+    if let Ok(journal) = open(&world) {
+        let (many, error) = append_all(&journal, &story);
         acknowledged = many;
         if error.is_some() {
             let again = journal.append(Some(id("i1")), Event::Resumed).unwrap_err();
@@ -349,8 +356,8 @@ fn survives(faults: Faults, seed: u64) -> u64 {
         }
         world.power_cut(seed ^ (round + 1));
     }
-    let mut journal = open(&world).unwrap();
-    let (_, error) = append_all(&mut journal, &story[acknowledged..]);
+    let journal = open(&world).unwrap();
+    let (_, error) = append_all(&journal, &story[acknowledged..]);
     assert!(error.is_none(), "{error:?}");
     assert_eq!(events_in(&open(&world).unwrap()), story);
     operations
@@ -385,7 +392,7 @@ fn any_fault_at_any_operation_loses_nothing_that_was_acknowledged() {
 #[test]
 fn the_first_failure_latches_wherever_it_happens() {
     let world = quiet();
-    let mut journal = open(&world).unwrap();
+    let journal = open(&world).unwrap();
     let before = world.faults.count();
     journal.append(Some(id("i1")), opened()).unwrap();
     let each = world.faults.count() - before;
@@ -393,7 +400,7 @@ fn the_first_failure_latches_wherever_it_happens() {
 
     for op in 0..each {
         let world = quiet();
-        let mut journal = open(&world).unwrap();
+        let journal = open(&world).unwrap();
         journal.append(Some(id("i1")), opened()).unwrap();
         world.faults.go_on([(op, Fault::Io)]);
         let first = journal.append(Some(id("i1")), Event::Resumed).unwrap_err();
@@ -401,7 +408,7 @@ fn the_first_failure_latches_wherever_it_happens() {
             matches!(&first, JournalError::Failed(cause) if matches!(**cause, Cause::Store(_))),
             "{first}"
         );
-        assert_eq!(journal.records().len(), 1, "what is not acknowledged is not believed");
+        assert_eq!(events_in(&journal).len(), 1, "what is not acknowledged is not believed");
         let operations = world.faults.count();
         for _ in 0..3 {
             let error = journal.append(Some(id("i1")), Event::Resumed).unwrap_err();
@@ -430,10 +437,11 @@ fn a_torn_tail_is_kept_and_recorded_and_never_written_over() {
     assert_eq!(world.store.content("journal.torn-3").unwrap(), b"of another day");
     assert_eq!(world.store.content("journal.torn-3.2").unwrap(), b"3 0000");
     let cut = Event::TornTailCut { bytes: 6, kept_as: "journal.torn-3.2".into() };
-    let last = journal.records().last().unwrap();
-    assert_eq!((last.seq, &last.incident, &last.event), (3, &None, &cut));
     drop(journal);
-    assert_eq!(open(&world).unwrap().records().len(), 3);
+    let last = records_in(&world).pop().unwrap();
+    assert_eq!((last.seq, last.incident, last.event), (3, None, cut));
+    drop(open(&world).unwrap());
+    assert_eq!(records_in(&world).len(), 3);
 }
 
 #[test]
@@ -490,7 +498,7 @@ fn a_power_cut_after_mending_leaves_no_stale_bytes_behind_a_record() {
 #[test]
 fn unreadable_is_not_empty() {
     let world = quiet();
-    let mut journal = open(&world).unwrap();
+    let journal = open(&world).unwrap();
     journal.append(Some(id("i1")), opened()).unwrap();
     drop(journal);
     let before = world.store.content(FILE).unwrap();
@@ -535,7 +543,7 @@ fn a_story_that_cannot_have_happened_is_refused_with_its_line() {
 #[test]
 fn an_illegal_append_writes_nothing_and_does_not_latch() {
     let world = quiet();
-    let mut journal = open(&world).unwrap();
+    let journal = open(&world).unwrap();
     let before = world.store.content(FILE).unwrap();
     let error = journal.append(Some(id("i1")), Event::Resumed).unwrap_err();
     assert!(matches!(error, JournalError::Illegal(_)), "{error}");
@@ -545,14 +553,14 @@ fn an_illegal_append_writes_nothing_and_does_not_latch() {
     assert!(matches!(error, JournalError::Unwritable(_)), "{error}");
     journal.append(Some(id("i1")), Event::Resumed).unwrap();
     assert!(world.store.content(FILE).unwrap().starts_with(&before));
-    assert_eq!(open(&world).unwrap().records().len(), 2);
+    assert_eq!(events_in(&open(&world).unwrap()).len(), 2);
 }
 
 #[test]
 fn a_second_writer_is_noticed_before_its_records_are_written_over() {
     let world = quiet();
-    let mut one = open(&world).unwrap();
-    let mut two = open(&world).unwrap();
+    let one = open(&world).unwrap();
+    let two = open(&world).unwrap();
     two.append(Some(id("i2")), opened()).unwrap();
     let error = one.append(Some(id("i1")), opened()).unwrap_err();
     assert!(
@@ -585,13 +593,13 @@ fn run(mut at: Cursor<'_, Ready>, ends: &[End]) -> Result<(), JournalError> {
 #[test]
 fn an_executor_stops_parks_resumes_and_closes() {
     let world = quiet();
-    let mut journal = open(&world).unwrap();
+    let journal = open(&world).unwrap();
     let name = id("i1");
     let plan = PlanId(Digest([1; 32]));
     let at = journal.begin(name.clone(), ResourceName::new("r0").unwrap(), plan, Consent::Policy).unwrap();
     run(at, &[End::Done, End::Unknown(Why::from("lost sight")), End::Done]).unwrap();
 
-    let mut journal = open(&world).unwrap();
+    let journal = open(&world).unwrap();
     let state = &journal.incident(&name).unwrap().state;
     assert!(matches!(state, IncidentState::Parked { next_step: 1, .. }), "{state:?}");
     let error = journal.ready(&name).unwrap_err();
@@ -605,9 +613,68 @@ fn an_executor_stops_parks_resumes_and_closes() {
 }
 
 #[test]
+fn several_incidents_go_on_at_once_and_readers_wait_for_nobody() {
+    let world = quiet();
+    let journal = open(&world).unwrap();
+    let begin = |name: &str| {
+        let plan = PlanId(Digest([1; 32]));
+        journal.begin(id(name), ResourceName::new("r0").unwrap(), plan, Consent::Policy)
+    };
+    let (first, second) = (begin("i1").unwrap(), begin("i2").unwrap());
+    let before = journal.incidents();
+    // Neither waits for the other's step, and within each the incident can be read.
+    let first = first.declare(0, "w").unwrap();
+    let second = second.declare(0, "w").unwrap().perform(|_| {
+        let state = |name: &str| journal.incident(&id(name)).unwrap().state;
+        assert!(matches!(state("i1"), IncidentState::InStep { .. }), "{:?}", state("i1"));
+        assert!(matches!(state("i2"), IncidentState::InStep { .. }), "{:?}", state("i2"));
+        End::Done
+    });
+    assert!(before.iter().all(|one| one.history.len() == 1), "a look is of one moment");
+    assert!(matches!(second.record().unwrap(), Recorded::Well(_)));
+    assert!(matches!(first.perform(|_| End::Done).record().unwrap(), Recorded::Well(_)));
+
+    // From many threads, each its own: every record is there, in one order.
+    std::thread::scope(|scope| {
+        for number in 3..11 {
+            let at = begin(&format!("i{number}")).unwrap();
+            scope.spawn(|| run(at, &[End::Done, End::AlreadySo]).unwrap());
+        }
+    });
+    drop(journal);
+    let journal = open(&world).unwrap();
+    let ended = journal.incidents().iter().filter(|one| one.is_closed()).count();
+    assert_eq!((ended, records_in(&world).len()), (8, 2 * 3 + 8 * 6));
+}
+
+#[test]
+fn an_incident_has_one_cursor_and_what_it_has_nobody_else_writes() {
+    let world = quiet();
+    let journal = open(&world).unwrap();
+    let plan = PlanId(Digest([1; 32]));
+    let at = journal.begin(id("i1"), ResourceName::new("r0").unwrap(), plan, Consent::Policy).unwrap();
+    let claimed = |error: JournalError| {
+        assert_eq!(error.to_string(), "incident i1 is being carried out");
+    };
+    claimed(journal.ready(&id("i1")).unwrap_err());
+    claimed(journal.resume(&id("i1")).unwrap_err());
+    claimed(journal.append(Some(id("i1")), Event::Resumed).unwrap_err());
+    claimed(journal.end(&id("i1"), "given up", Outcome::Abandoned).unwrap_err());
+    let declared = at.declare(0, "w").unwrap();
+    claimed(journal.end(&id("i1"), "given up", Outcome::Abandoned).unwrap_err());
+    assert_eq!(records_in(&world).len(), 2, "nothing was written");
+    // Whoever drops it lets go of it, wherever it stands.
+    drop(declared);
+    journal.end(&id("i1"), "given up", Outcome::Abandoned).unwrap();
+    assert!(journal.incident(&id("i1")).unwrap().is_closed());
+    assert!(matches!(journal.resume(&id("i1")).unwrap_err(), JournalError::Illegal(_)));
+    assert!(matches!(journal.resume(&id("i1")).unwrap_err(), JournalError::Illegal(_)));
+}
+
+#[test]
 fn an_intent_without_an_end_is_unknown_after_reopening() {
     let world = quiet();
-    let mut journal = open(&world).unwrap();
+    let journal = open(&world).unwrap();
     let at = journal
         .begin(id("i1"), ResourceName::new("r0").unwrap(), PlanId(Digest([1; 32])), Consent::Policy)
         .unwrap();
@@ -626,8 +693,8 @@ fn people_can_read_it_and_two_processes_cannot_write_it() {
     let root = folder.path().join("state");
     {
         let store = Arc::new(StateDir::open(&root).unwrap());
-        let mut journal = Journal::open(store, clock.clone()).unwrap();
-        assert!(append_all(&mut journal, &story()).1.is_none());
+        let journal = Journal::open(store, clock.clone()).unwrap();
+        assert!(append_all(&journal, &story()).1.is_none());
         let error = StateDir::open(&root).unwrap_err();
         let StateDirError::Locked { holder, .. } = &error else { panic!("{error}") };
         assert_eq!(*holder, Some(std::process::id()));

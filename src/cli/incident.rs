@@ -39,8 +39,8 @@ pub struct Desk {
 pub fn open_desk(state_dir: &Path) -> Result<Desk, Failure> {
     let store = Arc::new(StateDir::open(state_dir).map_err(unopened)?);
     let journal = Journal::open(store.clone(), Arc::new(SystemClock)).map_err(Failure::internal)?;
-    let mut desk = Desk { store, journal };
-    close_what_was_undone(&mut desk)?;
+    let desk = Desk { store, journal };
+    close_what_was_undone(&desk)?;
     Ok(desk)
 }
 
@@ -48,37 +48,27 @@ pub fn open_desk(state_dir: &Path) -> Result<Desk, Failure> {
 ///
 /// # Errors
 /// The journal cannot be written.
-pub fn close_what_was_undone(desk: &mut Desk) -> Result<(), Failure> {
+pub fn close_what_was_undone(desk: &Desk) -> Result<(), Failure> {
     if !desk.journal.incidents().iter().any(is_open) {
         return Ok(());
     }
     let mut over: Vec<IncidentId> = Vec::new();
-    for undo in desk.journal.incidents() {
+    let incidents = desk.journal.incidents();
+    for undo in incidents.iter() {
         if !matches!(undo.state, IncidentState::Closed { outcome: Outcome::Undone }) {
             continue;
         }
         // Unreadable, it must not stand in the way of everything else: taking up a healing looks at it once more.
         let Ok(plan) = plans::load(&*desk.store, undo.plan) else { continue };
         if let Purpose::Undo { incident } = &plan.plan().purpose {
-            let healing = desk.journal.incidents().iter().find(|other| other.id == *incident);
+            let healing = incidents.get(incident);
             if healing.is_some_and(is_open) {
                 over.push(incident.clone());
             }
         }
     }
     for id in over {
-        // A healing that was cut off inside a step is parked first: the journal closes nothing in the middle of an act.
-        if !matches!(
-            desk.journal.incident(&id).map(|incident| &incident.state),
-            Some(IncidentState::Parked { .. })
-        ) {
-            let parked =
-                Event::Parked { why: "it was undone".into(), next: "nothing: it is over".to_owned() };
-            desk.journal.append(Some(id.clone()), parked).map_err(Failure::internal)?;
-        }
-        desk.journal
-            .append(Some(id), Event::Closed { outcome: Outcome::Undone })
-            .map_err(Failure::internal)?;
+        desk.journal.end(&id, "it was undone", Outcome::Undone).map_err(Failure::internal)?;
     }
     Ok(())
 }

@@ -47,16 +47,16 @@ pub struct UndoArgs {
 }
 
 pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8, Failure> {
-    let mut desk = open_desk(&cli.state_dir)?;
+    let desk = open_desk(&cli.state_dir)?;
     // A salvage's name is its incident's, or that with a volume.
     let named = args.incident.as_deref();
-    let named = named.map(|word| salvage::incident_meant(&*desk.store, desk.journal.incidents(), word));
+    let named = named.map(|word| salvage::incident_meant(&*desk.store, &desk.journal.incidents(), word));
     let named = named.as_deref();
     if let Some(live) = live::undo::target(&desk, named)? {
-        return live::undo::run(cli, args, screen, &mut desk, &live);
+        return live::undo::run(cli, args, screen, &desk, &live);
     }
     if let Some(salvage) = live::discarded::named(named) {
-        return live::discarded::run(cli, args, screen, &mut desk, &salvage);
+        return live::discarded::run(cli, args, screen, &desk, &salvage);
     }
     if args.peer.is_some() {
         return Err(Failure::usage(
@@ -75,7 +75,7 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
             ))?;
             return steps(screen, sealed.plan());
         }
-        return take_up(cli, screen, &mut desk, &open, &args.reading, false);
+        return take_up(cli, screen, &desk, &open, &args.reading, false);
     }
     refuse_what_changed_nothing_yet(&desk, named)?;
     let (id, healed) = healing_of(&desk.journal, &*desk.store, named).map_err(failure)?;
@@ -92,14 +92,14 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
         return steps(screen, sealed.plan());
     }
     plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
-    let undo = new_id(sealed.id(), desk.journal.incidents())?;
+    let undo = new_id(sealed.id(), &desk.journal.incidents())?;
     let progress = TerminalProgress::new();
     let store = desk.store.clone();
     let theatre = theatre(&opened, &*store, &progress, args.reading.threads());
-    let ending = begin(&mut desk.journal, theatre, &sealed, Some(&healed), &undo, Consent::Operator, None)
+    let ending = begin(&desk.journal, theatre, &sealed, Some(&healed), &undo, Consent::Operator, None)
         .map_err(|error| journal_stopped(cli, &undo, error))?;
     if matches!(ending, Ending::Finished(_)) {
-        close_what_was_undone(&mut desk)?;
+        close_what_was_undone(&desk)?;
     }
     let ending = opened.told_by_the_link(ending);
     conclude(cli, screen, &*store, sealed.plan(), &undo, &ending)

@@ -90,7 +90,7 @@ pub enum Ending {
 /// # Errors
 /// [`JournalError`]: without a journal nothing is done.
 pub fn begin(
-    journal: &mut Journal,
+    journal: &Journal,
     theatre: Theatre<'_>,
     sealed: &SealedPlan,
     healed: Option<&SealedPlan>,
@@ -107,7 +107,7 @@ pub fn begin(
 /// # Errors
 /// [`JournalError`].
 pub fn resume(
-    journal: &mut Journal,
+    journal: &Journal,
     theatre: Theatre<'_>,
     sealed: &SealedPlan,
     healed: Option<&SealedPlan>,
@@ -120,7 +120,8 @@ pub fn resume(
 
 /// Whether the incident ever came to a step that changes a side: its intent is journaled before the act.
 fn touched(journal: &Journal, plan: &Plan, incident: &IncidentId) -> bool {
-    let history = journal.incident(incident).map_or(&[][..], |incident| &incident.history);
+    let incidents = journal.incidents();
+    let history = incidents.get(incident).map_or(&[][..], |incident| &incident.history);
     history.iter().any(|record| {
         matches!(&record.event, Event::Intent { step, .. } if plan.steps.get(*step).is_some_and(changes_a_side))
     })

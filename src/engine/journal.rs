@@ -13,6 +13,9 @@
 //!
 //! After the first failure of a write or sync nothing is known about the journal's end. The journal then
 //! refuses everything (`Latched`); only opening it again finds out.
+//!
+//! One journal serves all who share it: appends follow one another under a lock, a [`Cursor`] has the claim
+//! on its own incident and on no other, and whoever only reads ([`Journal::incidents`]) waits for nobody.
 
 mod cursor;
 mod load;
@@ -20,12 +23,13 @@ mod load;
 pub use cursor::{Cursor, Declared, NotReady, Performed, Permit, Ready, Recorded, Stopped};
 
 use crate::format::journal::{self as framing, EncodeError, Link, MAX_JOURNAL, Tail};
-use crate::judge::incident::{IllegalTransition, Incident, Incidents};
+use crate::judge::incident::{IllegalTransition, Incident, IncidentState, Incidents};
 use crate::model::id::IncidentId;
-use crate::model::record::{Event, Record};
+use crate::model::record::{Event, Outcome, Record};
 use crate::ports::clock::Clock;
 use crate::ports::store::{Store, StoreFault};
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Name of the journal in the state directory.
 pub const FILE: &str = "journal";
@@ -136,25 +140,40 @@ pub struct Story {
     pub tail: Tail,
 }
 
-/// The journal of one state directory, open for writing. The state directory's lock keeps others away.
+/// The journal of one state directory, open for writing. The state directory's lock keeps other processes
+/// away; within this one it is shared.
 pub struct Journal {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    records: Vec<Record>,
-    incidents: Incidents,
+    end: Mutex<TheEnd>,
+    /// What the durable records tell. Replaced as a whole, so that nobody reads while it changes.
+    incidents: Mutex<Arc<Incidents>>,
+    /// Incidents that a cursor has.
+    claimed: Mutex<BTreeSet<IncidentId>>,
+}
+
+/// Where the file ends: whoever appends has this to itself until the record is durable.
+struct TheEnd {
     link: Link,
     /// Bytes of the file up to the end of the last record.
     len: u64,
     broken: Option<Arc<Cause>>,
 }
 
+/// Each of these is replaced in one piece, or checked against the file before it is used again: whoever
+/// panicked has left nothing half done.
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl std::fmt::Debug for Journal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let end = lock(&self.end);
         f.debug_struct("Journal")
             .field("path", &self.store.locate(FILE))
-            .field("records", &self.records.len())
-            .field("len", &self.len)
-            .field("broken", &self.broken)
+            .field("records", &end.link.seq)
+            .field("len", &end.len)
+            .field("broken", &end.broken)
             .finish_non_exhaustive()
     }
 }
@@ -173,19 +192,22 @@ impl Journal {
             }
             None => load::create(store.as_ref())?,
         };
-        let mut journal = Journal {
+        let torn = match loaded.torn {
+            Some(torn) => {
+                let kept_as = load::cut(store.as_ref(), &torn, loaded.len, loaded.link.seq)?;
+                Some(Event::TornTailCut { bytes: torn.len() as u64, kept_as })
+            }
+            None => None,
+        };
+        let journal = Journal {
             store,
             clock,
-            records: loaded.story.records,
-            incidents: loaded.story.incidents,
-            link: loaded.link,
-            len: loaded.len,
-            broken: None,
+            end: Mutex::new(TheEnd { link: loaded.link, len: loaded.len, broken: None }),
+            incidents: Mutex::new(Arc::new(loaded.story.incidents)),
+            claimed: Mutex::default(),
         };
-        if let Some(torn) = loaded.torn {
-            let bytes = torn.len() as u64;
-            let kept_as = load::cut(journal.store.as_ref(), &torn, journal.len, journal.link.seq)?;
-            journal.append(None, Event::TornTailCut { bytes, kept_as })?;
+        if let Some(cut) = torn {
+            journal.append(None, cut)?;
         }
         Ok(journal)
     }
@@ -198,61 +220,78 @@ impl Journal {
         Ok(load::load(store)?.map(|loaded| loaded.story))
     }
 
-    /// Appends one record and makes it durable.
+    /// Appends one record and makes it durable. Of an incident that a cursor has only that writes.
     ///
     /// # Errors
-    /// `Illegal`, `Unwritable`, `Full`: nothing was written, the journal goes on. `Failed`: the record may
-    /// or may not be there; from then on everything is `Latched`.
-    pub fn append(&mut self, incident: Option<IncidentId>, event: Event) -> Result<Record, JournalError> {
-        if let Some(first) = &self.broken {
+    /// `NotReady`, `Illegal`, `Unwritable`, `Full`: nothing was written, the journal goes on. `Failed`: the
+    /// record may or may not be there; from then on everything is `Latched`.
+    pub fn append(&self, incident: Option<IncidentId>, event: Event) -> Result<Record, JournalError> {
+        // Held until the record is there, so that nobody takes the claim meanwhile.
+        let claimed = lock(&self.claimed);
+        if let Some(id) = incident.as_ref().filter(|id| claimed.contains(*id)) {
+            return Err(NotReady::Claimed { id: id.clone() }.into());
+        }
+        self.write_down(incident, event)
+    }
+
+    /// Appends, whoever has the claim.
+    fn write_down(&self, incident: Option<IncidentId>, event: Event) -> Result<Record, JournalError> {
+        let mut end = lock(&self.end);
+        if let Some(first) = &end.broken {
             return Err(JournalError::Latched { first: Arc::clone(first) });
         }
-        let seq = self.link.seq.saturating_add(1);
+        let seq = end.link.seq.saturating_add(1);
         let record = Record { seq, at: self.clock.now(), incident, event };
-        self.incidents.check(&record).map_err(JournalError::Illegal)?;
-        let (line, link) = framing::encode(&record, &self.link).map_err(JournalError::Unwritable)?;
-        let len = self.len.saturating_add(line.len() as u64);
+        self.incidents().check(&record).map_err(JournalError::Illegal)?;
+        let (line, link) = framing::encode(&record, &end.link).map_err(JournalError::Unwritable)?;
+        let len = end.len.saturating_add(line.len() as u64);
         if len > MAX_JOURNAL {
             return Err(JournalError::Full { path: self.store.locate(FILE) });
         }
-        self.write(&line).map_err(|cause| {
+        self.write(end.len, &line).map_err(|cause| {
             let cause = Arc::new(cause);
-            self.broken = Some(Arc::clone(&cause));
+            end.broken = Some(Arc::clone(&cause));
             JournalError::Failed(cause)
         })?;
-        self.incidents.apply(&record).map_err(JournalError::Illegal)?;
-        self.len = len;
-        self.link = link;
-        self.records.push(record.clone());
+        (end.len, end.link) = (len, link);
+        Arc::make_mut(&mut lock(&self.incidents)).apply(&record).map_err(JournalError::Illegal)?;
         Ok(record)
     }
 
-    fn write(&self, line: &[u8]) -> Result<(), Cause> {
+    fn write(&self, at: u64, line: &[u8]) -> Result<(), Cause> {
         // A second writer should be impossible (lock); if there is one, do not write over its records.
         let found = self.store.len(FILE).map_err(Cause::Store)?.unwrap_or(0);
-        if found != self.len {
-            return Err(Cause::OtherWriter { path: self.store.locate(FILE), expected: self.len, found });
+        if found != at {
+            return Err(Cause::OtherWriter { path: self.store.locate(FILE), expected: at, found });
         }
-        self.store.write_at(FILE, self.len, line).map_err(Cause::Store)?;
+        self.store.write_at(FILE, at, line).map_err(Cause::Store)?;
         self.store.sync(FILE).map_err(Cause::Store)
     }
 
-    /// All records, first one first.
+    /// All incidents as they stand now, in the order they were opened. What is appended later does not show.
     #[must_use]
-    pub fn records(&self) -> &[Record] {
-        &self.records
+    pub fn incidents(&self) -> Arc<Incidents> {
+        Arc::clone(&lock(&self.incidents))
     }
 
-    /// All incidents, in the order they were opened.
+    /// The incident of that name, as it stands now.
     #[must_use]
-    pub fn incidents(&self) -> &[Incident] {
-        self.incidents.as_slice()
+    pub fn incident(&self, id: &IncidentId) -> Option<Incident> {
+        self.incidents().get(id).cloned()
     }
 
-    /// The incident of that name.
-    #[must_use]
-    pub fn incident(&self, id: &IncidentId) -> Option<&Incident> {
-        self.incidents.get(id)
+    /// Ends an open incident that nobody carries out. The journal closes nothing in the middle of an act, so one that is
+    /// not parked is parked first, with `why`.
+    ///
+    /// # Errors
+    /// [`JournalError`]; also when it is over already, or a cursor has it.
+    pub fn end(&self, id: &IncidentId, why: &str, outcome: Outcome) -> Result<(), JournalError> {
+        let parked = |incident: Incident| matches!(incident.state, IncidentState::Parked { .. });
+        if !self.incident(id).is_some_and(parked) {
+            let next = "nothing: it is over".to_owned();
+            self.append(Some(id.clone()), Event::Parked { why: why.into(), next })?;
+        }
+        self.append(Some(id.clone()), Event::Closed { outcome }).map(|_| ())
     }
 
     /// Where the journal is, for messages.

@@ -122,7 +122,7 @@ fn undone_by(
     store: &dyn Store,
     healed: &IncidentId,
 ) -> Result<Option<IncidentId>, UndoError> {
-    for incident in journal.incidents() {
+    for incident in journal.incidents().iter() {
         let undone = matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone });
         if !undone || is_live(store, incident.plan) {
             continue;

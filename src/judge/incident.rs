@@ -376,6 +376,13 @@ impl Incidents {
     }
 }
 
+impl std::ops::Deref for Incidents {
+    type Target = [Incident];
+    fn deref(&self) -> &[Incident] {
+        &self.list
+    }
+}
+
 /// Whether the record is about the journal, not about an incident.
 fn is_the_journals_own(record: &Record) -> bool {
     record.incident.is_none() && matches!(record.event, Event::TornTailCut { .. })

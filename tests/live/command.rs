@@ -66,7 +66,7 @@ pub fn cut_off(scene: &Scene, at: Cut) -> (String, String) {
     let healing = crate::audit::stored_as(&*store, &plan).unwrap();
     let (id, undo_id) = ("20261121-031502-healed", "20261121-041502-undone");
     let (healed, undone) = (IncidentId::new(id).unwrap(), IncidentId::new(undo_id).unwrap());
-    let mut journal = Journal::open(store.clone(), Arc::new(SystemClock)).unwrap();
+    let journal = Journal::open(store.clone(), Arc::new(SystemClock)).unwrap();
     let resource = healing.plan().resource.clone();
     let mut cursor =
         journal.begin(healed.clone(), resource.clone(), healing.id(), Consent::Operator).unwrap();

@@ -136,10 +136,10 @@ fn undo(scene: &Scene, state: &Path, words: &[&str]) -> (u8, String) {
     let nodes = Nodes::new(vec![("r0", Arc::clone(&scene.cluster))]);
     let (both, paper) = (nodes.both(), Paper::default());
     let mut screen = Screen::plain(Box::new(paper.clone()));
-    let mut desk = open_desk(state).unwrap();
+    let desk = open_desk(state).unwrap();
     scene.cluster.lock().undoing = true;
     let id = IncidentId::new(NAME).unwrap();
-    match run_on(&cli, args, &mut screen, &mut desk, &both, &id) {
+    match run_on(&cli, args, &mut screen, &desk, &both, &id) {
         Ok(code) => (code, paper.text()),
         Err(failure) => (failure.code, format!("{}{}", paper.text(), failure.text())),
     }

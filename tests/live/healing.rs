@@ -174,7 +174,7 @@ impl Scene {
     }
 
     fn resolved(&self, plan: PlanId) -> Result<Ending, String> {
-        let mut journal = self.journal()?;
+        let journal = self.journal()?;
         let loaded = plans::load(&*self.cluster.store, plan).map_err(|error| in_words(&error))?;
         let sealed = loaded.ok_or("the plan is gone")?;
         let before = journal.incidents().iter().rev().find(|incident| incident.plan == plan).cloned();
@@ -182,14 +182,14 @@ impl Scene {
         let theatre = self.theatre(&pause);
         match before {
             Some(incident) if !incident.is_closed() => {
-                resume(&mut journal, theatre, &sealed, &incident.id, None).map_err(|error| in_words(&error))
+                resume(&journal, theatre, &sealed, &incident.id, None).map_err(|error| in_words(&error))
             }
             Some(Incident { state: IncidentState::Closed { outcome: Outcome::Healed }, .. }) => {
                 Ok(Ending::Finished(Outcome::Healed))
             }
             _ => {
                 let id = new_id(&journal);
-                begin(&mut journal, theatre, &sealed, &id, Consent::Operator, None)
+                begin(&journal, theatre, &sealed, &id, Consent::Operator, None)
                     .map_err(|error| in_words(&error))
             }
         }
@@ -208,7 +208,7 @@ impl Scene {
     }
 
     pub fn undone(&self, healed: &SealedLivePlan) -> Result<Ending, String> {
-        let mut journal = self.journal()?;
+        let journal = self.journal()?;
         let pause = |_: Duration| self.cluster.pass();
         for incident in journal.incidents().to_vec() {
             let plan =
@@ -219,14 +219,15 @@ impl Scene {
                 return Ok(Ending::Finished(Outcome::Undone));
             }
             if undoes && !incident.is_closed() {
-                return resume(&mut journal, self.theatre(&pause), &plan, &incident.id, None)
+                return resume(&journal, self.theatre(&pause), &plan, &incident.id, None)
                     .map_err(|error| in_words(&error));
             }
         }
-        let healing =
-            journal.incidents().iter().rev().find(|incident| {
-                matches!(incident.state, IncidentState::Closed { outcome: Outcome::Healed })
-            });
+        let incidents = journal.incidents();
+        let healing = incidents
+            .iter()
+            .rev()
+            .find(|incident| matches!(incident.state, IncidentState::Closed { outcome: Outcome::Healed }));
         let id = healing.ok_or("nothing was healed")?.id.clone();
         let nodes = self.nodes.as_ref().map(|node| node as &dyn Node);
         let pair = look(nodes, &resource()).map_err(|error| in_words(&error))?;
@@ -241,7 +242,7 @@ impl Scene {
             .map_err(|error| in_words(&error))?;
         plans::keep(&*self.cluster.store, &undo).map_err(|error| in_words(&error))?;
         let incident = new_id(&journal);
-        begin(&mut journal, self.theatre(&pause), &undo, &incident, Consent::Operator, None)
+        begin(&journal, self.theatre(&pause), &undo, &incident, Consent::Operator, None)
             .map_err(|error| in_words(&error))
     }
 
@@ -533,7 +534,8 @@ fn undo_too(scene: &mut Scene, sealed: &SealedLivePlan, rng: &mut Rng) -> Result
     }
     let id = {
         let journal = scene.journal()?;
-        let healing = journal.incidents().iter().rev();
+        let incidents = journal.incidents();
+        let healing = incidents.iter().rev();
         healing.filter(|one| one.is_closed()).map(|one| one.id.clone()).next().unwrap()
     };
     scene.note(&id)?;

@@ -102,7 +102,7 @@ fn healed(scene: &Scene, volumes: u32) -> String {
     let store = Arc::new(StateDir::open(&scene.state()).unwrap());
     let healing = crate::audit::stored_as(&*store, &plan).unwrap();
     let id = IncidentId::new("20261121-031502-healed").unwrap();
-    let mut journal = Journal::open(store, Arc::new(SystemClock)).unwrap();
+    let journal = Journal::open(store, Arc::new(SystemClock)).unwrap();
     let resource = healing.plan().resource.clone();
     let mut cursor = journal.begin(id.clone(), resource, healing.id(), Consent::Operator).unwrap();
     for (index, step) in healing.plan().steps.iter().enumerate() {

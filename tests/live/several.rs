@@ -94,8 +94,8 @@ fn run(nodes: &Arc<Nodes>, folder: &Path, words: &[&str]) -> Ran {
         }
         Command::Resolve(args) => {
             let wanted = wanted(&args.words, args.all);
-            let mut desk = open_desk(&cli.state_dir).unwrap();
-            resolve::over(&cli, args, &mut screen, &mut desk, &both, &wanted)
+            let desk = open_desk(&cli.state_dir).unwrap();
+            resolve::over(&cli, args, &mut screen, &desk, &both, &wanted)
         }
         _ => panic!("{words:?}"),
     };

@@ -26,7 +26,7 @@ use unsplit::model::evidence::MetadataPlace;
 use unsplit::model::id::{IncidentId, NodeName, PlanId, ResourceName};
 use unsplit::model::plan::{Plan, Purpose};
 use unsplit::model::policy::Settings;
-use unsplit::model::record::{Consent, Event, Outcome};
+use unsplit::model::record::{Consent, Outcome};
 use unsplit::model::side::{Pair, Side};
 use unsplit::model::verdict::Verdict;
 use unsplit::ports::disk::DiskMut;
@@ -273,14 +273,14 @@ impl Site {
     /// `unsplit resolve --plan ID`: begins, or goes on where an earlier run ended.
     pub fn resolve(&self, plan: PlanId) -> Result<Ending, Refused> {
         self.promises.next_run();
-        let mut journal = self.journal()?;
+        let journal = self.journal()?;
         let sealed = plans::load(&*self.store, plan).map_err(|error| in_words(&error))?;
         let before = journal.incidents().iter().rev().find(|incident| incident.plan == plan).cloned();
         let sides = self.open()?;
         let waived = OperatorSaidNoSalvage::from_flag(!sealed.plan().salvage, plan);
         match before {
             Some(incident) if !incident.is_closed() => {
-                resume(&mut journal, self.theatre(&sides), &sealed, None, &incident.id, waived)
+                resume(&journal, self.theatre(&sides), &sealed, None, &incident.id, waived)
                     .map_err(|error| in_words(&error))
             }
             Some(Incident { state: IncidentState::Closed { outcome: Outcome::Healed }, id, .. })
@@ -290,7 +290,7 @@ impl Site {
             }
             _ => {
                 let id = new_id(&journal);
-                begin(&mut journal, self.theatre(&sides), &sealed, None, &id, Consent::Operator, waived)
+                begin(&journal, self.theatre(&sides), &sealed, None, &id, Consent::Operator, waived)
                     .map_err(|error| in_words(&error))
             }
         }
@@ -299,8 +299,8 @@ impl Site {
     /// `unsplit undo`.
     pub fn undo(&self) -> Result<Ending, Refused> {
         self.promises.next_run();
-        let mut journal = self.journal()?;
-        self.close_what_was_undone(&mut journal)?;
+        let journal = self.journal()?;
+        self.close_what_was_undone(&journal)?;
         for incident in journal.incidents().to_vec() {
             let undo = plans::load(&*self.store, incident.plan).map_err(|error| in_words(&error))?;
             if let (false, Purpose::Undo { incident: healed }) = (incident.is_closed(), &undo.plan().purpose)
@@ -308,7 +308,7 @@ impl Site {
                 let healed = journal.incident(healed).expect("it was healed").plan;
                 let healed = plans::load(&*self.store, healed).map_err(|error| in_words(&error))?;
                 let sides = self.open()?;
-                return resume(&mut journal, self.theatre(&sides), &undo, Some(&healed), &incident.id, None)
+                return resume(&journal, self.theatre(&sides), &undo, Some(&healed), &incident.id, None)
                     .map_err(|error| in_words(&error));
             }
         }
@@ -319,10 +319,10 @@ impl Site {
         plans::keep(&*self.store, &undo).map_err(|error| in_words(&error))?;
         let incident = new_id(&journal);
         let theatre = self.theatre(&sides);
-        let ending = begin(&mut journal, theatre, &undo, Some(&healed), &incident, Consent::Operator, None)
+        let ending = begin(&journal, theatre, &undo, Some(&healed), &incident, Consent::Operator, None)
             .map_err(|error| in_words(&error))?;
         if matches!(ending, Ending::Finished(_)) {
-            self.close_what_was_undone(&mut journal)?;
+            self.close_what_was_undone(&journal)?;
         }
         Ok(ending)
     }
@@ -333,7 +333,7 @@ impl Site {
     }
 
     fn undone(&self, journal: &Journal, healed: &IncidentId) -> Result<bool, Refused> {
-        for incident in journal.incidents() {
+        for incident in journal.incidents().iter() {
             if matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone })
                 && matches!(&self.plan_behind(incident)?.purpose, Purpose::Undo { incident } if incident == healed)
             {
@@ -343,18 +343,12 @@ impl Site {
         Ok(false)
     }
 
-    fn close_what_was_undone(&self, journal: &mut Journal) -> Result<(), Refused> {
+    fn close_what_was_undone(&self, journal: &Journal) -> Result<(), Refused> {
         for incident in journal.incidents().to_vec() {
             if incident.is_closed() || !self.undone(journal, &incident.id)? {
                 continue;
             }
-            let id = Some(incident.id.clone());
-            if !matches!(incident.state, IncidentState::Parked { .. }) {
-                let parked = Event::Parked { why: "it was undone".into(), next: "nothing".to_owned() };
-                journal.append(id.clone(), parked).map_err(|error| in_words(&error))?;
-            }
-            let closed = Event::Closed { outcome: Outcome::Undone };
-            journal.append(id, closed).map_err(|error| in_words(&error))?;
+            journal.end(&incident.id, "it was undone", Outcome::Undone).map_err(|error| in_words(&error))?;
         }
         Ok(())
     }

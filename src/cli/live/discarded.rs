@@ -62,7 +62,7 @@ pub(in crate::cli) fn run(
     cli: &Cli,
     args: &UndoArgs,
     screen: &mut Screen,
-    desk: &mut Desk,
+    desk: &Desk,
     id: &IncidentId,
 ) -> Result<u8, Failure> {
     let manifest = load_manifest(&*desk.store, &dir_of(id)).map_err(Failure::evidence)?;
@@ -88,7 +88,7 @@ pub fn run_on(
     cli: &Cli,
     args: &UndoArgs,
     screen: &mut Screen,
-    desk: &mut Desk,
+    desk: &Desk,
     both: &Both,
     id: &IncidentId,
 ) -> Result<u8, Failure> {
@@ -108,7 +108,7 @@ pub fn run_on(
     // What an undo of a healing finds noted: nothing was written since if both devices still show it.
     note_healed(&*desk.store, id, &then).map_err(|why| refused(EVIDENCE, why))?;
     plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
-    let undo = new_id(sealed.id(), desk.journal.incidents())?;
+    let undo = new_id(sealed.id(), &desk.journal.incidents())?;
     let ending = in_theatre(both, desk, args.reading.threads(), |journal, theatre| {
         begin(journal, theatre, &sealed, &undo, Consent::Operator, None)
             .map_err(|error| journal_stopped(cli, &undo, error))

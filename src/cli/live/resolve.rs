@@ -34,7 +34,7 @@ pub(in crate::cli) fn run(
     cli: &Cli,
     args: &ResolveArgs,
     screen: &mut Screen,
-    desk: &mut Desk,
+    desk: &Desk,
     resource: &ResourceName,
 ) -> Result<u8, Failure> {
     let options = &args.options;
@@ -80,7 +80,7 @@ pub(in crate::cli) fn run_plan(
     cli: &Cli,
     args: &ResolveArgs,
     screen: &mut Screen,
-    desk: &mut Desk,
+    desk: &Desk,
     sealed: &SealedLivePlan,
 ) -> Result<u8, Failure> {
     let plan = sealed.plan();
@@ -157,9 +157,9 @@ pub fn reach_as_planned(plan: &LivePlan, reading: &Reading) -> Result<Both, Fail
 /// What `act` says.
 pub fn in_theatre<T>(
     both: &Both,
-    desk: &mut Desk,
+    desk: &Desk,
     threads: usize,
-    act: impl FnOnce(&mut crate::engine::journal::Journal, LiveTheatre<'_>) -> Result<T, Failure>,
+    act: impl FnOnce(&crate::engine::journal::Journal, LiveTheatre<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let store = desk.store.clone();
     let progress = TerminalProgress::new();
@@ -173,7 +173,7 @@ pub fn in_theatre<T>(
         threads,
         patience: Patience::default(),
     };
-    act(&mut desk.journal, theatre)
+    act(&desk.journal, theatre)
 }
 
 /// Begins an incident with the plan, and runs it.
@@ -183,12 +183,12 @@ pub fn in_theatre<T>(
 pub(super) fn start(
     cli: &Cli,
     args: &ResolveArgs,
-    desk: &mut Desk,
+    desk: &Desk,
     both: &Both,
     sealed: &SealedLivePlan,
     consent: Consent,
 ) -> Result<(IncidentId, Ending), Failure> {
-    let id = new_id(sealed.id(), desk.journal.incidents())?;
+    let id = new_id(sealed.id(), &desk.journal.incidents())?;
     let waived = OperatorSaidNoSalvage::from_flag(args.choice.no_salvage, sealed.id());
     let ending = in_theatre(both, desk, args.options.threads(), |journal, theatre| {
         begin(journal, theatre, sealed, &id, consent, waived)
@@ -201,7 +201,7 @@ pub(super) fn start(
 pub(in crate::cli) fn take_up(
     cli: &Cli,
     screen: &mut Screen,
-    desk: &mut Desk,
+    desk: &Desk,
     incident: &Incident,
     sealed: &SealedLivePlan,
     reading: &Reading,
@@ -227,7 +227,7 @@ pub(in crate::cli) fn take_up(
 pub fn after(
     cli: &Cli,
     screen: &mut Screen,
-    desk: &mut Desk,
+    desk: &Desk,
     both: &Both,
     sealed: &SealedLivePlan,
     id: &IncidentId,
@@ -257,7 +257,7 @@ pub(super) fn others(cli: &Cli, screen: &mut Screen, left: &[String]) -> std::io
 /// How it ended, unless well.
 pub(super) fn ended(
     cli: &Cli,
-    desk: &mut Desk,
+    desk: &Desk,
     both: &Both,
     sealed: &SealedLivePlan,
     id: &IncidentId,
@@ -268,7 +268,7 @@ pub(super) fn ended(
 }
 
 fn note(
-    desk: &mut Desk,
+    desk: &Desk,
     both: &Both,
     sealed: &SealedLivePlan,
     id: &IncidentId,

@@ -91,7 +91,7 @@ fn open_undo(desk: &Desk, asked: Option<&str>) -> Result<Option<LiveIncident>, F
 /// # Errors
 /// A plan is damaged.
 pub(super) fn undone_by(desk: &Desk, healing: &IncidentId) -> Result<Option<IncidentId>, Failure> {
-    for incident in desk.journal.incidents() {
+    for incident in desk.journal.incidents().iter() {
         if !matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone }) {
             continue;
         }
@@ -113,7 +113,7 @@ pub(in crate::cli) fn run(
     cli: &Cli,
     args: &UndoArgs,
     screen: &mut Screen,
-    desk: &mut Desk,
+    desk: &Desk,
     live: &LiveIncident,
 ) -> Result<u8, Failure> {
     let (id, healed) = (&live.incident.id, live.sealed.plan());
@@ -163,7 +163,7 @@ pub(in crate::cli) fn run(
         return as_steps(screen, sealed.plan());
     }
     plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
-    let undo = new_id(sealed.id(), desk.journal.incidents())?;
+    let undo = new_id(sealed.id(), &desk.journal.incidents())?;
     let ending = in_theatre(&both, desk, args.reading.threads(), |journal, theatre| {
         begin(journal, theatre, &sealed, &undo, Consent::Operator, None)
             .map_err(|error| journal_stopped(cli, &undo, error))

@@ -12,7 +12,6 @@ use crate::engine::before;
 use crate::engine::live::rejoin::carried_word;
 use crate::engine::plans;
 use crate::engine::salvage::dir_of;
-use crate::judge::incident::IncidentState;
 use crate::model::record::{Event, Outcome};
 use crate::ports::store::Store;
 
@@ -22,7 +21,7 @@ pub(super) fn give_up(
     cli: &Cli,
     args: &ResolveArgs,
     screen: &mut Screen,
-    desk: &mut Desk,
+    desk: &Desk,
     asked: &str,
 ) -> Result<u8, Failure> {
     let found = desk.journal.incidents().iter().find(|incident| incident.id.as_str() == asked).cloned();
@@ -54,13 +53,7 @@ pub(super) fn give_up(
         let next = format!("{} --yes{}", give_up_command(&id), state_dir_words(cli));
         return Err(Failure::new(HELD, anyhow::Error::msg(text)).hint(next));
     }
-    if !matches!(incident.state, IncidentState::Parked { .. }) {
-        let parked =
-            Event::Parked { why: "the operator gave it up".into(), next: "nothing: it is over".to_owned() };
-        desk.journal.append(Some(id.clone()), parked).map_err(Failure::internal)?;
-    }
-    let closed = Event::Closed { outcome: Outcome::Abandoned };
-    desk.journal.append(Some(id.clone()), closed).map_err(Failure::internal)?;
+    desk.journal.end(&id, "the operator gave it up", Outcome::Abandoned).map_err(Failure::internal)?;
     before::forget(&*desk.store, &id);
     if live.is_none()
         && let Ok(sealed) = plans::load(&*desk.store, incident.plan)

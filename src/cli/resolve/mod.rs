@@ -82,21 +82,21 @@ pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<
     if args.plan.is_some() || args.resume.is_some() || args.give_up.is_some() {
         refuse_what_a_plan_says(args)?;
     }
-    let mut desk = open_desk(&cli.state_dir)?;
+    let desk = open_desk(&cli.state_dir)?;
     if let Some(asked) = &args.give_up {
-        return give_up(cli, args, screen, &mut desk, asked);
+        return give_up(cli, args, screen, &desk, asked);
     }
     if let Some(asked) = &args.resume {
-        return resume_one(cli, args, screen, &mut desk, asked);
+        return resume_one(cli, args, screen, &desk, asked);
     }
     if let Some(asked) = &args.plan
         && let Some(live) = live::planned(&desk, asked)?
     {
-        return live::resolve::run_plan(cli, args, screen, &mut desk, &live);
+        return live::resolve::run_plan(cli, args, screen, &desk, &live);
     }
     if let Some(asked) = &args.plan {
         let sealed = plans::find(&*desk.store, asked).map_err(not_found)?;
-        return run_plan(cli, args, screen, &mut desk, &sealed);
+        return run_plan(cli, args, screen, &desk, &sealed);
     }
     if args.words.is_empty() && !args.all {
         return Err(Failure::usage("say what to resolve: a resource, two sides, --plan ID, or --resume"));
@@ -104,10 +104,10 @@ pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<
     let pair = match live::meant(&args.words, args.all, &args.options)? {
         Target::Pair(pair) => *pair,
         Target::Resource(resource) => {
-            return live::resolve::run(cli, args, screen, &mut desk, &resource);
+            return live::resolve::run(cli, args, screen, &desk, &resource);
         }
         Target::Several(wanted) => {
-            return live::several::resolve::run(cli, args, screen, &mut desk, &wanted);
+            return live::several::resolve::run(cli, args, screen, &desk, &wanted);
         }
     };
     let settings = args.options.settings()?;
@@ -130,7 +130,7 @@ pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<
             let Some(consent) = consent(cli, args, screen, &desk, &sealed, auto)? else {
                 return Err(nobody_agreed(cli, sealed.id(), sealed.plan().salvage));
             };
-            start(cli, args, screen, &mut desk, &opened, &sealed, consent)
+            start(cli, args, screen, &desk, &opened, &sealed, consent)
         }
     }
 }
@@ -189,7 +189,7 @@ fn run_plan(
     cli: &Cli,
     args: &ResolveArgs,
     screen: &mut Screen,
-    desk: &mut Desk,
+    desk: &Desk,
     sealed: &SealedPlan,
 ) -> Result<u8, Failure> {
     must_say_no_salvage(cli, args.choice.no_salvage, sealed.plan().salvage)?;
@@ -229,7 +229,7 @@ fn run_plan(
 }
 
 fn undone(desk: &Desk, healed: &IncidentId) -> Result<bool, Failure> {
-    for incident in desk.journal.incidents() {
+    for incident in desk.journal.incidents().iter() {
         let offline = !is_live(&*desk.store, incident.plan);
         if offline && matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone }) {
             let plan = plans::load(&*desk.store, incident.plan).map_err(Failure::internal)?;
@@ -278,17 +278,17 @@ fn start(
     cli: &Cli,
     args: &ResolveArgs,
     screen: &mut Screen,
-    desk: &mut Desk,
+    desk: &Desk,
     opened: &OpenPair,
     sealed: &SealedPlan,
     consent: Consent,
 ) -> Result<u8, Failure> {
-    let id = new_id(sealed.id(), desk.journal.incidents())?;
+    let id = new_id(sealed.id(), &desk.journal.incidents())?;
     let progress = TerminalProgress::new();
     let store = desk.store.clone();
     let theatre = theatre(opened, &*store, &progress, args.options.threads());
     let ending = begin(
-        &mut desk.journal,
+        &desk.journal,
         theatre,
         sealed,
         None,

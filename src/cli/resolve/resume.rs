@@ -24,7 +24,7 @@ pub(super) fn resume_one(
     cli: &Cli,
     args: &ResolveArgs,
     screen: &mut Screen,
-    desk: &mut Desk,
+    desk: &Desk,
     asked: &str,
 ) -> Result<u8, Failure> {
     let incidents = desk.journal.incidents();
@@ -76,7 +76,7 @@ fn is_being_undone(desk: &Desk, healing: &IncidentId) -> bool {
 pub(in crate::cli) fn take_up(
     cli: &Cli,
     screen: &mut Screen,
-    desk: &mut Desk,
+    desk: &Desk,
     incident: &Incident,
     reading: &Reading,
     no_salvage: bool,
@@ -101,7 +101,7 @@ pub(in crate::cli) fn take_up(
     let store = desk.store.clone();
     let theatre = theatre(&opened, &*store, &progress, reading.threads());
     let ending = resume(
-        &mut desk.journal,
+        &desk.journal,
         theatre,
         &sealed,
         healed.as_ref(),
@@ -135,8 +135,9 @@ fn refuse_while_undoing(desk: &Desk, healing: &IncidentId) -> Result<(), Failure
 }
 
 fn sealed_of(desk: &Desk, id: &IncidentId) -> Result<SealedPlan, Failure> {
-    let incident = desk.journal.incidents().iter().find(|incident| incident.id == *id);
-    let incident = incident
+    let incident = desk
+        .journal
+        .incident(id)
         .ok_or_else(|| Failure::new(INTERNAL, anyhow::anyhow!("incident {id} is not in the journal")))?;
     plans::load(&*desk.store, incident.plan).map_err(Failure::internal)
 }

@@ -90,7 +90,7 @@
 //! }
 //! ```
 
-use super::{Journal, JournalError};
+use super::{Journal, JournalError, lock};
 use crate::judge::incident::IncidentState;
 use crate::model::id::{IncidentId, PlanId, ResourceName};
 use crate::model::record::{Consent, Event, Outcome, Record};
@@ -112,6 +112,12 @@ pub enum NotReady {
         id: IncidentId,
         /// Its state, in a word.
         state: &'static str,
+    },
+    /// Another cursor has it.
+    #[error("incident {id} is being carried out")]
+    Claimed {
+        /// Its name.
+        id: IncidentId,
     },
 }
 
@@ -141,13 +147,25 @@ pub struct Stopped {
     end: End,
 }
 
+/// The claim on one incident: while it is held nobody else appends records of that incident.
+#[derive(Debug)]
+struct Claim<'j> {
+    journal: &'j Journal,
+    incident: IncidentId,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        lock(&self.journal.claimed).remove(&self.incident);
+    }
+}
+
 /// Where the executor of one incident stands in the journal. Dropping it leaves the incident as the
 /// journal says: a declared step without an end is unknown.
 #[derive(Debug)]
 #[must_use = "the incident goes nowhere without it"]
 pub struct Cursor<'j, Stage> {
-    journal: &'j mut Journal,
-    incident: IncidentId,
+    claim: Claim<'j>,
     stage: Stage,
 }
 
@@ -183,31 +201,41 @@ pub enum Recorded<'j> {
 }
 
 impl Journal {
+    fn claim(&self, incident: &IncidentId) -> Result<Claim<'_>, NotReady> {
+        if lock(&self.claimed).insert(incident.clone()) {
+            Ok(Claim { journal: self, incident: incident.clone() })
+        } else {
+            Err(NotReady::Claimed { id: incident.clone() })
+        }
+    }
+
     /// Opens a new incident.
     ///
     /// # Errors
     /// [`JournalError`]; `Illegal` if the incident exists.
     pub fn begin(
-        &mut self,
+        &self,
         incident: IncidentId,
         resource: ResourceName,
         plan: PlanId,
         consent: Consent,
     ) -> Result<Cursor<'_, Ready>, JournalError> {
-        self.append(Some(incident.clone()), Event::Opened { resource, plan, consent })?;
-        self.ready(&incident)
+        let claim = self.claim(&incident)?;
+        self.write_down(Some(incident), Event::Opened { resource, plan, consent })?;
+        claim.ready()
     }
 
     /// Takes up an incident that was interrupted or parked. Steps may then be repeated from the first one on.
     ///
     /// # Errors
-    /// [`JournalError`]; `NotReady` if there is no such incident, `Illegal` if it is closed.
-    pub fn resume(&mut self, incident: &IncidentId) -> Result<Cursor<'_, Ready>, JournalError> {
-        if self.incident(incident).is_none() {
+    /// [`JournalError`]; `NotReady` if there is no such incident or another cursor has it, `Illegal` if it is closed.
+    pub fn resume(&self, incident: &IncidentId) -> Result<Cursor<'_, Ready>, JournalError> {
+        let claim = self.claim(incident)?;
+        if self.incidents().get(incident).is_none() {
             return Err(NotReady::NoSuchIncident { id: incident.clone() }.into());
         }
-        self.append(Some(incident.clone()), Event::Resumed)?;
-        self.ready(incident)
+        self.write_down(Some(incident.clone()), Event::Resumed)?;
+        claim.ready()
     }
 
     /// The cursor of an incident that waits for a step. One that was interrupted inside a step, stopped or
@@ -215,13 +243,20 @@ impl Journal {
     ///
     /// # Errors
     /// `NotReady`.
-    pub fn ready(&mut self, incident: &IncidentId) -> Result<Cursor<'_, Ready>, JournalError> {
-        let id = incident.clone();
-        match self.incident(incident).map(|found| &found.state) {
+    pub fn ready(&self, incident: &IncidentId) -> Result<Cursor<'_, Ready>, JournalError> {
+        self.claim(incident)?.ready()
+    }
+}
+
+impl<'j> Claim<'j> {
+    fn ready(self) -> Result<Cursor<'j, Ready>, JournalError> {
+        let incidents = self.journal.incidents();
+        let id = self.incident.clone();
+        match incidents.get(&self.incident).map(|found| &found.state) {
             None => Err(NotReady::NoSuchIncident { id }.into()),
             Some(IncidentState::Ready { next_step, .. }) => {
                 let stage = Ready { next_step: *next_step };
-                Ok(Cursor { journal: self, incident: id, stage })
+                Ok(Cursor { claim: self, stage })
             }
             Some(other) => Err(NotReady::Elsewhere { id, state: other.word() }.into()),
         }
@@ -232,18 +267,18 @@ impl<'j, Stage> Cursor<'j, Stage> {
     /// The incident.
     #[must_use]
     pub fn incident(&self) -> &IncidentId {
-        &self.incident
+        &self.claim.incident
     }
 
-    fn write(&mut self, event: Event) -> Result<Record, JournalError> {
-        self.journal.append(Some(self.incident.clone()), event)
+    fn write(&self, event: Event) -> Result<Record, JournalError> {
+        self.claim.journal.write_down(Some(self.claim.incident.clone()), event)
     }
 
     fn at<Next>(self, stage: Next) -> Cursor<'j, Next> {
-        Cursor { journal: self.journal, incident: self.incident, stage }
+        Cursor { claim: self.claim, stage }
     }
 
-    fn parked(mut self, why: Why, next: String) -> Result<Record, JournalError> {
+    fn parked(self, why: Why, next: String) -> Result<Record, JournalError> {
         self.write(Event::Parked { why, next })
     }
 }
@@ -259,11 +294,7 @@ impl<'j> Cursor<'j, Ready> {
     ///
     /// # Errors
     /// [`JournalError`]; the step must then not be done.
-    pub fn declare(
-        mut self,
-        step: usize,
-        word: impl Into<String>,
-    ) -> Result<Cursor<'j, Declared>, JournalError> {
+    pub fn declare(self, step: usize, word: impl Into<String>) -> Result<Cursor<'j, Declared>, JournalError> {
         self.write(Event::Intent { step, word: word.into() })?;
         Ok(self.at(Declared { step }))
     }
@@ -280,7 +311,7 @@ impl<'j> Cursor<'j, Ready> {
     ///
     /// # Errors
     /// [`JournalError`].
-    pub fn close(mut self, outcome: Outcome) -> Result<Record, JournalError> {
+    pub fn close(self, outcome: Outcome) -> Result<Record, JournalError> {
         self.write(Event::Closed { outcome })
     }
 }
@@ -295,7 +326,7 @@ impl<'j> Cursor<'j, Declared> {
     /// Does the step. If `act` panics, the journal says what is true: declared, end unknown.
     pub fn perform(self, act: impl FnOnce(&Permit<'_>) -> End) -> Cursor<'j, Performed> {
         let step = self.stage.step;
-        let end = act(&Permit { incident: &self.incident, step });
+        let end = act(&Permit { incident: &self.claim.incident, step });
         self.at(Performed { step, end })
     }
 }
@@ -310,10 +341,11 @@ impl<'j> Cursor<'j, Performed> {
     ///
     /// # Errors
     /// [`JournalError`]; the step's end then counts as unknown.
-    pub fn record(mut self) -> Result<Recorded<'j>, JournalError> {
+    pub fn record(self) -> Result<Recorded<'j>, JournalError> {
         let (step, end) = (self.stage.step, self.stage.end.clone());
         self.write(Event::Ended { step, end: end.clone() })?;
-        match self.journal.incident(&self.incident).map(|found| &found.state) {
+        let incidents = self.claim.journal.incidents();
+        match incidents.get(&self.claim.incident).map(|found| &found.state) {
             Some(IncidentState::Ready { next_step, .. }) => {
                 let next_step = *next_step;
                 Ok(Recorded::Well(self.at(Ready { next_step })))
@@ -347,7 +379,7 @@ impl Cursor<'_, Stopped> {
     ///
     /// # Errors
     /// [`JournalError`]; `Illegal` after an unknown end.
-    pub fn abandon(mut self) -> Result<Record, JournalError> {
+    pub fn abandon(self) -> Result<Record, JournalError> {
         self.write(Event::Closed { outcome: Outcome::Abandoned })
     }
 }

@@ -71,7 +71,7 @@ pub struct LiveTheatre<'w> {
 /// # Errors
 /// [`JournalError`]: without a journal nothing is done.
 pub fn begin(
-    journal: &mut Journal,
+    journal: &Journal,
     theatre: LiveTheatre<'_>,
     sealed: &SealedLivePlan,
     incident: &IncidentId,
@@ -87,7 +87,7 @@ pub fn begin(
 /// # Errors
 /// [`JournalError`].
 pub fn resume(
-    journal: &mut Journal,
+    journal: &Journal,
     theatre: LiveTheatre<'_>,
     sealed: &SealedLivePlan,
     incident: &IncidentId,
@@ -100,7 +100,8 @@ pub fn resume(
 /// Whether the incident ever came to a step after which data may be overwritten.
 #[must_use]
 pub fn touched(journal: &Journal, plan: &LivePlan, incident: &IncidentId) -> bool {
-    let history = journal.incident(incident).map_or(&[][..], |incident| &incident.history);
+    let incidents = journal.incidents();
+    let history = incidents.get(incident).map_or(&[][..], |incident| &incident.history);
     history.iter().any(|record| {
         matches!(&record.event, Event::Intent { step, .. } if plan.steps.get(*step).is_some_and(|step| step.overwrites()))
     })

@@ -28,7 +28,7 @@ pub(in crate::cli) fn run(
     cli: &Cli,
     args: &ResolveArgs,
     screen: &mut Screen,
-    desk: &mut Desk,
+    desk: &Desk,
     wanted: &Wanted,
 ) -> Result<u8, Failure> {
     let both = Both::reach(&wanted.words(), &args.options, "resolve")?;
@@ -43,7 +43,7 @@ pub fn over(
     cli: &Cli,
     args: &ResolveArgs,
     screen: &mut Screen,
-    desk: &mut Desk,
+    desk: &Desk,
     both: &Both,
     wanted: &Wanted,
 ) -> Result<u8, Failure> {
@@ -129,7 +129,7 @@ fn heal(
     cli: &Cli,
     args: &ResolveArgs,
     screen: &mut Screen,
-    desk: &mut Desk,
+    desk: &Desk,
     both: &Both,
     drawn: &DrawnPlan,
     consent: Consent,
