@@ -15,6 +15,7 @@ use unsplit::judge::incident::{IncidentState, Rule};
 use unsplit::model::id::{Digest, IncidentId, PlanId, ResourceName};
 use unsplit::model::record::{Consent, Event, Outcome, Record};
 use unsplit::model::seen::{End, Stamp, Why};
+use unsplit::model::stage::{Stage, StepName};
 use unsplit::ports::store::Store;
 use world::World;
 use world::faults::{Fault, Faults, is_power_cut};
@@ -31,15 +32,19 @@ fn opened() -> Event {
     }
 }
 
+fn quiesce() -> StepName {
+    StepName::new("quiesce", Stage::Quiesce)
+}
+
 /// The events of one incident that is healed in two steps.
 fn story() -> Vec<Event> {
     vec![
         opened(),
-        Event::Intent { step: 0, word: "quiesce".into() },
+        Event::Intent { step: 0, name: quiesce() },
         Event::Ended { step: 0, end: End::Done },
         Event::Parked { why: Why::from("a second look is needed"), next: "unsplit resolve r0".into() },
         Event::Resumed,
-        Event::Intent { step: 1, word: "overwrite".into() },
+        Event::Intent { step: 1, name: StepName::new("overwrite", Stage::Overwrite) },
         Event::Ended { step: 1, end: End::AlreadySo },
         Event::Closed { outcome: Outcome::Healed },
     ]
@@ -91,7 +96,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(opened()),
         Just(Event::Resumed),
         (any::<usize>(), "\\PC{0,30}|[\\x00-\\x20\"\\\\]{0,10}")
-            .prop_map(|(step, word)| Event::Intent { step, word }),
+            .prop_map(|(step, word)| Event::Intent { step, name: StepName::new(&word, Stage::Fence) }),
         (any::<usize>(), end).prop_map(|(step, end)| Event::Ended { step, end }),
         (".{0,60}", ".{0,60}").prop_map(|(why, next)| Event::Parked { why: Why(why), next }),
         Just(Event::Closed { outcome: Outcome::Undone }),
@@ -129,14 +134,21 @@ proptest! {
 
 #[test]
 fn the_first_version_reads_the_same_for_ever() {
-    // Golden bytes: what version 1 wrote on the day it was made.
+    // Golden bytes: what version 1 wrote on the day it was made. Its steps do not tell their stages.
+    let first = r#"unsplit-journal 1
+1 dbec92d8 7352c75e7cbdb152e462fdd42d21f845 {"seq":1,"at":1000,"incident":"i1","event":"opened","resource":"r0","plan":"0101010101010101010101010101010101010101010101010101010101010101","consent":"operator"}
+2 0442ce06 688a382f72bdc0e0ef2491494e56eb1d {"seq":2,"at":1000,"incident":"i1","event":"intent","step":0,"word":"quiesce"}
+3 273f28d9 dc0a74c549909f919d86ab1b315d92e4 {"seq":3,"at":1000,"incident":"i1","event":"ended","step":0,"end":{"end":"done"}}
+"#;
+    assert_eq!(parse(first.as_bytes()).unwrap().records, records(story())[..3]);
+    // What is written now.
     let (bytes, _) = written(&records(story())[..3]);
     let text = String::from_utf8(bytes).unwrap();
     insta::assert_snapshot!(text, @r#"
     unsplit-journal 1
     1 dbec92d8 7352c75e7cbdb152e462fdd42d21f845 {"seq":1,"at":1000,"incident":"i1","event":"opened","resource":"r0","plan":"0101010101010101010101010101010101010101010101010101010101010101","consent":"operator"}
-    2 0442ce06 688a382f72bdc0e0ef2491494e56eb1d {"seq":2,"at":1000,"incident":"i1","event":"intent","step":0,"word":"quiesce"}
-    3 273f28d9 dc0a74c549909f919d86ab1b315d92e4 {"seq":3,"at":1000,"incident":"i1","event":"ended","step":0,"end":{"end":"done"}}
+    2 f0421a1c 93803d99b9c88c47df7a7d80b0fd0d54 {"seq":2,"at":1000,"incident":"i1","event":"intent","step":0,"word":"quiesce","stage":"quiesce"}
+    3 f1885fd7 94e77a80bf6631f6da429944741e6fba {"seq":3,"at":1000,"incident":"i1","event":"ended","step":0,"end":{"end":"done"}}
     "#);
 }
 
@@ -479,7 +491,7 @@ fn a_power_cut_after_mending_leaves_no_stale_bytes_behind_a_record() {
     let mut wrong_before = 0;
     for pad in 0..512 {
         let mut records = records(story())[..2].to_vec();
-        records[1].event = Event::Intent { step: 0, word: "w".repeat(pad) };
+        records[1].event = Event::Intent { step: 0, name: StepName::new(&"w".repeat(pad), Stage::Tidy) };
         let (bytes, _) = written(&records);
         let whole = [bytes.as_slice(), &[b'x'; 1500]].concat();
         for (op, seed) in [(10, 1), (10, 2), (10, 3), (11, 4), (11, 5)] {
@@ -575,7 +587,7 @@ fn a_second_writer_is_noticed_before_its_records_are_written_over() {
 
 fn run(mut at: Cursor<'_, Ready>, ends: &[End]) -> Result<(), JournalError> {
     for (step, end) in ends.iter().enumerate().skip(at.next_step()) {
-        let performed = at.declare(step, "w")?.perform(|permit| {
+        let performed = at.declare(step, quiesce())?.perform(|permit| {
             assert_eq!(permit.step(), step);
             end.clone()
         });
@@ -623,8 +635,8 @@ fn several_incidents_go_on_at_once_and_readers_wait_for_nobody() {
     let (first, second) = (begin("i1").unwrap(), begin("i2").unwrap());
     let before = journal.incidents();
     // Neither waits for the other's step, and within each the incident can be read.
-    let first = first.declare(0, "w").unwrap();
-    let second = second.declare(0, "w").unwrap().perform(|_| {
+    let first = first.declare(0, quiesce()).unwrap();
+    let second = second.declare(0, quiesce()).unwrap().perform(|_| {
         let state = |name: &str| journal.incident(&id(name)).unwrap().state;
         assert!(matches!(state("i1"), IncidentState::InStep { .. }), "{:?}", state("i1"));
         assert!(matches!(state("i2"), IncidentState::InStep { .. }), "{:?}", state("i2"));
@@ -660,7 +672,7 @@ fn an_incident_has_one_cursor_and_what_it_has_nobody_else_writes() {
     claimed(journal.resume(&id("i1")).unwrap_err());
     claimed(journal.append(Some(id("i1")), Event::Resumed).unwrap_err());
     claimed(journal.end(&id("i1"), "given up", Outcome::Abandoned).unwrap_err());
-    let declared = at.declare(0, "w").unwrap();
+    let declared = at.declare(0, quiesce()).unwrap();
     claimed(journal.end(&id("i1"), "given up", Outcome::Abandoned).unwrap_err());
     assert_eq!(records_in(&world).len(), 2, "nothing was written");
     // Whoever drops it lets go of it, wherever it stands.
@@ -678,7 +690,7 @@ fn an_intent_without_an_end_is_unknown_after_reopening() {
     let at = journal
         .begin(id("i1"), ResourceName::new("r0").unwrap(), PlanId(Digest([1; 32])), Consent::Policy)
         .unwrap();
-    drop(at.declare(0, "overwrite").unwrap().perform(|_| End::Done));
+    drop(at.declare(0, quiesce()).unwrap().perform(|_| End::Done));
     let journal = open(&world).unwrap();
     let state = &journal.incidents()[0].state;
     assert!(matches!(state, IncidentState::InStep { step: 0, next_step: 0, .. }), "{state:?}");
@@ -723,7 +735,7 @@ fn a_big_journal_is_read_in_reasonable_time() {
         let incident = Some(id(&format!("i{}", (seq - 1) / 4)));
         let event = match seq % 4 {
             1 => opened(),
-            2 => Event::Intent { step: 0, word: "quiesce".into() },
+            2 => Event::Intent { step: 0, name: quiesce() },
             3 => Event::Ended { step: 0, end: End::Done },
             _ => Event::Closed { outcome: Outcome::Healed },
         };

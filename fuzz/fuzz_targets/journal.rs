@@ -6,6 +6,7 @@ use unsplit::format::journal::{Link, Tail, encode, header, parse};
 use unsplit::model::id::IncidentId;
 use unsplit::model::record::{Event, Record};
 use unsplit::model::seen::Stamp;
+use unsplit::model::stage::{Stage, StepName};
 
 fn check(bytes: &[u8]) -> usize {
     let Ok(replay) = parse(bytes) else { return 0 };
@@ -39,7 +40,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             seq: link.seq + 1,
             at: Stamp(index as i64),
             incident: IncidentId::new(&word).ok(),
-            event: Event::Intent { step: index, word },
+            event: Event::Intent { step: index, name: StepName::new(&word, Stage::Quiesce) },
         };
         if let Ok((line, next)) = encode(&record, &link) {
             bytes.extend_from_slice(&line);

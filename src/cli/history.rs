@@ -153,7 +153,7 @@ pub fn words(event: &Event) -> String {
             };
             format!("opened for {resource} with plan {plan}, agreed to by {who}")
         }
-        Event::Intent { step, word } => format!("step {}: {word} ...", step + 1),
+        Event::Intent { step, name } => format!("step {}: {} ...", step + 1, name.word),
         Event::Ended { step, end } => {
             let how = match end {
                 End::Done => "done".to_owned(),

@@ -14,7 +14,7 @@ use crate::judge::incident::{Incident, IncidentState};
 use crate::model::evidence::Source;
 use crate::model::id::IncidentId;
 use crate::model::plan::Purpose;
-use crate::model::record::{Event, Outcome};
+use crate::model::record::Outcome;
 use crate::model::seen::Stamp;
 use crate::model::side::Pair;
 use crate::ports::clock::Clock;
@@ -168,7 +168,9 @@ pub fn undone(store: &dyn Store, incidents: &[Incident]) -> BTreeSet<IncidentId>
 pub fn state_words(state: &IncidentState) -> String {
     match state {
         IncidentState::Ready { next_step, .. } => format!("interrupted before step {}", next_step + 1),
-        IncidentState::InStep { step, word, .. } => format!("interrupted in step {} ({word})", step + 1),
+        IncidentState::InStep { step, name, .. } => {
+            format!("interrupted in step {} ({})", step + 1, name.word)
+        }
         IncidentState::Stopped { step, .. } => format!("stopped in step {}", step + 1),
         IncidentState::Parked { .. } => "parked".to_owned(),
         IncidentState::Closed { outcome: Outcome::Healed } => "healed".to_owned(),
@@ -197,7 +199,7 @@ pub fn standing(incident: &Incident, at_work: Option<AtWork>) -> String {
         };
     }
     match incident.state {
-        IncidentState::Closed { outcome: Outcome::Abandoned } if has_changed_something(incident) => {
+        IncidentState::Closed { outcome: Outcome::Abandoned } if incident.touched() => {
             "given up in the middle".to_owned()
         }
         IncidentState::Closed { outcome: Outcome::Abandoned } => "given up, nothing changed".to_owned(),
@@ -251,15 +253,6 @@ pub fn resume_command(id: &IncidentId) -> String {
 #[must_use]
 pub fn give_up_command(id: &IncidentId) -> String {
     format!("unsplit resolve --give-up {id}")
-}
-
-/// Whether it ever came to its first step that changes a side.
-#[must_use]
-pub fn has_changed_something(incident: &Incident) -> bool {
-    const FIRST_CHANGES: [&str; 4] = ["mark-inconsistent", "invalidate", "reconnect", "write-back"];
-    let mark =
-        |event: &Event| matches!(event, Event::Intent { word, .. } if FIRST_CHANGES.contains(&word.as_str()));
-    incident.history.iter().any(|record| mark(&record.event))
 }
 
 /// Refuses while another incident on these devices is open. `except` are the incidents that may be.
@@ -349,7 +342,7 @@ fn same_thing(a: &str, b: &str) -> bool {
 #[must_use]
 pub fn can_be_undone_now(incident: &Incident, store: &dyn Store) -> bool {
     // A plan that cannot be read is reported by whoever needs it.
-    has_changed_something(incident)
+    incident.touched()
         && !live::plans::is_live(store, incident.plan)
         && plans::load(store, incident.plan).is_ok_and(|sealed| sealed.plan().purpose == Purpose::Heal)
 }

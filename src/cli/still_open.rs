@@ -14,10 +14,9 @@ use crate::engine::journal::Journal;
 use crate::engine::live;
 use crate::judge::incident::Incident;
 use crate::model::evidence::Source;
+use crate::model::live_plan::{LivePlan, LiveStep};
 use crate::model::node::{AfterSb, DrbdSeen, NodeState};
 use crate::model::plan::Purpose;
-use crate::model::record::Event;
-use crate::model::seen::End;
 use crate::model::side::Pair;
 use crate::ports::store::Store;
 use serde::Serialize;
@@ -170,7 +169,7 @@ fn concerns(store: &dyn Store, incident: &Incident, about: About<'_>) -> bool {
 fn holds(store: &dyn Store, incident: &Incident) -> Option<String> {
     let sealed = live::plans::load(store, incident.plan).ok()??;
     let plan = sealed.plan();
-    if plan.purpose != Purpose::Heal || !took_the_policies(incident) {
+    if plan.purpose != Purpose::Heal || !took_the_policies(incident, plan) {
         return None;
     }
     let mut words: Vec<String> = Vec::new();
@@ -211,17 +210,8 @@ pub fn policy_words(policies: &AfterSb) -> String {
     format!("{}/{}/{}", policies.zero, policies.one, policies.two)
 }
 
-fn took_the_policies(incident: &Incident) -> bool {
-    let step_of = |word: &str| {
-        incident.history.iter().find_map(|record| match &record.event {
-            Event::Intent { step, word: declared } if declared == word => Some(*step),
-            _ => None,
-        })
-    };
-    let put_back = step_of("restore-policies").is_some_and(|at| {
-        incident.history.iter().any(
-            |record| matches!(record.event, Event::Ended { step, end: End::Done | End::AlreadySo } if step == at),
-        )
-    });
-    step_of("reconnect").is_some() && !put_back
+fn took_the_policies(incident: &Incident, plan: &LivePlan) -> bool {
+    let at = |step: LiveStep| plan.steps.iter().position(|planned| *planned == step);
+    at(LiveStep::Reconnect).is_some_and(|at| incident.declared(at))
+        && !at(LiveStep::RestorePolicies).is_some_and(|at| incident.ended_well(at))
 }

@@ -3,8 +3,7 @@
 use super::Cli;
 use super::exit::{DIVERGED, EVIDENCE, Failure, USAGE};
 use super::incident::{
-    Desk, close_what_was_undone, give_up_command, has_changed_something, is_open, new_id, open_desk,
-    refuse_while_open, state_words,
+    Desk, close_what_was_undone, give_up_command, is_open, new_id, open_desk, refuse_while_open, state_words,
 };
 use super::live;
 use super::plan::{self, show_undo, step_words};
@@ -128,7 +127,7 @@ fn open_undo(desk: &Desk, asked: Option<&str>) -> Result<Option<Incident>, Failu
 fn refuse_what_changed_nothing_yet(desk: &Desk, asked: Option<&str>) -> Result<(), Failure> {
     let named = |incident: &&Incident| asked == Some(incident.id.as_str());
     match desk.journal.incidents().iter().find(named) {
-        Some(incident) if is_open(incident) && !has_changed_something(incident) => {
+        Some(incident) if is_open(incident) && !incident.touched() => {
             let text = format!("incident {} has not changed anything: there is nothing to undo", incident.id);
             Err(Failure::usage(text).hint(give_up_command(&incident.id)))
         }

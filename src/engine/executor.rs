@@ -21,10 +21,11 @@ use crate::model::extent::{Extent, ExtentSet};
 use crate::model::id::{IncidentId, PlanId};
 use crate::model::plan::{Plan, Purpose, Step};
 use crate::model::policy::SalvageRule;
-use crate::model::record::{Consent, Event, Outcome};
+use crate::model::record::{Consent, Outcome};
 use crate::model::salvage::{PartKind, Piece};
 use crate::model::seen::{End, Why};
 use crate::model::side::{Pair, Side};
+use crate::model::stage::Stage as Line;
 use crate::ports::clock::Clock;
 use crate::ports::disk::{Disk, DiskFault};
 use crate::ports::progress::Progress;
@@ -114,27 +115,8 @@ pub fn resume(
     incident: &IncidentId,
     waived: Option<OperatorSaidNoSalvage>,
 ) -> Result<Ending, JournalError> {
-    let touched = touched(journal, sealed.plan(), incident);
+    let touched = journal.incident(incident).is_some_and(|incident| incident.touched());
     run(journal.resume(incident)?, theatre, sealed, healed, incident, touched, waived)
-}
-
-/// Whether the incident ever came to a step that changes a side: its intent is journaled before the act.
-fn touched(journal: &Journal, plan: &Plan, incident: &IncidentId) -> bool {
-    let incidents = journal.incidents();
-    let history = incidents.get(incident).map_or(&[][..], |incident| &incident.history);
-    history.iter().any(|record| {
-        matches!(&record.event, Event::Intent { step, .. } if plan.steps.get(*step).is_some_and(changes_a_side))
-    })
-}
-
-fn changes_a_side(step: &Step) -> bool {
-    matches!(
-        step,
-        Step::MarkInconsistent { .. }
-            | Step::Overwrite { .. }
-            | Step::SettleMetadata { .. }
-            | Step::RestoreMetadata { .. }
-    )
 }
 
 fn run(
@@ -163,10 +145,10 @@ fn run(
         obstacle: None,
     };
     for (index, step) in plan.steps.iter().enumerate() {
-        let performed = cursor.declare(index, step.word())?.perform(|_| stage.perform(step));
+        let performed = cursor.declare(index, step.name())?.perform(|_| stage.perform(step));
         match performed.record()? {
             Recorded::Well(next) => {
-                stage.touched |= changes_a_side(step);
+                stage.touched |= step.stage() >= Line::Overwrite;
                 cursor = next;
             }
             Recorded::Badly(stopped) => return stage.give_way(stopped),

@@ -4,12 +4,12 @@ use super::journal::Journal;
 use super::live::plans::is_live;
 use super::plans::{PlanError, load, seal_undo};
 use crate::judge::audit::SealedPlan;
-use crate::judge::incident::{Incident, IncidentState};
+use crate::judge::incident::IncidentState;
 use crate::judge::planner::draw_undo;
 use crate::model::extent::Extent;
 use crate::model::id::IncidentId;
 use crate::model::plan::{Plan, Purpose};
-use crate::model::record::{Event, Outcome, Record};
+use crate::model::record::Outcome;
 use crate::model::side::{Pair, Side};
 use crate::ports::disk::{Disk, DiskFault, DiskMut};
 use crate::ports::replica::{Replica, Unseen};
@@ -83,10 +83,6 @@ pub fn healing_of(
     asked: Option<&str>,
 ) -> Result<(IncidentId, SealedPlan), UndoError> {
     let incidents = journal.incidents();
-    let changed = |incident: &Incident| {
-        let mark = |record: &Record| matches!(&record.event, Event::Intent { word, .. } if word == "mark-inconsistent");
-        incident.history.iter().any(mark)
-    };
     let candidates: Vec<_> =
         incidents.iter().filter(|incident| asked.is_none_or(|asked| incident.id.as_str() == asked)).collect();
     if let (true, Some(asked)) = (candidates.is_empty(), asked) {
@@ -100,7 +96,7 @@ pub fn healing_of(
             }
             continue;
         }
-        if !changed(incident) {
+        if !incident.touched() {
             if asked.is_some() {
                 return Err(UndoError::NothingChanged { incident: incident.id.clone() });
             }

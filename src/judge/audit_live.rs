@@ -14,6 +14,7 @@ use crate::model::id::{Digest, PlanId};
 use crate::model::live_plan::{Generations, LivePlan, LiveStep, LiveVolume, Reach, Untouched};
 use crate::model::plan::Purpose;
 use crate::model::side::{Pair, Side};
+use crate::model::stage::Stage;
 
 /// A live plan that passed the audit. There is no other way to get one:
 ///
@@ -242,7 +243,7 @@ fn order(plan: &LivePlan, out: &mut Vec<Finding>) {
             format!("`{word}` does not belong here")
         });
     }
-    let first = plan.steps.iter().position(|step| step.overwrites());
+    let first = plan.steps.iter().position(|step| step.stage() >= Stage::Overwrite);
     let mut before = |earlier: &str, rule: &'static str, what: &str| {
         let fine = matches!((at(earlier), first), (Some(earlier), Some(first)) if earlier < first);
         note(out, rule, !fine, || what.to_owned());
@@ -261,7 +262,7 @@ fn order(plan: &LivePlan, out: &mut Vec<Finding>) {
     } else {
         note(out, "salvage", !plan.salvage, || "an undo keeps what it overwrites".into());
     }
-    let last = plan.steps.iter().rposition(|step| step.overwrites() || *step == LiveStep::Resync);
+    let last = plan.steps.iter().rposition(|step| step.stage() == Stage::Overwrite);
     let verified = matches!((last, at("verify-content")), (Some(last), Some(verify)) if last < verify);
     note(out, "verify-last", !verified, || "the content is verified before the last change".into());
     note(out, "record-last", at("record").is_some_and(|record| record + 1 != plan.steps.len()), || {

@@ -20,6 +20,7 @@ mod tests;
 use crate::model::id::{IncidentId, PlanId, ResourceName};
 use crate::model::record::{Consent, Event, Outcome, Record};
 use crate::model::seen::{End, Why};
+use crate::model::stage::{Stage, StepName};
 use std::collections::BTreeMap;
 
 /// Where an incident stands.
@@ -36,8 +37,8 @@ pub enum IncidentState {
     InStep {
         /// The step.
         step: usize,
-        /// Its word.
-        word: String,
+        /// Its word, and its stage.
+        name: StepName,
         /// The step after the highest one that ever ended well.
         next_step: usize,
     },
@@ -102,6 +103,59 @@ impl Incident {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self.state, IncidentState::Closed { .. })
+    }
+
+    /// Whether a step of this stage, or of a later one, was ever declared: its intent is journaled before the act.
+    #[must_use]
+    pub fn reached(&self, stage: Stage) -> bool {
+        self.intents().any(|(_, name)| name.stage >= stage)
+    }
+
+    /// Whether it may have changed a side. One that gave itself up had not: after a change it parks.
+    #[must_use]
+    pub fn touched(&self) -> bool {
+        let gave_itself_up = match self.history.as_slice() {
+            [.., before, last] => {
+                matches!(last.event, Event::Closed { outcome: Outcome::Abandoned })
+                    && matches!(before.event, Event::Ended { end: End::NotDone(_), .. })
+            }
+            _ => false,
+        };
+        self.reached(Stage::Overwrite) && !gave_itself_up
+    }
+
+    /// Whether what it overwrites was kept: that was done once, and read back. A copy that was waived is found to be so,
+    /// never done.
+    #[must_use]
+    pub fn preserved(&self) -> bool {
+        let mut kept = self.intents().filter(|(_, name)| name.stage == Stage::Preserve);
+        kept.any(|(step, _)| self.ends(step).any(|end| *end == End::Done))
+    }
+
+    /// Whether the plan's step at this place was ever declared.
+    #[must_use]
+    pub fn declared(&self, step: usize) -> bool {
+        self.intents().any(|(at, _)| at == step)
+    }
+
+    /// Whether the plan's step at this place ever ended well.
+    #[must_use]
+    pub fn ended_well(&self, step: usize) -> bool {
+        self.ends(step).any(|end| matches!(end, End::Done | End::AlreadySo))
+    }
+
+    fn intents(&self) -> impl Iterator<Item = (usize, &StepName)> {
+        self.history.iter().filter_map(|record| match &record.event {
+            Event::Intent { step, name } => Some((*step, name)),
+            _ => None,
+        })
+    }
+
+    fn ends(&self, of: usize) -> impl Iterator<Item = &End> {
+        self.history.iter().filter_map(move |record| match &record.event {
+            Event::Ended { step, end } if *step == of => Some(end),
+            _ => None,
+        })
     }
 
     /// The state after `record`.
@@ -181,7 +235,7 @@ pub struct IllegalTransition {
 pub fn describe(event: &Event) -> String {
     match event {
         Event::Opened { resource, plan, .. } => format!("the opening for {resource} with plan {plan}"),
-        Event::Intent { step, word } => format!("the intent of step {step} ({word})"),
+        Event::Intent { step, name } => format!("the intent of step {step} ({})", name.word),
         Event::Ended { step, end } => {
             let how = match end {
                 End::Done => "done",
@@ -246,9 +300,9 @@ fn follow(state: &IncidentState, event: &Event) -> Result<IncidentState, Rule> {
         (S::Closed { .. }, _) => Err(Rule::NothingAfterClosed),
         (_, Event::Opened { .. }) => Err(Rule::OpensOnce),
 
-        (S::Ready { next_step, floor }, Event::Intent { step, word }) => {
+        (S::Ready { next_step, floor }, Event::Intent { step, name }) => {
             if (floor..=next_step).contains(&step) {
-                Ok(S::InStep { step: *step, word: word.clone(), next_step: *next_step })
+                Ok(S::InStep { step: *step, name: name.clone(), next_step: *next_step })
             } else {
                 Err(Rule::StepsAscend)
             }

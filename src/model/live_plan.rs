@@ -9,6 +9,7 @@ use super::id::{Digest, NodeName, ResourceName};
 use super::node::{AfterSb, Toward};
 use super::plan::{Purpose, UnitLoss};
 use super::side::{Pair, Side};
+use super::stage::{Stage, StepName};
 use super::verdict::Trace;
 use serde::{Deserialize, Serialize};
 
@@ -159,10 +160,26 @@ impl LiveStep {
         }
     }
 
-    /// Whether data may be overwritten from here on: its intent in the journal says that the world may be changed.
+    /// Where on the line it stands.
     #[must_use]
-    pub fn overwrites(self) -> bool {
-        matches!(self, LiveStep::Invalidate | LiveStep::Reconnect | LiveStep::WriteBack { .. })
+    pub fn stage(self) -> Stage {
+        match self {
+            LiveStep::Isolate | LiveStep::Demote | LiveStep::Promote => Stage::Quiesce,
+            LiveStep::CheckBasis => Stage::CheckBasis,
+            LiveStep::Preserve { .. } => Stage::Preserve,
+            LiveStep::Invalidate | LiveStep::Reconnect | LiveStep::Resync | LiveStep::WriteBack { .. } => {
+                Stage::Overwrite
+            }
+            LiveStep::VerifyRelation | LiveStep::VerifyContent { .. } => Stage::Verify,
+            LiveStep::RestorePolicies | LiveStep::ConnectOthers | LiveStep::StepDown => Stage::Tidy,
+            LiveStep::Record => Stage::Record,
+        }
+    }
+
+    /// Both, as the journal has them.
+    #[must_use]
+    pub fn name(self) -> StepName {
+        StepName::new(self.word(), self.stage())
     }
 }
 

@@ -21,6 +21,7 @@ pub mod seen;
 pub mod shell;
 pub mod side;
 pub mod size;
+pub mod stage;
 pub mod standing;
 pub mod unit;
 pub mod verdict;

@@ -5,6 +5,7 @@ use super::evidence::Source;
 use super::extent::ExtentSet;
 use super::id::{Digest, IncidentId, NodeName, ResourceName};
 use super::side::{Pair, Side};
+use super::stage::{Stage, StepName};
 use super::verdict::Trace;
 use serde::{Deserialize, Serialize};
 
@@ -158,6 +159,27 @@ impl Step {
             Step::VerifyContent { .. } => "verify-content",
             Step::Record => "record",
         }
+    }
+
+    /// Where on the line it stands.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        match self {
+            Step::Quiesce => Stage::Quiesce,
+            Step::CheckBasis => Stage::CheckBasis,
+            Step::Preserve { .. } => Stage::Preserve,
+            Step::MarkInconsistent { .. } | Step::Overwrite { .. } => Stage::Overwrite,
+            Step::VerifyContent { .. } => Stage::Verify,
+            // The relation is what the metadata says, so it is looked at when that is in order.
+            Step::SettleMetadata { .. } | Step::RestoreMetadata { .. } | Step::VerifyRelation => Stage::Tidy,
+            Step::Record => Stage::Record,
+        }
+    }
+
+    /// Both, as the journal has them.
+    #[must_use]
+    pub fn name(&self) -> StepName {
+        StepName::new(self.word(), self.stage())
     }
 }
 

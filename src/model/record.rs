@@ -2,6 +2,7 @@
 
 use super::id::{IncidentId, PlanId, ResourceName};
 use super::seen::{End, Stamp, Why};
+use super::stage::StepName;
 use serde::{Deserialize, Serialize};
 
 /// Who agreed to a plan.
@@ -31,8 +32,9 @@ pub enum Event {
     Intent {
         /// Index of the step in the plan.
         step: usize,
-        /// Its word, for people.
-        word: String,
+        /// Its word and its stage.
+        #[serde(flatten)]
+        name: StepName,
     },
     /// A step ended.
     Ended {

@@ -71,7 +71,7 @@ pub fn cut_off(scene: &Scene, at: Cut) -> (String, String) {
     let mut cursor =
         journal.begin(healed.clone(), resource.clone(), healing.id(), Consent::Operator).unwrap();
     for (index, step) in healing.plan().steps.iter().enumerate() {
-        let declared = cursor.declare(index, step.word()).unwrap();
+        let declared = cursor.declare(index, step.name()).unwrap();
         if at == Cut::WhileHealed && step.word() == "resync" {
             return (id.to_owned(), String::new());
         }
@@ -87,11 +87,11 @@ pub fn cut_off(scene: &Scene, at: Cut) -> (String, String) {
     plans::keep(&*store, &undo).unwrap();
     let mut cursor = journal.begin(undone, resource, undo.id(), Consent::Operator).unwrap();
     if at == Cut::InTheUndo {
-        drop(cursor.declare(0, "promote").unwrap());
+        drop(cursor.declare(0, undo.plan().steps[0].name()).unwrap());
         return (id.to_owned(), undo_id.to_owned());
     }
     for (index, step) in undo.plan().steps.iter().enumerate() {
-        match cursor.declare(index, step.word()).unwrap().perform(|_| End::Done).record().unwrap() {
+        match cursor.declare(index, step.name()).unwrap().perform(|_| End::Done).record().unwrap() {
             Recorded::Well(next) => cursor = next,
             Recorded::Badly(_) => panic!("{} did not end well", step.word()),
         }

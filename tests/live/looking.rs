@@ -106,7 +106,7 @@ fn healed(scene: &Scene, volumes: u32) -> String {
     let resource = healing.plan().resource.clone();
     let mut cursor = journal.begin(id.clone(), resource, healing.id(), Consent::Operator).unwrap();
     for (index, step) in healing.plan().steps.iter().enumerate() {
-        match cursor.declare(index, step.word()).unwrap().perform(|_| End::Done).record().unwrap() {
+        match cursor.declare(index, step.name()).unwrap().perform(|_| End::Done).record().unwrap() {
             Recorded::Well(next) => cursor = next,
             Recorded::Badly(_) => panic!("{} did not end well", step.word()),
         }

@@ -128,7 +128,7 @@ impl Promises {
         let bytes = self.store.certain().content(FILE)?;
         let replay = parse(&bytes).ok()?;
         replay.records.iter().rev().find_map(|record| match &record.event {
-            Event::Intent { step, word } => Some((*step, word.clone())),
+            Event::Intent { step, name } => Some((*step, name.word.clone())),
             _ => None,
         })
     }
@@ -197,21 +197,21 @@ impl Promises {
             return Err("the durable journal has a torn tail".to_owned());
         }
         let last = replay.records.last().ok_or("the durable journal is empty")?;
-        let (Event::Intent { step, word }, Some(_)) = (&last.event, &last.incident) else {
+        let (Event::Intent { step, name }, Some(_)) = (&last.event, &last.incident) else {
             return Err(format!("the last durable record is {:?}", last.event));
         };
         let victim = self.survivor.other();
         let settles = self.settles.load(Ordering::Relaxed);
-        let on = match (word.as_str(), step) {
+        let on = match (name.word.as_str(), step) {
             // What was found too late to be in sync is made Inconsistent again.
             ("mark-inconsistent" | "overwrite" | "verify-relation", _) => victim,
             ("settle-metadata", step) if *step == settles => victim,
             ("settle-metadata", step) if *step == settles + 1 => self.survivor,
             ("restore-metadata", 5) => victim,
             ("restore-metadata", 6) => self.survivor,
-            _ => return Err(format!("the declared step is {step}, {word}")),
+            _ => return Err(format!("the declared step is {step}, {}", name.word)),
         };
-        Ok((word.clone(), on))
+        Ok((name.word.clone(), on))
     }
 
     fn belongs(

@@ -96,17 +96,8 @@ fn attempt(cli: &Cli, args: &HandlerArgs, job: &Job, live: Option<&Live>) -> Res
 fn kept_by_healing(state_dir: &Path, resource: &ResourceName) -> Option<IncidentId> {
     let store = StateDir::open_read_only(state_dir).ok()?;
     let story = Journal::read(&store).ok().flatten()?;
-    let kept = |history: &[crate::model::record::Record]| {
-        let preserves = |at: usize| {
-            let intent = |event: &Event| matches!(event, Event::Intent { step, word } if *step == at && word == "preserve");
-            history.iter().any(|record| intent(&record.event))
-        };
-        history.iter().any(
-            |record| matches!(record.event, Event::Ended { step, end: End::Done | End::AlreadySo } if preserves(step)),
-        )
-    };
     let open = story.incidents.as_slice().iter().filter(|one| !one.is_closed() && one.resource == *resource);
-    open.into_iter().find(|one| kept(&one.history)).map(|one| one.id.clone())
+    open.into_iter().find(|one| one.preserved()).map(|one| one.id.clone())
 }
 
 /// The replica as DRBD has it open, for reading.

@@ -5,8 +5,7 @@ use super::target::load;
 use crate::cli::Cli;
 use crate::cli::exit::{DIVERGED, EVIDENCE, Failure, USAGE};
 use crate::cli::incident::{
-    Desk, give_up_command, has_changed_something, is_open, new_id, refuse_while_open, resume_command,
-    state_words,
+    Desk, give_up_command, is_open, new_id, refuse_while_open, resume_command, state_words,
 };
 use crate::cli::resolve::journal_stopped;
 use crate::cli::screen::Screen;
@@ -52,7 +51,7 @@ pub(in crate::cli) fn target(desk: &Desk, asked: Option<&str>) -> Result<Option<
     }
     for incident in incidents.iter().rev() {
         let healed = matches!(incident.state, IncidentState::Closed { outcome: Outcome::Healed });
-        if !has_changed_something(incident) || !(is_open(incident) || healed) {
+        if !incident.touched() || !(is_open(incident) || healed) {
             continue;
         }
         // The last one decides whether this is about a running resource or about devices.
@@ -135,7 +134,7 @@ pub(in crate::cli) fn run(
             format!("incident {id} is not over: DRBD may still be overwriting. It must be healed first");
         return Err(refused(EVIDENCE, text).hint(resume_command(id)));
     }
-    if !has_changed_something(&live.incident) {
+    if !live.incident.touched() {
         return Err(refused(
             USAGE,
             format!("incident {id} did not change anything: there is nothing to undo"),

@@ -4,7 +4,7 @@ use super::ResolveArgs;
 use super::ending::forget_comparisons;
 use crate::cli::Cli;
 use crate::cli::exit::{FINE, Failure, HELD};
-use crate::cli::incident::{Desk, give_up_command, has_changed_something, is_open, state_words};
+use crate::cli::incident::{Desk, give_up_command, is_open, state_words};
 use crate::cli::live;
 use crate::cli::plan::state_dir_words;
 use crate::cli::screen::Screen;
@@ -12,7 +12,8 @@ use crate::engine::before;
 use crate::engine::live::rejoin::carried_word;
 use crate::engine::plans;
 use crate::engine::salvage::dir_of;
-use crate::model::record::{Event, Outcome};
+use crate::model::plan::Purpose;
+use crate::model::record::Outcome;
 use crate::ports::store::Store;
 
 /// Ends an open incident as it is. Nothing but the journal is read or written: it must be possible whatever became of
@@ -38,7 +39,7 @@ pub(super) fn give_up(
         }
     };
     let id = incident.id.clone();
-    let changed = has_changed_something(&incident);
+    let changed = incident.touched();
     let live = live::load(desk, &incident).ok().flatten();
     if changed && !args.yes {
         let text = if live.is_some() {
@@ -60,11 +61,8 @@ pub(super) fn give_up(
     {
         forget_comparisons(&*desk.store, sealed.plan());
     }
-    let begun = incident
-        .history
-        .iter()
-        .any(|record| matches!(&record.event, Event::Intent { word, .. } if word == "reconnect"));
-    let carried = live.as_ref().filter(|_| begun).and_then(|sealed| carried_word(sealed.plan()));
+    let told = live.as_ref().filter(|sealed| changed && sealed.plan().purpose == Purpose::Heal);
+    let carried = told.and_then(|sealed| carried_word(sealed.plan()));
     if cli.json {
         screen.json(&serde_json::json!({
             "schema": "unsplit.resolve", "version": 1, "incident": id, "outcome": Outcome::Abandoned, "changed": changed,

@@ -75,22 +75,10 @@ fn store(cli: &Cli) -> Result<Arc<StateDir>, Failure> {
     })
 }
 
-/// Whether a salvage was complete once, by the journal: what preserves it ended well. A damaged journal tells nothing
-/// here; other commands complain about it.
-fn taken(incident: &Incident) -> bool {
-    let preserves = |at: usize| {
-        let intent = |record: &Record| matches!(&record.event, Event::Intent { step, word } if *step == at && word == "preserve");
-        incident.history.iter().any(intent)
-    };
-    let ended =
-        |record: &Record| matches!(record.event, Event::Ended { step, end: End::Done } if preserves(step));
-    incident.history.iter().any(ended)
-}
-
-/// Incidents whose salvage must be there.
+/// Salvages that must be there, by the journal. A damaged journal tells nothing here; other commands complain about it.
 fn owed(store: &StateDir) -> Vec<String> {
     let Ok(Some(story)) = Journal::read(store) else { return Vec::new() };
-    let incidents = story.incidents.as_slice().iter().filter(|one| taken(one));
+    let incidents = story.incidents.as_slice().iter().filter(|one| one.preserved());
     incidents.flat_map(|one| salvages_of(store, one)).collect()
 }
 

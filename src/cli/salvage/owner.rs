@@ -1,7 +1,7 @@
 //! Whose a salvage is, and how what is in it can be put back.
 
 use super::salvages_of;
-use crate::cli::incident::{can_be_undone_now, has_changed_something, is_open, resume_command};
+use crate::cli::incident::{can_be_undone_now, is_open, resume_command};
 use crate::engine::{live, plans};
 use crate::judge::incident::{Incident, IncidentState};
 use crate::model::evidence::Source;
@@ -91,14 +91,14 @@ impl Owner<'_> {
             return WayBack::No(format!("it was put back, by incident {}", undo.id));
         }
         if is_open(incident) && !can_be_undone_now(incident, store) {
-            let why = if has_changed_something(incident) {
+            let why = if incident.touched() {
                 format!("incident {id} is not over: DRBD may still be overwriting. It must be healed first")
             } else {
                 format!("incident {id} is not over, and has overwritten nothing so far")
             };
             return WayBack::First(why, format!("{}{words}", resume_command(id)));
         }
-        if !has_changed_something(incident) {
+        if !incident.touched() {
             return WayBack::No(format!("incident {id} overwrote nothing: it is all still there"));
         }
         undo()

@@ -2,11 +2,11 @@
 //!
 //! ```
 //! # use unsplit::engine::journal::{Cursor, JournalError, Ready, Recorded, Stopped};
-//! # use unsplit::model::{record::Outcome, seen::End};
+//! # use unsplit::model::{record::Outcome, seen::End, stage::StepName};
 //! // What an executor looks like: declared, then acted, then recorded, until the steps are through.
-//! fn run(mut at: Cursor<'_, Ready>, steps: &[&str]) -> Result<(), JournalError> {
-//!     for (index, word) in steps.iter().enumerate().skip(at.next_step()) {
-//!         match at.declare(index, *word)?.perform(|_permit| End::Done).record()? {
+//! fn run(mut at: Cursor<'_, Ready>, steps: &[StepName]) -> Result<(), JournalError> {
+//!     for (index, name) in steps.iter().enumerate().skip(at.next_step()) {
+//!         match at.declare(index, name.clone())?.perform(|_permit| End::Done).record()? {
 //!             Recorded::Well(ready) => at = ready,
 //!             Recorded::Badly(stopped) => {
 //!                 return stopped.park("it says why", "unsplit resolve --resume").map(|_| ());
@@ -29,9 +29,9 @@
 //! ```
 //! ```
 //! # use unsplit::engine::journal::{Cursor, JournalError, Ready};
-//! # use unsplit::model::seen::End;
+//! # use unsplit::model::{seen::End, stage::{Stage, StepName}};
 //! fn act(at: Cursor<'_, Ready>) -> Result<(), JournalError> {
-//!     at.declare(0, "quiesce")?.perform(|_| End::Done).record()?;
+//!     at.declare(0, StepName::new("quiesce", Stage::Quiesce))?.perform(|_| End::Done).record()?;
 //!     Ok(())
 //! }
 //! ```
@@ -40,16 +40,18 @@
 //!
 //! ```compile_fail,E0599
 //! # use unsplit::engine::journal::{Cursor, JournalError, Performed};
-//! fn go_on(at: Cursor<'_, Performed>) -> Result<(), JournalError> {
-//!     at.declare(1, "preserve")?;
+//! # use unsplit::model::stage::StepName;
+//! fn go_on(at: Cursor<'_, Performed>, next: StepName) -> Result<(), JournalError> {
+//!     at.declare(1, next)?;
 //!     Ok(())
 //! }
 //! ```
 //! ```
 //! # use unsplit::engine::journal::{Cursor, JournalError, Performed, Recorded};
-//! fn go_on(at: Cursor<'_, Performed>) -> Result<(), JournalError> {
+//! # use unsplit::model::stage::StepName;
+//! fn go_on(at: Cursor<'_, Performed>, next: StepName) -> Result<(), JournalError> {
 //!     if let Recorded::Well(ready) = at.record()? {
-//!         ready.declare(1, "preserve")?;
+//!         ready.declare(1, next)?;
 //!     }
 //!     Ok(())
 //! }
@@ -77,8 +79,9 @@
 //!
 //! ```compile_fail,E0599
 //! # use unsplit::engine::journal::{Cursor, JournalError, Stopped};
-//! fn ignore(at: Cursor<'_, Stopped>) -> Result<(), JournalError> {
-//!     at.declare(2, "overwrite")?;
+//! # use unsplit::model::stage::StepName;
+//! fn ignore(at: Cursor<'_, Stopped>, next: StepName) -> Result<(), JournalError> {
+//!     at.declare(2, next)?;
 //!     Ok(())
 //! }
 //! ```
@@ -95,6 +98,7 @@ use crate::judge::incident::IncidentState;
 use crate::model::id::{IncidentId, PlanId, ResourceName};
 use crate::model::record::{Consent, Event, Outcome, Record};
 use crate::model::seen::{End, Why};
+use crate::model::stage::StepName;
 
 /// The incident is not at a point where a step may be declared.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
@@ -290,12 +294,12 @@ impl<'j> Cursor<'j, Ready> {
         self.stage.next_step
     }
 
-    /// Makes the intent durable. `step` is the index in the plan, `word` its [`crate::model::plan::Step::word`].
+    /// Makes the intent durable. `step` is the index in the plan, `name` its word and stage.
     ///
     /// # Errors
     /// [`JournalError`]; the step must then not be done.
-    pub fn declare(self, step: usize, word: impl Into<String>) -> Result<Cursor<'j, Declared>, JournalError> {
-        self.write(Event::Intent { step, word: word.into() })?;
+    pub fn declare(self, step: usize, name: StepName) -> Result<Cursor<'j, Declared>, JournalError> {
+        self.write(Event::Intent { step, name })?;
         Ok(self.at(Declared { step }))
     }
 

@@ -4,7 +4,7 @@ use super::{FILE, JournalError, Story};
 use crate::engine::salvage::{MANIFEST, OF_A_RESYNC, load_manifest};
 use crate::format::journal::{self as framing, Damage, Flaw, Link, MAX_JOURNAL, Tail};
 use crate::judge::incident::{Incident, Incidents};
-use crate::model::record::{Event, Record};
+use crate::model::stage::Stage;
 use crate::ports::store::{Store, StoreFault};
 use std::io;
 
@@ -130,9 +130,7 @@ impl Witnesses {
 fn took(incident: &Incident, name: &str) -> bool {
     let rest = name.strip_prefix(incident.id.as_str());
     let named = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("-v"));
-    let preserves =
-        |record: &Record| matches!(&record.event, Event::Intent { word, .. } if word == "preserve");
-    named && incident.history.iter().any(preserves)
+    named && incident.reached(Stage::Preserve)
 }
 
 /// No journal is fine only if nothing says that there was one: the journal is made before anything else. A folder in which

@@ -16,9 +16,10 @@ use crate::model::id::{IncidentId, PlanId};
 use crate::model::live_plan::{LivePlan, LiveStep};
 use crate::model::node::NodeAct;
 use crate::model::plan::Purpose;
-use crate::model::record::{Consent, Event, Outcome};
+use crate::model::record::{Consent, Outcome};
 use crate::model::seen::{End, Why};
 use crate::model::side::{Pair, Side};
+use crate::model::stage::Stage as Line;
 use crate::ports::clock::Clock;
 use crate::ports::node::{Node, Operated};
 use crate::ports::progress::Progress;
@@ -93,18 +94,8 @@ pub fn resume(
     incident: &IncidentId,
     waived: Option<OperatorSaidNoSalvage>,
 ) -> Result<Ending, JournalError> {
-    let touched = touched(journal, sealed.plan(), incident);
+    let touched = journal.incident(incident).is_some_and(|incident| incident.touched());
     run(journal.resume(incident)?, theatre, sealed, incident, touched, waived)
-}
-
-/// Whether the incident ever came to a step after which data may be overwritten.
-#[must_use]
-pub fn touched(journal: &Journal, plan: &LivePlan, incident: &IncidentId) -> bool {
-    let incidents = journal.incidents();
-    let history = incidents.get(incident).map_or(&[][..], |incident| &incident.history);
-    history.iter().any(|record| {
-        matches!(&record.event, Event::Intent { step, .. } if plan.steps.get(*step).is_some_and(|step| step.overwrites()))
-    })
 }
 
 /// The folder name of one volume's salvage: an incident's name with the volume. What a handler kept before a resync has no
@@ -143,13 +134,13 @@ fn run(
         obstacle: None,
     };
     for (index, step) in plan.steps.iter().enumerate() {
-        let performed = cursor.declare(index, step.word())?.perform(|_| stage.perform(*step));
+        let performed = cursor.declare(index, step.name())?.perform(|_| stage.perform(*step));
         match performed.record()? {
             Recorded::Well(next) => {
-                stage.touched |= step.overwrites();
+                stage.touched |= step.stage() >= Line::Overwrite;
                 cursor = next;
             }
-            Recorded::Badly(stopped) => return stage.give_way(stopped, step.overwrites()),
+            Recorded::Badly(stopped) => return stage.give_way(stopped, step.stage() == Line::Overwrite),
         }
     }
     let outcome = match plan.purpose {

@@ -17,7 +17,7 @@ fn opened() -> Event {
 }
 
 fn intent(step: usize) -> Event {
-    Event::Intent { step, word: "w".into() }
+    Event::Intent { step, name: StepName::new("w", Stage::Quiesce) }
 }
 
 fn ended(step: usize, end: End) -> Event {
