@@ -107,3 +107,20 @@ fn the_auditor_stands_alone() {
         assert!(!code.contains("super::"), "{file} uses the planner");
     }
 }
+
+/// Every act asks for a permit, so whoever could make one could act without a journal.
+#[test]
+fn only_the_journals_cursor_permits() {
+    let mut makers = Vec::new();
+    for room in ROOMS {
+        for (path, code) in files_of(room) {
+            if code.contains("Permit::of_declared(") {
+                makers.push(path);
+            }
+        }
+    }
+    let made_in = |file: &str| makers.iter().filter(|path| path.ends_with(file)).count();
+    assert_eq!(made_in("engine/journal/cursor.rs"), 1);
+    // The other is the proof's own page, which shows that it does not compile elsewhere.
+    assert_eq!((made_in("proof/permit.rs"), makers.len()), (1, 2), "{makers:?}");
+}

@@ -31,7 +31,7 @@ use crate::ports::disk::{Disk, DiskFault};
 use crate::ports::progress::Progress;
 use crate::ports::replica::{Patient, Replica};
 use crate::ports::store::Store;
-use crate::proof::{OperatorSaidNoSalvage, Preserved, Quiesced, Wanted};
+use crate::proof::{OperatorSaidNoSalvage, Permit, Preserved, Quiesced, Wanted};
 
 /// Where a plan runs.
 #[derive(Clone, Copy)]
@@ -145,7 +145,7 @@ fn run(
         obstacle: None,
     };
     for (index, step) in plan.steps.iter().enumerate() {
-        let performed = cursor.declare(index, step.name())?.perform(|_| stage.perform(step));
+        let performed = cursor.declare(index, step.name())?.perform(|permit| stage.perform(step, permit));
         match performed.record()? {
             Recorded::Well(next) => {
                 stage.touched |= step.stage() >= Line::Overwrite;
@@ -241,16 +241,16 @@ impl<'w> Stage<'_, 'w> {
         End::NotDone(Why(why.into()))
     }
 
-    fn perform(&mut self, step: &Step) -> End {
+    fn perform(&mut self, step: &Step, permit: &Permit<'_>) -> End {
         match step {
             Step::Quiesce => self.quiesce(),
             Step::CheckBasis => self.check_basis(),
             Step::Preserve { .. } => self.preserve(),
-            Step::MarkInconsistent { side } => self.mark(*side),
-            Step::Overwrite { side, .. } => self.overwrite(*side),
-            Step::SettleMetadata { side } => self.settle(*side),
-            Step::RestoreMetadata { side } => self.restore_metadata(*side),
-            Step::VerifyRelation => self.verify_relation(),
+            Step::MarkInconsistent { side } => self.mark(*side, permit),
+            Step::Overwrite { side, .. } => self.overwrite(*side, permit),
+            Step::SettleMetadata { side } => self.settle(*side, permit),
+            Step::RestoreMetadata { side } => self.restore_metadata(*side, permit),
+            Step::VerifyRelation => self.verify_relation(permit),
             Step::VerifyContent { .. } => self.verify_content(),
             Step::Record => End::Done,
         }
@@ -477,7 +477,7 @@ impl<'w> Stage<'_, 'w> {
         Ok((quiet, kept))
     }
 
-    fn mark(&mut self, side: Side) -> End {
+    fn mark(&mut self, side: Side, permit: &Permit<'_>) -> End {
         let Some(during) = &self.plan.metadata[side].during else {
             return self.stopped(Obstacle::Stale, "the plan does not say how the victim is marked");
         };
@@ -486,7 +486,7 @@ impl<'w> Stage<'_, 'w> {
         }
         let result = self
             .proofs()
-            .map(|(quiet, kept)| self.theatre.patients[side].write_superblock(during, quiet, kept));
+            .map(|(quiet, kept)| self.theatre.patients[side].write_superblock(during, quiet, kept, permit));
         self.acted(result)
     }
 
@@ -505,8 +505,8 @@ impl<'w> Stage<'_, 'w> {
         self.healed.map_or(self.plan, SealedPlan::plan)
     }
 
-    fn overwrite(&mut self, side: Side) -> End {
-        match self.try_overwrite(side) {
+    fn overwrite(&mut self, side: Side, permit: &Permit<'_>) -> End {
+        match self.try_overwrite(side, permit) {
             Ok(()) => End::Done,
             Err((obstacle, why)) => {
                 self.obstacle = Some(obstacle);
@@ -516,13 +516,13 @@ impl<'w> Stage<'_, 'w> {
         }
     }
 
-    fn try_overwrite(&self, side: Side) -> Result<(), (Obstacle, String)> {
+    fn try_overwrite(&self, side: Side, permit: &Permit<'_>) -> Result<(), (Obstacle, String)> {
         let Theatre { patients, store, clock, progress, .. } = self.theatre;
         let (quiet, kept) = self.proofs().map_err(|why| (Obstacle::Busy, why))?;
         let standing = self.standing.as_deref();
         let standing = standing
             .ok_or_else(|| (Obstacle::Stale, "what stands on the victim was not looked at".to_owned()))?;
-        let into = Guarded::new(patients[side].data_mut(quiet, kept), standing, quiet, clock);
+        let into = Guarded::new(patients[side].data_mut(quiet, kept, permit), standing, quiet, clock);
         let failed = |error: &(dyn std::error::Error + 'static)| match (into.lost(), changed(error)) {
             (Some(who), _) => (Obstacle::Busy, who),
             (None, Some(piece)) => (Obstacle::Stale, self.what_changed(side, piece, error)),
@@ -581,7 +581,7 @@ impl<'w> Stage<'_, 'w> {
         known.map_err(|stale| self.stale(&stale))
     }
 
-    fn settle(&mut self, side: Side) -> End {
+    fn settle(&mut self, side: Side, permit: &Permit<'_>) -> End {
         let proven = self.prove_content();
         if !matches!(proven, End::Done | End::AlreadySo) {
             return proven;
@@ -591,12 +591,12 @@ impl<'w> Stage<'_, 'w> {
         }
         let change = &self.plan.metadata[side];
         let result = self.proofs().map(|(quiet, kept)| {
-            self.theatre.patients[side].settle(change, &self.plan.overwrite, self.again, quiet, kept)
+            self.theatre.patients[side].settle(change, &self.plan.overwrite, self.again, quiet, kept, permit)
         });
         self.acted(result)
     }
 
-    fn restore_metadata(&mut self, side: Side) -> End {
+    fn restore_metadata(&mut self, side: Side, permit: &Permit<'_>) -> End {
         let proven = self.prove_content();
         if !matches!(proven, End::Done | End::AlreadySo) {
             return proven;
@@ -608,7 +608,7 @@ impl<'w> Stage<'_, 'w> {
         let Theatre { patients, store, progress, .. } = self.theatre;
         let result = self.proofs().map(|(quiet, kept)| {
             let at = self.plan.basis[side].source.superblock_at;
-            let into = SuperblockLast::new(patients[side].metadata_mut(quiet, kept), at);
+            let into = SuperblockLast::new(patients[side].metadata_mut(quiet, kept, permit), at);
             match salvage::restore(store, &self.salvage_dir(), kind, &into, progress) {
                 Ok(_) => End::Done,
                 Err(error) => End::Unknown(Why(in_words(&error))),
@@ -621,10 +621,10 @@ impl<'w> Stage<'_, 'w> {
         if side == self.plan.survivor { PartKind::SurvivorMetadata } else { PartKind::VictimMetadata }
     }
 
-    fn verify_relation(&mut self) -> End {
+    fn verify_relation(&mut self, permit: &Permit<'_>) -> End {
         match self.plan.purpose {
             Purpose::Heal => match self.verify_in_sync() {
-                End::Done => self.verify_still_equal(),
+                End::Done => self.verify_still_equal(permit),
                 end => end,
             },
             Purpose::Undo { .. } => {
@@ -690,13 +690,13 @@ impl<'w> Stage<'_, 'w> {
 
     /// Once more, now that the metadata says in sync: somebody may have written since the contents were verified. If so the
     /// metadata is made to say otherwise. Of a whole volume only what was overwritten is looked at again.
-    fn verify_still_equal(&mut self) -> End {
+    fn verify_still_equal(&mut self, permit: &Permit<'_>) -> End {
         let mut scope = self.plan.overwrite.clone();
         if !self.plan.is_full() {
             scope = scope.union(&self.plan.must_agree());
         }
         let Err((obstacle, why)) = self.compare_again(&scope) else { return End::Done };
-        let now = match self.mark(self.plan.victim()) {
+        let now = match self.mark(self.plan.victim(), permit) {
             End::Done | End::AlreadySo => "The victim is marked Inconsistent again".to_owned(),
             End::NotDone(error) | End::Unknown(error) => format!(
                 "The victim could not be marked Inconsistent again ({error}): do not let the two connect before that is done"

@@ -20,7 +20,7 @@
 mod cursor;
 mod load;
 
-pub use cursor::{Cursor, Declared, NotReady, Performed, Permit, Ready, Recorded, Stopped};
+pub use cursor::{Cursor, Declared, NotReady, Performed, Ready, Recorded, Stopped};
 
 use crate::format::journal::{self as framing, EncodeError, Link, MAX_JOURNAL, Tail};
 use crate::judge::incident::{IllegalTransition, Incident, IncidentState, Incidents};

@@ -174,10 +174,15 @@ pub enum NodeAct {
 }
 
 impl NodeAct {
-    /// Whether it gives up data of the node.
+    /// Whether it gives up data of the node, or lets it write: who acts then asks for a proof.
     #[must_use]
-    pub fn discards(&self) -> bool {
-        matches!(self, NodeAct::Invalidate { .. } | NodeAct::Connect { how: ConnectAs::Victim, .. })
+    pub fn needs_a_proof(&self) -> bool {
+        matches!(
+            self,
+            NodeAct::Invalidate { .. }
+                | NodeAct::Connect { how: ConnectAs::Victim, .. }
+                | NodeAct::Promote { .. }
+        )
     }
 }
 

@@ -7,7 +7,7 @@ use crate::model::evidence::MetadataPlace;
 use crate::model::id::NodeName;
 use crate::model::node::{DeviceUser, LogLine, NodeAct, NodeReport, NodeState, Toward};
 use crate::model::seen::{End, Why};
-use crate::proof::{Preserved, Standstill};
+use crate::proof::{FencedPeer, Permit, Preserved, Standstill};
 use std::sync::Arc;
 
 /// Where a volume of a running resource is on its node.
@@ -58,19 +58,28 @@ pub trait Node: Send + Sync {
     fn replica(&self, backing: &Backing) -> Result<Box<dyn Replica>, Unseen>;
 }
 
-/// Acting on a node.
+/// Acting on a node, within a declared step.
 pub trait Operated: Node {
-    /// Does something that discards nothing, waits until the kernel shows it, and says how it ended. An act that
-    /// discards ([`NodeAct::discards`]) is not done.
-    fn act(&self, act: &NodeAct) -> End;
+    /// Does something that is safe at any time, waits until the kernel shows it, and says how it ended. An act that
+    /// asks for a proof ([`NodeAct::needs_a_proof`]) is not done.
+    fn act(&self, act: &NodeAct, permit: &Permit<'_>) -> End;
     /// Connects and takes over the peer's data. Asks for the proofs that nobody writes here, and that what is given up
     /// was kept.
-    fn discard(&self, toward: &Toward, still: &Standstill, kept: &[Preserved]) -> End;
+    fn discard(&self, toward: &Toward, still: &Standstill, kept: &[Preserved], permit: &Permit<'_>) -> End;
     /// Declares a volume out of date, with the same proofs.
-    fn invalidate(&self, volume: u32, minor: u32, still: &Standstill, kept: &[Preserved]) -> End;
+    fn invalidate(
+        &self,
+        volume: u32,
+        minor: u32,
+        still: &Standstill,
+        kept: &[Preserved],
+        permit: &Permit<'_>,
+    ) -> End;
+    /// Takes the Primary role, never by force. Asks for the proof that the peer cannot write meanwhile.
+    fn promote(&self, peer: &FencedPeer, permit: &Permit<'_>) -> End;
     /// `/dev/drbdN` of a Primary, for writing. Only on this machine.
     ///
     /// # Errors
     /// [`Unseen`].
-    fn device(&self, minor: u32) -> Result<Arc<dyn DiskMut>, Unseen>;
+    fn device(&self, minor: u32, permit: &Permit<'_>) -> Result<Arc<dyn DiskMut>, Unseen>;
 }

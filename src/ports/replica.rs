@@ -11,6 +11,7 @@ use crate::model::id::{Digest, NodeName};
 use crate::model::plan::{MetadataChange, RawBlock};
 use crate::model::remembered::WriteStamp;
 use crate::model::seen::{End, Stamp, Why};
+use crate::proof::Permit;
 use crate::proof::preserved::Preserved;
 use crate::proof::quiesced::{Hold, Quiesced};
 
@@ -108,7 +109,7 @@ pub struct AreaLeft {
     pub foreign: Option<u64>,
 }
 
-/// Changing one side. Every act asks for the proofs that make it safe, and is idempotent.
+/// Changing one side. Every act asks for the proofs that make it safe and for the permit of its step, and is idempotent.
 pub trait Patient: Replica {
     /// Takes the replica for ourselves.
     ///
@@ -116,11 +117,17 @@ pub trait Patient: Replica {
     /// [`Unseen`] that names who holds it.
     fn hold(&self) -> Result<Box<dyn Hold>, Unseen>;
     /// Writes a superblock over the present one and makes it durable.
-    fn write_superblock(&self, superblock: &Superblock, quiet: &Quiesced, kept: &Preserved) -> End;
+    fn write_superblock(
+        &self,
+        superblock: &Superblock,
+        quiet: &Quiesced,
+        kept: &Preserved,
+        permit: &Permit<'_>,
+    ) -> End;
     /// The data, for overwriting.
-    fn data_mut(&self, quiet: &Quiesced, kept: &Preserved) -> &dyn DiskMut;
+    fn data_mut(&self, quiet: &Quiesced, kept: &Preserved, permit: &Permit<'_>) -> &dyn DiskMut;
     /// The metadata device, for putting kept blocks back.
-    fn metadata_mut(&self, quiet: &Quiesced, kept: &Preserved) -> &dyn DiskMut;
+    fn metadata_mut(&self, quiet: &Quiesced, kept: &Preserved, permit: &Permit<'_>) -> &dyn DiskMut;
     /// Writes bitmap, activity log and then the superblock as `change` says; durable, in that order.
     ///
     /// `again`: an earlier attempt may have been cut off. Then what already looks right is written, too, because a
@@ -132,5 +139,6 @@ pub trait Patient: Replica {
         again: bool,
         quiet: &Quiesced,
         kept: &Preserved,
+        permit: &Permit<'_>,
     ) -> End;
 }

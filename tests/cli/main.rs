@@ -11,6 +11,7 @@ mod scene;
 mod contract;
 mod documents;
 mod json;
+mod older;
 mod screens;
 
 use std::path::PathBuf;

@@ -37,7 +37,7 @@ use unsplit::ports::disk::{Disk, DiskFault, DiskMut};
 use unsplit::ports::node::{Backing, Node, Operated};
 use unsplit::ports::replica::{Replica, Unseen};
 use unsplit::proof::quiesced::Hold;
-use unsplit::proof::{Preserved, Standstill};
+use unsplit::proof::{FencedPeer, Permit, Preserved, Standstill};
 
 use crate::world::faults::Op;
 

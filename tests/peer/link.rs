@@ -3,15 +3,20 @@
 use crate::scene::{BIN, agent, shell};
 use std::sync::Arc;
 use std::time::Duration;
+use unsplit::edge::clock::SystemClock;
 use unsplit::edge::peer::disk::RemoteDisk;
 use unsplit::edge::peer::greet::ourselves;
 use unsplit::edge::peer::{Limits, RemoteNode, Session};
+use unsplit::edge::state_dir::StateDir;
+use unsplit::engine::journal::Journal;
 use unsplit::format::wire::control::{Courtesy, Reply, Request, Which};
 use unsplit::format::wire::hello::{Hello, hello_bytes};
 use unsplit::model::extent::{Extent, ExtentSet};
-use unsplit::model::id::{NodeName, ResourceName};
+use unsplit::model::id::{Digest, IncidentId, NodeName, PlanId, ResourceName};
 use unsplit::model::node::{NodeAct, Toward};
+use unsplit::model::record::Consent;
 use unsplit::model::seen::End;
+use unsplit::model::stage::{Stage, StepName};
 use unsplit::ports::channel::{ChannelFault, LONGEST_MESSAGE, Receiver, Sender};
 use unsplit::ports::disk::{Disk, DiskFault, DiskMut, Replacement};
 use unsplit::ports::node::Operated;
@@ -369,9 +374,15 @@ fn an_act_whose_answer_is_lost_is_not_repeated() {
     let script = format!("echo one >> {}; cat {hello}; sleep 1", starts.display());
     let session = connect(&shell(&script), 20);
     let node = RemoteNode::new(session, NodeName::new("b").unwrap());
-    let toward = Toward { resource: ResourceName::new("r0").unwrap(), peer: None };
-    let end = node.act(&NodeAct::Disconnect(toward));
-    assert!(matches!(end, End::Unknown(_)), "{end:?}");
+    let resource = ResourceName::new("r0").unwrap();
+    let toward = Toward { resource: resource.clone(), peer: None };
+    let store = Arc::new(StateDir::open(&folder.path().join("state")).unwrap());
+    let journal = Journal::open(store, Arc::new(SystemClock)).unwrap();
+    let (incident, plan) = (IncidentId::new("i1").unwrap(), PlanId(Digest([1; 32])));
+    let at = journal.begin(incident, resource, plan, Consent::Operator).unwrap();
+    let declared = at.declare(0, StepName::new("isolate", Stage::Quiesce)).unwrap();
+    let performed = declared.perform(|permit| node.act(&NodeAct::Disconnect(toward), permit));
+    assert!(matches!(performed.end(), End::Unknown(_)), "{:?}", performed.end());
     assert_eq!(std::fs::read_to_string(&starts).unwrap(), "one\n", "no second agent was started for it");
 }
 

@@ -14,6 +14,7 @@ use crate::model::remembered::WriteStamp;
 use crate::model::seen::{End, Stamp, Why};
 use crate::ports::disk::{Disk, DiskMut};
 use crate::ports::replica::{AreaLeft, Patient, Replica, Unseen};
+use crate::proof::Permit;
 use crate::proof::preserved::Preserved;
 use crate::proof::quiesced::{Hold, Quiesced};
 use std::sync::Arc;
@@ -180,15 +181,15 @@ impl Patient for OfflineReplica {
         self.claimant.claim()
     }
 
-    fn write_superblock(&self, superblock: &Superblock, _: &Quiesced, _: &Preserved) -> End {
+    fn write_superblock(&self, superblock: &Superblock, _: &Quiesced, _: &Preserved, _: &Permit<'_>) -> End {
         ended(self.image.write_superblock(superblock))
     }
 
-    fn data_mut(&self, _: &Quiesced, _: &Preserved) -> &dyn DiskMut {
+    fn data_mut(&self, _: &Quiesced, _: &Preserved, _: &Permit<'_>) -> &dyn DiskMut {
         &*self.data_mut
     }
 
-    fn metadata_mut(&self, _: &Quiesced, _: &Preserved) -> &dyn DiskMut {
+    fn metadata_mut(&self, _: &Quiesced, _: &Preserved, _: &Permit<'_>) -> &dyn DiskMut {
         &*self.metadata
     }
 
@@ -199,6 +200,7 @@ impl Patient for OfflineReplica {
         again: bool,
         _: &Quiesced,
         _: &Preserved,
+        _: &Permit<'_>,
     ) -> End {
         ended(self.image.settle(change, overwritten, again))
     }

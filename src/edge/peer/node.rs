@@ -11,7 +11,7 @@ use crate::model::seen::{End, Why};
 use crate::ports::disk::DiskMut;
 use crate::ports::node::{Backing, Node, Operated};
 use crate::ports::replica::{Replica, Unseen};
-use crate::proof::{Preserved, Standstill};
+use crate::proof::{FencedPeer, Permit, Preserved, Standstill};
 use std::sync::Arc;
 
 /// Users of one device that are told of.
@@ -163,22 +163,33 @@ impl RemoteNode {
 }
 
 impl Operated for RemoteNode {
-    fn act(&self, act: &NodeAct) -> End {
-        if act.discards() {
-            return End::NotDone("what gives up data asks for proofs".into());
+    fn act(&self, act: &NodeAct, _: &Permit<'_>) -> End {
+        if act.needs_a_proof() {
+            return End::NotDone("what gives up data, or promotes, asks for a proof".into());
         }
         self.told(act)
     }
 
-    fn discard(&self, toward: &Toward, _: &Standstill, _: &[Preserved]) -> End {
+    fn discard(&self, toward: &Toward, _: &Standstill, _: &[Preserved], _: &Permit<'_>) -> End {
         self.told(&NodeAct::Connect { toward: toward.clone(), how: ConnectAs::Victim })
     }
 
-    fn invalidate(&self, volume: u32, minor: u32, still: &Standstill, _: &[Preserved]) -> End {
+    fn invalidate(
+        &self,
+        volume: u32,
+        minor: u32,
+        still: &Standstill,
+        _: &[Preserved],
+        _: &Permit<'_>,
+    ) -> End {
         self.told(&NodeAct::Invalidate { resource: still.toward().resource.clone(), volume, minor })
     }
 
-    fn device(&self, minor: u32) -> Result<Arc<dyn DiskMut>, Unseen> {
+    fn promote(&self, peer: &FencedPeer, _: &Permit<'_>) -> End {
+        self.told(&NodeAct::Promote { resource: peer.resource().clone() })
+    }
+
+    fn device(&self, minor: u32, _: &Permit<'_>) -> Result<Arc<dyn DiskMut>, Unseen> {
         Err(Unseen(format!("/dev/drbd{minor} of another node cannot be written from here").into()))
     }
 }

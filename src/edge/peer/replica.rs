@@ -15,6 +15,7 @@ use crate::model::seen::{End, Stamp, Why};
 use crate::ports::channel::ChannelFault;
 use crate::ports::disk::{Disk, DiskFault, DiskMut};
 use crate::ports::replica::{AreaLeft, FarEnd, Patient, Replica, Unseen};
+use crate::proof::Permit;
 use crate::proof::preserved::Preserved;
 use crate::proof::quiesced::{Hold, Quiesced};
 use std::sync::Arc;
@@ -270,16 +271,16 @@ impl Patient for RemoteReplica {
         }
     }
 
-    fn write_superblock(&self, superblock: &Superblock, _: &Quiesced, _: &Preserved) -> End {
+    fn write_superblock(&self, superblock: &Superblock, _: &Quiesced, _: &Preserved, _: &Permit<'_>) -> End {
         let superblock = Box::new(superblock.clone());
         self.act(&Request::WriteSuperblock { thing: self.thing, superblock })
     }
 
-    fn data_mut(&self, _: &Quiesced, _: &Preserved) -> &dyn DiskMut {
+    fn data_mut(&self, _: &Quiesced, _: &Preserved, _: &Permit<'_>) -> &dyn DiskMut {
         &self.data
     }
 
-    fn metadata_mut(&self, _: &Quiesced, _: &Preserved) -> &dyn DiskMut {
+    fn metadata_mut(&self, _: &Quiesced, _: &Preserved, _: &Permit<'_>) -> &dyn DiskMut {
         &self.metadata
     }
 
@@ -290,6 +291,7 @@ impl Patient for RemoteReplica {
         again: bool,
         _: &Quiesced,
         _: &Preserved,
+        _: &Permit<'_>,
     ) -> End {
         self.act(&Request::Settle {
             thing: self.thing,

@@ -98,7 +98,8 @@ use crate::judge::incident::IncidentState;
 use crate::model::id::{IncidentId, PlanId, ResourceName};
 use crate::model::record::{Consent, Event, Outcome, Record};
 use crate::model::seen::{End, Why};
-use crate::model::stage::StepName;
+use crate::model::stage::{Stage, StepName};
+use crate::proof::Permit;
 
 /// The incident is not at a point where a step may be declared.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
@@ -135,6 +136,7 @@ pub struct Ready {
 #[derive(Debug)]
 pub struct Declared {
     step: usize,
+    stage: Stage,
 }
 
 /// Stage: the step was done, or tried; its end is not durable yet.
@@ -168,30 +170,9 @@ impl Drop for Claim<'_> {
 /// journal says: a declared step without an end is unknown.
 #[derive(Debug)]
 #[must_use = "the incident goes nowhere without it"]
-pub struct Cursor<'j, Stage> {
+pub struct Cursor<'j, At> {
     claim: Claim<'j>,
-    stage: Stage,
-}
-
-/// Proof that the intent of a step is durable: acts that change something ask for it.
-#[derive(Debug)]
-pub struct Permit<'a> {
-    incident: &'a IncidentId,
-    step: usize,
-}
-
-impl Permit<'_> {
-    /// The incident.
-    #[must_use]
-    pub fn incident(&self) -> &IncidentId {
-        self.incident
-    }
-
-    /// Index of the step in the plan.
-    #[must_use]
-    pub fn step(&self) -> usize {
-        self.step
-    }
+    stage: At,
 }
 
 /// What recording an end leads to.
@@ -267,7 +248,7 @@ impl<'j> Claim<'j> {
     }
 }
 
-impl<'j, Stage> Cursor<'j, Stage> {
+impl<'j, At> Cursor<'j, At> {
     /// The incident.
     #[must_use]
     pub fn incident(&self) -> &IncidentId {
@@ -299,8 +280,9 @@ impl<'j> Cursor<'j, Ready> {
     /// # Errors
     /// [`JournalError`]; the step must then not be done.
     pub fn declare(self, step: usize, name: StepName) -> Result<Cursor<'j, Declared>, JournalError> {
+        let stage = name.stage;
         self.write(Event::Intent { step, name })?;
-        Ok(self.at(Declared { step }))
+        Ok(self.at(Declared { step, stage }))
     }
 
     /// Parks the incident.
@@ -329,8 +311,8 @@ impl<'j> Cursor<'j, Declared> {
 
     /// Does the step. If `act` panics, the journal says what is true: declared, end unknown.
     pub fn perform(self, act: impl FnOnce(&Permit<'_>) -> End) -> Cursor<'j, Performed> {
-        let step = self.stage.step;
-        let end = act(&Permit { incident: &self.claim.incident, step });
+        let Declared { step, stage } = self.stage;
+        let end = act(&Permit::of_declared(&self.claim.incident, step, stage));
         self.at(Performed { step, end })
     }
 }

@@ -24,7 +24,7 @@ use crate::ports::clock::Clock;
 use crate::ports::node::{Node, Operated};
 use crate::ports::progress::Progress;
 use crate::ports::store::Store;
-use crate::proof::{OperatorSaidNoSalvage, Preserved, Standstill};
+use crate::proof::{OperatorSaidNoSalvage, Permit, Preserved, Standstill};
 use std::time::Duration;
 
 /// How long is waited for DRBD.
@@ -134,7 +134,7 @@ fn run(
         obstacle: None,
     };
     for (index, step) in plan.steps.iter().enumerate() {
-        let performed = cursor.declare(index, step.name())?.perform(|_| stage.perform(*step));
+        let performed = cursor.declare(index, step.name())?.perform(|permit| stage.perform(*step, permit));
         match performed.record()? {
             Recorded::Well(next) => {
                 stage.touched |= step.stage() >= Line::Overwrite;
@@ -201,25 +201,25 @@ impl<'w> Stage<'_, 'w> {
         self.stopped(obstacle, in_words(error))
     }
 
-    fn perform(&mut self, step: LiveStep) -> End {
+    fn perform(&mut self, step: LiveStep, permit: &Permit<'_>) -> End {
         match step {
-            LiveStep::Isolate => self.isolate(),
-            LiveStep::Demote => self.demote(),
+            LiveStep::Isolate => self.isolate(permit),
+            LiveStep::Demote => self.demote(permit),
             LiveStep::CheckBasis => match self.plan.purpose {
                 Purpose::Heal => self.check_basis(),
                 Purpose::Undo { .. } => self.check_undo(),
             },
             LiveStep::Preserve { .. } => self.preserve(),
-            LiveStep::Invalidate => self.invalidate(),
-            LiveStep::Reconnect => self.reconnect(),
-            LiveStep::Resync => self.resync(),
+            LiveStep::Invalidate => self.invalidate(permit),
+            LiveStep::Reconnect => self.reconnect(permit),
+            LiveStep::Resync => self.resync(permit),
             LiveStep::VerifyRelation => self.verify_relation(),
             LiveStep::VerifyContent { full } => self.verify_content(full),
-            LiveStep::RestorePolicies => self.restore_policies(),
-            LiveStep::ConnectOthers => self.connect_others(),
-            LiveStep::Promote => self.promote(),
-            LiveStep::WriteBack { .. } => self.write_back(),
-            LiveStep::StepDown => self.step_down(),
+            LiveStep::RestorePolicies => self.restore_policies(permit),
+            LiveStep::ConnectOthers => self.connect_others(permit),
+            LiveStep::Promote => self.promote(permit),
+            LiveStep::WriteBack { .. } => self.write_back(permit),
+            LiveStep::StepDown => self.step_down(permit),
             LiveStep::Record => End::Done,
         }
     }
@@ -289,7 +289,7 @@ impl<'w> Stage<'_, 'w> {
         Ok(matches!(standing, Standing::Resyncing { .. } | Standing::Joined))
     }
 
-    fn isolate(&mut self) -> End {
+    fn isolate(&mut self, permit: &Permit<'_>) -> End {
         let (_, standing) = match self.standing() {
             Ok(found) => found,
             Err(end) => return end,
@@ -297,7 +297,7 @@ impl<'w> Stage<'_, 'w> {
         match standing {
             Standing::Apart(_) => {}
             Standing::Resyncing { .. } | Standing::Joined if self.touched => return End::AlreadySo,
-            Standing::Backwards { volume } if self.touched => return self.stop_backwards(volume),
+            Standing::Backwards { volume } if self.touched => return self.stop_backwards(volume, permit),
             _ => {
                 return self.stopped(
                     Obstacle::Stale,
@@ -309,14 +309,14 @@ impl<'w> Stage<'_, 'w> {
             }
         }
         let toward = self.plan.toward[self.plan.victim()].clone();
-        let end = self.victim().act(&NodeAct::Disconnect(toward));
+        let end = self.victim().act(&NodeAct::Disconnect(toward), permit);
         match self.acted(Obstacle::Busy, end) {
             Ok(()) => End::Done,
             Err(end) => end,
         }
     }
 
-    fn demote(&mut self) -> End {
+    fn demote(&mut self, permit: &Permit<'_>) -> End {
         match self.is_under_way() {
             Ok(true) => return End::AlreadySo,
             Ok(false) => {}
@@ -349,7 +349,7 @@ impl<'w> Stage<'_, 'w> {
                 ),
             );
         }
-        let end = self.victim().act(&NodeAct::Demote { resource });
+        let end = self.victim().act(&NodeAct::Demote { resource }, permit);
         match self.acted(Obstacle::Busy, end) {
             Ok(()) => End::Done,
             Err(End::NotDone(why)) => self.stopped(

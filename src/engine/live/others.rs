@@ -9,6 +9,7 @@ use crate::model::id::ResourceName;
 use crate::model::node::{NodeAct, Toward};
 use crate::model::seen::End;
 use crate::model::side::{Pair, Side};
+use crate::proof::Permit;
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,7 +182,7 @@ pub fn in_the_way(pair: &LivePair, survivor: Side) -> Option<InTheWay> {
 impl Stage<'_, '_> {
     /// The healed victim's end of each connection to a node that holds the survivor's data; the other end is not within reach, and may
     /// be told already. What does not come about here is no reason to call the healing failed: the end of the run says what is left.
-    pub(super) fn connect_others(&mut self) -> End {
+    pub(super) fn connect_others(&mut self, permit: &Permit<'_>) -> End {
         let pair = match self.look() {
             Ok(pair) => pair,
             Err(end) => return end,
@@ -189,7 +190,7 @@ impl Stage<'_, '_> {
         let (survivor, victim) = (self.plan.survivor, self.plan.victim());
         let mut end = End::AlreadySo;
         for other in others(&pair).into_iter().filter(|other| other.takes_the_healed(survivor)) {
-            match self.victim().act(&NodeAct::Reconnect(other.toward[victim].clone())) {
+            match self.victim().act(&NodeAct::Reconnect(other.toward[victim].clone()), permit) {
                 End::Done => end = End::Done,
                 End::AlreadySo => {}
                 End::NotDone(why) | End::Unknown(why) => {

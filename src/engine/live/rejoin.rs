@@ -13,6 +13,7 @@ use crate::model::node::{ConnectAs, LogLine, NodeAct};
 use crate::model::seen::{End, Stamp, Why};
 use crate::model::side::{Pair, Side};
 use crate::ports::node::Node;
+use crate::proof::Permit;
 use std::time::Duration;
 
 /// How often the two are told to connect. 8.4 forgets the discard flag with each attempt that fails for another reason.
@@ -31,7 +32,7 @@ fn both_discard(plan: &LivePlan) -> String {
 }
 
 impl Stage<'_, '_> {
-    pub(super) fn invalidate(&mut self) -> End {
+    pub(super) fn invalidate(&mut self, permit: &Permit<'_>) -> End {
         let (pair, standing) = match self.standing() {
             Ok(found) => found,
             Err(end) => return end,
@@ -57,7 +58,7 @@ impl Stage<'_, '_> {
             .collect();
         for (volume, minor) in wanted {
             self.armed = true;
-            let end = self.victim().invalidate(volume, minor, &still, &kept);
+            let end = self.victim().invalidate(volume, minor, &still, &kept, permit);
             if let Err(end) = self.acted(Obstacle::Device, end) {
                 return end;
             }
@@ -71,8 +72,8 @@ impl Stage<'_, '_> {
 
     /// Until the two have shaken hands in the plan's direction. A victim that waits in vain does not go on waiting with the word
     /// to give up its data: whoever connects the survivor later would set it off.
-    pub(super) fn reconnect(&mut self) -> End {
-        let end = self.try_to_reconnect();
+    pub(super) fn reconnect(&mut self, permit: &Permit<'_>) -> End {
+        let end = self.try_to_reconnect(permit);
         let with_cause = |why: Why| {
             // The attempts before this one, of which the one that stopped may know nothing.
             let said = self.why_ended().filter(|said| !why.0.contains(said.as_str()));
@@ -80,16 +81,16 @@ impl Stage<'_, '_> {
         };
         match end {
             End::NotDone(why) if self.armed => {
-                End::NotDone(Why(format!("{}{}", with_cause(why), self.disarm())))
+                End::NotDone(Why(format!("{}{}", with_cause(why), self.disarm(permit))))
             }
             End::Unknown(why) if self.armed => {
-                End::Unknown(Why(format!("{}{}", with_cause(why), self.disarm())))
+                End::Unknown(Why(format!("{}{}", with_cause(why), self.disarm(permit))))
             }
             other => other,
         }
     }
 
-    fn disarm(&mut self) -> String {
+    fn disarm(&mut self, permit: &Permit<'_>) -> String {
         let victim = self.plan.victim();
         let name = self.plan.names[victim].clone();
         let nodes = self.theatre.nodes;
@@ -109,7 +110,7 @@ impl Stage<'_, '_> {
                 );
             }
         }
-        match self.victim().act(&NodeAct::Disconnect(self.plan.toward[victim].clone())) {
+        match self.victim().act(&NodeAct::Disconnect(self.plan.toward[victim].clone()), permit) {
             End::Done | End::AlreadySo => {
                 format!(". {name} is disconnected again.{}", carried_word(self.plan).unwrap_or_default())
             }
@@ -120,7 +121,7 @@ impl Stage<'_, '_> {
         }
     }
 
-    fn try_to_reconnect(&mut self) -> End {
+    fn try_to_reconnect(&mut self, permit: &Permit<'_>) -> End {
         let mut last = String::new();
         for attempt in 0..ATTEMPTS {
             let standing = match self.standing() {
@@ -131,17 +132,17 @@ impl Stage<'_, '_> {
                 Standing::Resyncing { .. } | Standing::Joined => {
                     return if attempt == 0 { End::AlreadySo } else { End::Done };
                 }
-                Standing::Backwards { volume } => return self.stop_backwards(volume),
+                Standing::Backwards { volume } => return self.stop_backwards(volume, permit),
                 Standing::Apart(_) => {}
             }
             let before = self.log_ends();
             self.heard.get_or_insert(before);
-            match self.connect_both() {
+            match self.connect_both(permit) {
                 Ok(()) => {}
                 Err(end) => return end,
             }
             match self.wait_for_handshake() {
-                Ok(Standing::Backwards { volume }) => return self.stop_backwards(volume),
+                Ok(Standing::Backwards { volume }) => return self.stop_backwards(volume, permit),
                 Ok(Standing::Apart(states)) => {
                     last = format!(
                         "{} is {}, {} is {}",
@@ -200,23 +201,23 @@ impl Stage<'_, '_> {
     /// Survivor apart, victim waiting with the flag, survivor connecting: so the first handshake is already the right one. The victim
     /// is looked at before it is told, and again when it waits: a promotion takes the flag back in both generations, so whatever was
     /// written there between the two looks is seen, and whatever is written later is not overwritten.
-    fn connect_both(&mut self) -> Result<(), End> {
+    fn connect_both(&mut self, permit: &Permit<'_>) -> Result<(), End> {
         let (victim, survivor) = (self.plan.victim(), self.plan.survivor);
-        let apart = self.survivor().act(&NodeAct::Disconnect(self.plan.toward[survivor].clone()));
+        let apart = self.survivor().act(&NodeAct::Disconnect(self.plan.toward[survivor].clone()), permit);
         self.acted(Obstacle::Busy, apart)?;
-        let apart = self.victim().act(&NodeAct::Disconnect(self.plan.toward[victim].clone()));
+        let apart = self.victim().act(&NodeAct::Disconnect(self.plan.toward[victim].clone()), permit);
         self.acted(Obstacle::Busy, apart)?;
         let pair = self.look()?;
         let still = self.still(&pair)?;
         let Some(kept) = self.kept.clone() else { return Err(self.nothing_kept()) };
         self.all_as_drawn(&pair)?;
         self.armed = true;
-        let end = self.victim().discard(&self.plan.toward[victim], &still, &kept);
+        let end = self.victim().discard(&self.plan.toward[victim], &still, &kept, permit);
         self.acted(Obstacle::Busy, end)?;
         let waiting = self.look()?;
         self.all_as_drawn(&waiting)?;
         let toward = self.plan.toward[survivor].clone();
-        let end = self.survivor().act(&NodeAct::Connect { toward, how: ConnectAs::Survivor });
+        let end = self.survivor().act(&NodeAct::Connect { toward, how: ConnectAs::Survivor }, permit);
         self.acted(Obstacle::Busy, end)
     }
 
@@ -238,11 +239,11 @@ impl Stage<'_, '_> {
     }
 
     /// DRBD overwrites the node whose data is to be kept: both are told to stop, at once.
-    pub(super) fn stop_backwards(&mut self, volume: u32) -> End {
+    pub(super) fn stop_backwards(&mut self, volume: u32, permit: &Permit<'_>) -> End {
         let mut stopped = Vec::new();
         for side in Side::BOTH {
             let toward = self.plan.toward[side].clone();
-            let end = self.theatre.nodes[side].act(&NodeAct::Disconnect(toward));
+            let end = self.theatre.nodes[side].act(&NodeAct::Disconnect(toward), permit);
             stopped.push(match end {
                 End::Done | End::AlreadySo => format!("{} is disconnected", self.plan.names[side]),
                 End::NotDone(why) | End::Unknown(why) => {
@@ -262,7 +263,7 @@ impl Stage<'_, '_> {
     }
 
     /// Watches DRBD overwrite the victim, to the end. A lost replication link is DRBD's to mend; a refusal is not.
-    pub(super) fn resync(&mut self) -> End {
+    pub(super) fn resync(&mut self, permit: &Permit<'_>) -> End {
         let (patience, pause) = (self.theatre.patience, self.theatre.pause);
         let LiveTheatre { progress, clock, .. } = self.theatre;
         let (mut begun, mut best, mut stalled, mut unseen) = (None, u64::MAX, Duration::ZERO, None);
@@ -288,7 +289,7 @@ impl Stage<'_, '_> {
             unseen = None;
             match standing {
                 Standing::Joined => break End::Done,
-                Standing::Backwards { volume } => break self.stop_backwards(volume),
+                Standing::Backwards { volume } => break self.stop_backwards(volume, permit),
                 Standing::Resyncing { left } => {
                     if begun.is_none() && left > 0 {
                         begun = Some(left);
@@ -320,7 +321,7 @@ impl Stage<'_, '_> {
                             );
                             break self.stopped(Obstacle::Busy, why);
                         }
-                        match self.reconnect() {
+                        match self.reconnect(permit) {
                             End::Done | End::AlreadySo => continue,
                             bad => break bad,
                         }

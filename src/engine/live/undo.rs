@@ -24,6 +24,7 @@ use crate::model::side::{Pair, Side};
 use crate::ports::disk::{Disk, DiskFault};
 use crate::ports::replica::Replica;
 use crate::ports::store::Store;
+use crate::proof::{FencedPeer, Permit};
 use std::time::Duration;
 
 /// Bytes copied at once.
@@ -168,7 +169,7 @@ fn writes_since(
 }
 
 impl Stage<'_, '_> {
-    pub(super) fn promote(&mut self) -> End {
+    pub(super) fn promote(&mut self, permit: &Permit<'_>) -> End {
         let (pair, standing) = match self.joined_soon() {
             Ok(found) => found,
             Err(end) => return end,
@@ -208,7 +209,11 @@ impl Stage<'_, '_> {
                 Err(end) => end,
             };
         }
-        let end = self.theatre.nodes.a.act(&NodeAct::Promote { resource: self.plan.resource.clone() });
+        let peer = match FencedPeer::by_its_answer(&pair.told.b, &pair.toward.b) {
+            Ok(peer) => peer,
+            Err(error) => return self.not_done(Obstacle::Busy, &error),
+        };
+        let end = self.theatre.nodes.a.promote(&peer, permit);
         match self.acted(Obstacle::Busy, end) {
             Ok(()) => End::Done,
             Err(end) => end,
@@ -323,7 +328,7 @@ impl Stage<'_, '_> {
     }
 
     /// Writes what was kept of the victim through this node's DRBD devices.
-    pub(super) fn write_back(&mut self) -> End {
+    pub(super) fn write_back(&mut self, permit: &Permit<'_>) -> End {
         let Purpose::Undo { incident } = self.plan.purpose.clone() else {
             return self.stopped(Obstacle::Stale, "this plan undoes nothing");
         };
@@ -346,13 +351,13 @@ impl Stage<'_, '_> {
         if self.touched {
             // Nothing more is written where others wrote anything since.
             for planned in overwritten.clone() {
-                if let Err(end) = self.put_back(planned, &incident, false) {
+                if let Err(end) = self.put_back(planned, &incident, false, permit) {
                     return end;
                 }
             }
         }
         for planned in overwritten {
-            if let Err(end) = self.put_back(planned, &incident, true) {
+            if let Err(end) = self.put_back(planned, &incident, true, permit) {
                 return end;
             }
         }
@@ -378,7 +383,13 @@ impl Stage<'_, '_> {
     /// Goes over what an undo overwrites, piece by piece, and writes it where `write` says so. An undo, also one that was cut off, finds
     /// each sector either as it stood when it was kept or as it is put back. Anything else was written by others since, and is not
     /// overwritten.
-    fn put_back(&mut self, planned: &LiveVolume, healing: &IncidentId, write: bool) -> Result<(), End> {
+    fn put_back(
+        &mut self,
+        planned: &LiveVolume,
+        healing: &IncidentId,
+        write: bool,
+        permit: &Permit<'_>,
+    ) -> Result<(), End> {
         let (store, progress) = (self.theatre.store, self.theatre.progress);
         let mut readers = Vec::new();
         for incident in [healing, self.incident] {
@@ -387,7 +398,7 @@ impl Stage<'_, '_> {
             let reader = salvage::reader(store, &dir_of(&kept), PartKind::VictimData);
             readers.push(reader.map_err(|error| self.not_done(Obstacle::Salvage, &error))?);
         }
-        let device = self.theatre.nodes.a.device(planned.minors.a);
+        let device = self.theatre.nodes.a.device(planned.minors.a, permit);
         let device = device.map_err(|error| self.not_done(Obstacle::Busy, &error))?;
         let word = if write { "write back" } else { "look at what stands there" };
         progress.begin(word, planned.overwrite.bytes());
@@ -460,8 +471,8 @@ impl Stage<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn step_down(&mut self) -> End {
-        let end = self.theatre.nodes.a.act(&NodeAct::Demote { resource: self.plan.resource.clone() });
+    pub(super) fn step_down(&mut self, permit: &Permit<'_>) -> End {
+        let end = self.theatre.nodes.a.act(&NodeAct::Demote { resource: self.plan.resource.clone() }, permit);
         match self.acted(Obstacle::Busy, end) {
             Ok(()) => End::Done,
             Err(end) => end,

@@ -10,6 +10,7 @@ use crate::model::extent::ExtentSet;
 use crate::model::node::NodeAct;
 use crate::model::seen::{End, Why};
 use crate::model::side::{Pair, Side};
+use crate::proof::Permit;
 use std::time::Duration;
 
 impl Stage<'_, '_> {
@@ -120,13 +121,13 @@ impl Stage<'_, '_> {
         End::Done
     }
 
-    pub(super) fn restore_policies(&mut self) -> End {
+    pub(super) fn restore_policies(&mut self, permit: &Permit<'_>) -> End {
         for side in Side::BOTH {
             let act = NodeAct::RestorePolicies {
                 toward: self.plan.toward[side].clone(),
                 to: self.plan.policies[side],
             };
-            let end = self.theatre.nodes[side].act(&act);
+            let end = self.theatre.nodes[side].act(&act, permit);
             if let Err(end) = self.acted(Obstacle::Verify, end) {
                 return match end {
                     End::NotDone(why) => End::NotDone(Why(format!(

@@ -125,20 +125,31 @@ impl Node for ManyNode {
 }
 
 impl Operated for ManyNode {
-    fn act(&self, act: &NodeAct) -> End {
-        self.of(of_act(act)).act(act)
+    fn act(&self, act: &NodeAct, permit: &Permit<'_>) -> End {
+        self.of(of_act(act)).act(act, permit)
     }
 
-    fn discard(&self, toward: &Toward, still: &Standstill, kept: &[Preserved]) -> End {
-        self.of(&toward.resource).discard(toward, still, kept)
+    fn discard(&self, toward: &Toward, still: &Standstill, kept: &[Preserved], permit: &Permit<'_>) -> End {
+        self.of(&toward.resource).discard(toward, still, kept, permit)
     }
 
-    fn invalidate(&self, volume: u32, minor: u32, still: &Standstill, kept: &[Preserved]) -> End {
-        self.of(&still.toward().resource).invalidate(volume, minor % MINORS, still, kept)
+    fn invalidate(
+        &self,
+        volume: u32,
+        minor: u32,
+        still: &Standstill,
+        kept: &[Preserved],
+        permit: &Permit<'_>,
+    ) -> End {
+        self.of(&still.toward().resource).invalidate(volume, minor % MINORS, still, kept, permit)
     }
 
-    fn device(&self, minor: u32) -> Result<Arc<dyn DiskMut>, Unseen> {
+    fn promote(&self, peer: &FencedPeer, permit: &Permit<'_>) -> End {
+        self.of(peer.resource()).promote(peer, permit)
+    }
+
+    fn device(&self, minor: u32, permit: &Permit<'_>) -> Result<Arc<dyn DiskMut>, Unseen> {
         let (node, minor) = self.by_minor(minor);
-        node.device(minor)
+        node.device(minor, permit)
     }
 }

@@ -124,20 +124,31 @@ impl Node for FakeNode {
 }
 
 impl Operated for FakeNode {
-    fn act(&self, act: &NodeAct) -> End {
-        assert!(!act.discards(), "{act:?} without proofs");
+    fn act(&self, act: &NodeAct, _: &Permit<'_>) -> End {
+        assert!(!act.needs_a_proof(), "{act:?} without proofs");
         self.perform(act)
     }
 
-    fn discard(&self, toward: &Toward, _: &Standstill, _: &[Preserved]) -> End {
+    fn discard(&self, toward: &Toward, _: &Standstill, _: &[Preserved], _: &Permit<'_>) -> End {
         self.perform(&NodeAct::Connect { toward: toward.clone(), how: ConnectAs::Victim })
     }
 
-    fn invalidate(&self, volume: u32, minor: u32, still: &Standstill, _: &[Preserved]) -> End {
+    fn invalidate(
+        &self,
+        volume: u32,
+        minor: u32,
+        still: &Standstill,
+        _: &[Preserved],
+        _: &Permit<'_>,
+    ) -> End {
         self.perform(&NodeAct::Invalidate { resource: still.toward().resource.clone(), volume, minor })
     }
 
-    fn device(&self, minor: u32) -> Result<Arc<dyn DiskMut>, Unseen> {
+    fn promote(&self, peer: &FencedPeer, _: &Permit<'_>) -> End {
+        self.perform(&NodeAct::Promote { resource: peer.resource().clone() })
+    }
+
+    fn device(&self, minor: u32, _: &Permit<'_>) -> Result<Arc<dyn DiskMut>, Unseen> {
         let state = self.answers()?;
         if state.hosts[self.side].role != Role::Primary {
             return Err(unseen("/dev/drbd0: wrong medium type"));

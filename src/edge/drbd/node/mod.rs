@@ -20,7 +20,7 @@ use crate::model::seen::{End, Why};
 use crate::ports::disk::DiskMut;
 use crate::ports::node::{Backing, Node, Operated};
 use crate::ports::replica::{Replica, Unseen};
-use crate::proof::{Preserved, Standstill};
+use crate::proof::{FencedPeer, Permit, Preserved, Standstill};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -86,22 +86,33 @@ impl Node for LocalNode {
 }
 
 impl Operated for LocalNode {
-    fn act(&self, act: &NodeAct) -> End {
-        if act.discards() {
-            return End::NotDone("what gives up data asks for proofs".into());
+    fn act(&self, act: &NodeAct, _: &Permit<'_>) -> End {
+        if act.needs_a_proof() {
+            return End::NotDone("what gives up data, or promotes, asks for a proof".into());
         }
         acts::act(act)
     }
 
-    fn discard(&self, toward: &Toward, _: &Standstill, _: &[Preserved]) -> End {
+    fn discard(&self, toward: &Toward, _: &Standstill, _: &[Preserved], _: &Permit<'_>) -> End {
         acts::act(&NodeAct::Connect { toward: toward.clone(), how: ConnectAs::Victim })
     }
 
-    fn invalidate(&self, volume: u32, minor: u32, still: &Standstill, _: &[Preserved]) -> End {
+    fn invalidate(
+        &self,
+        volume: u32,
+        minor: u32,
+        still: &Standstill,
+        _: &[Preserved],
+        _: &Permit<'_>,
+    ) -> End {
         acts::act(&NodeAct::Invalidate { resource: still.toward().resource.clone(), volume, minor })
     }
 
-    fn device(&self, minor: u32) -> Result<Arc<dyn DiskMut>, Unseen> {
+    fn promote(&self, peer: &FencedPeer, _: &Permit<'_>) -> End {
+        acts::act(&NodeAct::Promote { resource: peer.resource().clone() })
+    }
+
+    fn device(&self, minor: u32, _: &Permit<'_>) -> Result<Arc<dyn DiskMut>, Unseen> {
         let path = format!("/dev/drbd{minor}");
         let device = BlockFile::open(Path::new(&path), Mode::ReadWrite).map_err(unseen)?;
         Ok(Arc::new(device))
