@@ -20,7 +20,7 @@ use unsplit::edge::state_dir::StateDir;
 use unsplit::model::extent::ExtentSet;
 use unsplit::model::id::NodeName;
 use unsplit::model::side::Pair;
-use unsplit::ports::replica::Patient;
+use unsplit::ports::replica::WritableReplica;
 use unsplit::proof::quiesced::Quiesced;
 
 /// A folder with both images of one split brain, and a state directory.

@@ -14,7 +14,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use unsplit::engine::executor::{Ending, Obstacle};
+use unsplit::engine::incident::{Ending, Obstacle};
 use unsplit::engine::inquiry::look;
 use unsplit::format::drbdmeta::superblock::parse;
 use unsplit::judge::audit::{SealedPlan, unseal_stored};

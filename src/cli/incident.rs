@@ -6,9 +6,8 @@ use crate::edge::blockdev::Identity;
 use crate::edge::clock::SystemClock;
 use crate::edge::peer::greet::ourselves;
 use crate::edge::state_dir::{AtWork, StateDir, StateDirError};
-use crate::engine::executor::in_words;
+use crate::engine::drbd;
 use crate::engine::journal::{Journal, Story};
-use crate::engine::live;
 use crate::engine::plans::{self, PlanError};
 use crate::judge::incident::{Incident, IncidentState};
 use crate::model::evidence::Source;
@@ -16,6 +15,8 @@ use crate::model::id::IncidentId;
 use crate::model::plan::Purpose;
 use crate::model::record::Outcome;
 use crate::model::seen::Stamp;
+use crate::model::seen::in_words;
+use crate::model::seen::in_words;
 use crate::model::side::Pair;
 use crate::ports::clock::Clock;
 use crate::ports::store::Store;
@@ -290,7 +291,7 @@ pub fn refuse_while_open(
 
 /// The devices that an incident is about, offline or live.
 pub(super) fn devices_of(store: &dyn Store, incident: &Incident) -> Result<Vec<Source>, PlanError> {
-    if let Some(live) = live::plans::load(store, incident.plan)? {
+    if let Some(live) = drbd::plans::load(store, incident.plan)? {
         let volumes = &live.plan().volumes;
         return Ok(volumes
             .iter()
@@ -343,7 +344,7 @@ fn same_thing(a: &str, b: &str) -> bool {
 pub fn can_be_undone_now(incident: &Incident, store: &dyn Store) -> bool {
     // A plan that cannot be read is reported by whoever needs it.
     incident.touched()
-        && !live::plans::is_live(store, incident.plan)
+        && !drbd::plans::is_live(store, incident.plan)
         && plans::load(store, incident.plan).is_ok_and(|sealed| sealed.plan().purpose == Purpose::Heal)
 }
 

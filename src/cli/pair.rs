@@ -11,7 +11,7 @@ use crate::edge::peer::{PeerSpec, RemoteReplica};
 use crate::edge::state_dir::StateDir;
 use crate::edge::terminal::TerminalProgress;
 use crate::edge::text_file::read_text;
-use crate::engine::executor::{Ending, Obstacle};
+use crate::engine::incident::{Ending, Obstacle};
 use crate::engine::inquiry::{InquiryError, Sight, look, side_words};
 use crate::engine::recall::{self, Memory, Place};
 use crate::format::policy as policy_format;
@@ -27,7 +27,7 @@ use crate::model::shell::shell_word;
 use crate::model::side::{Pair, Side};
 use crate::model::unit::Layout;
 use crate::ports::progress::Progress;
-use crate::ports::replica::{Patient, Replica};
+use crate::ports::replica::{Replica, WritableReplica};
 use crate::ports::store::Store;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -224,7 +224,7 @@ impl OpenSide {
 
     /// For changing.
     #[must_use]
-    pub fn patient(&self) -> &dyn Patient {
+    pub fn writable(&self) -> &dyn WritableReplica {
         match self {
             OpenSide::Here(replica) => &**replica,
             OpenSide::There(replica) => &**replica,

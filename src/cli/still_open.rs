@@ -9,14 +9,14 @@ use super::incident::{
 use super::plan::state_dir_words;
 use super::screen::Screen;
 use crate::edge::state_dir::AtWork;
-use crate::engine::executor::in_words;
+use crate::engine::drbd;
 use crate::engine::journal::Journal;
-use crate::engine::live;
 use crate::judge::incident::Incident;
 use crate::model::evidence::Source;
 use crate::model::live_plan::{LivePlan, LiveStep};
 use crate::model::node::{AfterSb, DrbdSeen, NodeState};
 use crate::model::plan::Purpose;
+use crate::model::seen::in_words;
 use crate::model::side::Pair;
 use crate::ports::store::Store;
 use serde::Serialize;
@@ -167,7 +167,7 @@ fn concerns(store: &dyn Store, incident: &Incident, about: About<'_>) -> bool {
 
 /// The policies that a live healing took from the kernels and has not put back yet.
 fn holds(store: &dyn Store, incident: &Incident) -> Option<String> {
-    let sealed = live::plans::load(store, incident.plan).ok()??;
+    let sealed = drbd::plans::load(store, incident.plan).ok()??;
     let plan = sealed.plan();
     if plan.purpose != Purpose::Heal || !took_the_policies(incident, plan) {
         return None;

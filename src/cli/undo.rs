@@ -2,21 +2,20 @@
 
 use super::Cli;
 use super::exit::{DIVERGED, EVIDENCE, Failure, USAGE};
-use super::incident::{
-    Desk, close_what_was_undone, give_up_command, is_open, new_id, open_desk, refuse_while_open, state_words,
-};
+use super::incident::{Desk, give_up_command, is_open, new_id, open_desk, refuse_while_open, state_words};
 use super::live;
 use super::plan::{self, show_undo, step_words};
 use super::reading::Reading;
-use super::resolve::{conclude, journal_stopped, open_as_planned, take_up, theatre};
+use super::resolve::{conclude, context, journal_stopped, open_as_planned, take_up};
 use super::salvage;
 use super::screen::Screen;
 use crate::edge::peer::PeerSpec;
 use crate::edge::terminal::TerminalProgress;
-use crate::engine::executor::{Ending, begin};
-use crate::engine::live::plans::is_live;
+use crate::engine::drbd::plans::is_live;
+use crate::engine::images::Work;
+use crate::engine::images::undo::{UndoError, healing_of, plan_undo};
+use crate::engine::incident::begin;
 use crate::engine::plans;
-use crate::engine::undo::{UndoError, healing_of, plan_undo};
 use crate::judge::incident::Incident;
 use crate::model::plan::{Plan, Purpose};
 use crate::model::record::Consent;
@@ -94,12 +93,10 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
     let undo = new_id(sealed.id(), &desk.journal.incidents())?;
     let progress = TerminalProgress::new();
     let store = desk.store.clone();
-    let theatre = theatre(&opened, &*store, &progress, args.reading.threads());
-    let ending = begin(&desk.journal, theatre, &sealed, Some(&healed), &undo, Consent::Operator, None)
+    let context = context(&opened, &*store, &progress, args.reading.threads());
+    let work = Work { context, sealed: &sealed, healed: Some(&healed) };
+    let ending = begin(&desk.journal, &work, &undo, Consent::Operator, None)
         .map_err(|error| journal_stopped(cli, &undo, error))?;
-    if matches!(ending, Ending::Finished(_)) {
-        close_what_was_undone(&desk)?;
-    }
     let ending = opened.told_by_the_link(ending);
     conclude(cli, screen, &*store, sealed.plan(), &undo, &ending)
 }

@@ -1,17 +1,18 @@
 //! Drives one incident: observe, compare, diff, decide, plan, seal, preserve, heal, verify, record, undo.
+//!
+//! [`incident`] is the one loop; what it heals stands behind [`backend`].
 
+pub mod backend;
 pub mod before;
 mod contents;
-pub mod executor;
+pub mod drbd;
+pub mod images;
+pub mod incident;
 pub mod inquiry;
 pub mod journal;
-pub mod live;
-pub mod midway;
-mod overwrite;
 mod pairing;
 pub mod plans;
 pub mod recall;
 mod relation;
 pub mod salvage;
 mod shifted;
-pub mod undo;

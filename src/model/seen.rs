@@ -39,3 +39,15 @@ pub enum End {
     /// It may or may not have been done, wholly or in part.
     Unknown(Why),
 }
+
+/// An error and its causes in one line, for records that outlive the process.
+pub fn in_words(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        words.push_str(": ");
+        words.push_str(&next.to_string());
+        cause = next.source();
+    }
+    words
+}

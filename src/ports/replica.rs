@@ -110,7 +110,7 @@ pub struct AreaLeft {
 }
 
 /// Changing one side. Every act asks for the proofs that make it safe and for the permit of its step, and is idempotent.
-pub trait Patient: Replica {
+pub trait WritableReplica: Replica {
     /// Takes the replica for ourselves.
     ///
     /// # Errors

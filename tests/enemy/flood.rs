@@ -46,7 +46,7 @@ fn a_reply_without_end_is_cut_short() {
                 2 => replica.superblock_block().unwrap_err().to_string(),
                 3 => replica.area_digest().unwrap_err().to_string(),
                 4 => replica.data().read_at(0, &mut [0; 512]).unwrap_err().to_string(),
-                _ => unsplit::ports::replica::Patient::hold(&replica).err().unwrap().to_string(),
+                _ => unsplit::ports::replica::WritableReplica::hold(&replica).err().unwrap().to_string(),
             },
         });
         assert!(took < 16 << 20, "{at}: {took} bytes; {failed}");

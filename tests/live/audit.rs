@@ -3,8 +3,8 @@
 use crate::cluster::{Apart, CONFIGURED, Shape};
 use crate::healing::Scene;
 use std::sync::Arc;
-use unsplit::engine::executor::{Ending, Obstacle};
-use unsplit::engine::live::plans;
+use unsplit::engine::drbd::plans;
+use unsplit::engine::incident::{Ending, Obstacle};
 use unsplit::engine::plans::PlanError;
 use unsplit::judge::audit_live::{SealedLivePlan, Seen, seal, seal_undo, unseal_stored};
 use unsplit::judge::live_plan::draw_undo;

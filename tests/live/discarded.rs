@@ -12,7 +12,7 @@ use unsplit::cli::live::discarded::run_on;
 use unsplit::cli::screen::Screen;
 use unsplit::cli::{Cli, Command};
 use unsplit::edge::events::append;
-use unsplit::engine::executor::Ending;
+use unsplit::engine::incident::Ending;
 use unsplit::engine::salvage::{Label, PartSource, dir_of, take_moving};
 use unsplit::format::events::encode;
 use unsplit::model::drbd_live::Generation;

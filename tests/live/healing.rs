@@ -9,16 +9,18 @@ use crate::world::rng::Rng;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
-use unsplit::engine::executor::{Ending, Obstacle, in_words};
+use unsplit::engine::drbd::beside::{exchanged, look_beside};
+use unsplit::engine::drbd::draw::{Decision, Found, content_of, draw};
+use unsplit::engine::drbd::pair::look;
+use unsplit::engine::drbd::plans;
+use unsplit::engine::drbd::policies::to_restore;
+use unsplit::engine::drbd::salvage_of;
+use unsplit::engine::drbd::undo::{note_healed, untouched};
+use unsplit::engine::drbd::{Context, Patience, Work};
+use unsplit::engine::incident::{Ending, Obstacle};
+use unsplit::engine::incident::{begin, resume};
 use unsplit::engine::inquiry::diff;
 use unsplit::engine::journal::Journal;
-use unsplit::engine::live::beside::{exchanged, look_beside};
-use unsplit::engine::live::draw::{Decision, Found, content_of, draw};
-use unsplit::engine::live::executor::{LiveTheatre, Patience, begin, resume, salvage_of};
-use unsplit::engine::live::pair::look;
-use unsplit::engine::live::plans;
-use unsplit::engine::live::policies::to_restore;
-use unsplit::engine::live::undo::{note_healed, untouched};
 use unsplit::engine::salvage::{dir_of, load_manifest, reader};
 use unsplit::judge::audit_live::{SealedLivePlan, Seen};
 use unsplit::judge::incident::{Incident, IncidentState};
@@ -34,6 +36,7 @@ use unsplit::model::plan::{Purpose, UnitLoss};
 use unsplit::model::policy::Settings;
 use unsplit::model::record::{Consent, Outcome};
 use unsplit::model::salvage::PartKind;
+use unsplit::model::seen::in_words;
 use unsplit::model::side::{Pair, Side};
 use unsplit::model::verdict::{Reason, Trace};
 use unsplit::ports::disk::Disk;
@@ -93,8 +96,8 @@ impl Scene {
         Journal::open(self.cluster.store.clone(), self.clock.clone()).map_err(|error| in_words(&error))
     }
 
-    pub fn theatre<'w>(&'w self, pause: &'w dyn Fn(Duration)) -> LiveTheatre<'w> {
-        LiveTheatre {
+    pub fn context<'w>(&'w self, pause: &'w dyn Fn(Duration)) -> Context<'w> {
+        Context {
             nodes: self.nodes.as_ref().map(|node| node as &dyn Operated),
             store: &*self.cluster.store,
             clock: &*self.clock,
@@ -179,18 +182,17 @@ impl Scene {
         let sealed = loaded.ok_or("the plan is gone")?;
         let before = journal.incidents().iter().rev().find(|incident| incident.plan == plan).cloned();
         let pause = |_: Duration| self.cluster.pass();
-        let theatre = self.theatre(&pause);
+        let work = Work { context: self.context(&pause), sealed: &sealed };
         match before {
             Some(incident) if !incident.is_closed() => {
-                resume(&journal, theatre, &sealed, &incident.id, None).map_err(|error| in_words(&error))
+                resume(&journal, &work, &incident.id, None).map_err(|error| in_words(&error))
             }
             Some(Incident { state: IncidentState::Closed { outcome: Outcome::Healed }, .. }) => {
                 Ok(Ending::Finished(Outcome::Healed))
             }
             _ => {
                 let id = new_id(&journal);
-                begin(&journal, theatre, &sealed, &id, Consent::Operator, None)
-                    .map_err(|error| in_words(&error))
+                begin(&journal, &work, &id, Consent::Operator, None).map_err(|error| in_words(&error))
             }
         }
     }
@@ -219,8 +221,8 @@ impl Scene {
                 return Ok(Ending::Finished(Outcome::Undone));
             }
             if undoes && !incident.is_closed() {
-                return resume(&journal, self.theatre(&pause), &plan, &incident.id, None)
-                    .map_err(|error| in_words(&error));
+                let work = Work { context: self.context(&pause), sealed: &plan };
+                return resume(&journal, &work, &incident.id, None).map_err(|error| in_words(&error));
             }
         }
         let incidents = journal.incidents();
@@ -242,8 +244,8 @@ impl Scene {
             .map_err(|error| in_words(&error))?;
         plans::keep(&*self.cluster.store, &undo).map_err(|error| in_words(&error))?;
         let incident = new_id(&journal);
-        begin(&journal, self.theatre(&pause), &undo, &incident, Consent::Operator, None)
-            .map_err(|error| in_words(&error))
+        let work = Work { context: self.context(&pause), sealed: &undo };
+        begin(&journal, &work, &incident, Consent::Operator, None).map_err(|error| in_words(&error))
     }
 
     /// Of the last volume: whether a look at it says that DRBD exchanged the bitmaps.

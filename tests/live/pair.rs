@@ -1,11 +1,11 @@
-//! What two nodes' words must have for a resource to be used (`engine::live::pair`), and whether DRBD would heal as planned.
+//! What two nodes' words must have for a resource to be used (`engine::drbd::pair`), and whether DRBD would heal as planned.
 
 use crate::cluster::{Apart, Cluster, FakeNode, Meddling, Shape};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use unsplit::engine::live::pair::{LivePair, PairError, look, put_together};
+use unsplit::engine::drbd::pair::{LivePair, PairError, look, put_together};
 use unsplit::judge::advice::resize;
 use unsplit::judge::live_plan::would_heal;
 use unsplit::model::drbd::{DiskState, GenerationUuid, MetadataFormat, Role};

@@ -5,7 +5,7 @@ use crate::healing::Scene;
 use crate::world::faults::Fault;
 use crate::world::rng::Rng;
 use std::sync::Arc;
-use unsplit::engine::executor::Ending;
+use unsplit::engine::incident::Ending;
 use unsplit::judge::incident::Incident;
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::drbd_live::words::{ConnectionState, Role};

@@ -1,8 +1,8 @@
 //! DRBD 9 with three nodes, as real kernels told of them: what the third one means for a healing between the other two.
 
 use super::{data, node};
-use unsplit::engine::live::others::{InTheWay, in_the_way, left_to_do, others, primary_elsewhere};
-use unsplit::engine::live::pair::{LivePair, look};
+use unsplit::engine::drbd::others::{InTheWay, in_the_way, left_to_do, others, primary_elsewhere};
+use unsplit::engine::drbd::pair::{LivePair, look};
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::drbd_live::words::{ConnectionState, Role};
 use unsplit::model::id::{NodeName, ResourceName};

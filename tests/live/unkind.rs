@@ -2,7 +2,7 @@
 
 use crate::cluster::{Apart, BLOCK, Meddling, Shape, Third};
 use crate::healing::Scene;
-use unsplit::engine::executor::{Ending, Obstacle};
+use unsplit::engine::incident::{Ending, Obstacle};
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::drbd_live::words::{ConnectionState, DiskState, Role};
 use unsplit::model::extent::{Extent, ExtentSet};

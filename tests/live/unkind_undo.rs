@@ -5,7 +5,7 @@ use crate::healing::Scene;
 use crate::unkind::{BOTH, equal_block, shape};
 use crate::world::faults::Fault;
 use crate::world::rng::Rng;
-use unsplit::engine::executor::{Ending, Obstacle};
+use unsplit::engine::incident::{Ending, Obstacle};
 use unsplit::judge::audit_live::SealedLivePlan;
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::drbd_live::words::Role;
@@ -104,8 +104,6 @@ fn an_undo_that_goes_on_finds_what_was_taken_for_equal_as_it_was() {
             };
             let sealed = scene.plan().unwrap();
             assert_eq!(scene.resolve(sealed.id()), Ok(Ending::Finished(Outcome::Healed)));
-            let id = scene.journal().unwrap().incidents()[0].id.clone();
-            scene.note(&id).unwrap();
             if !at_cut(&mut scene, &sealed, at) {
                 break;
             }

@@ -12,11 +12,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use unsplit::edge::drbd::offline::{Claimant, OfflineReplica};
 use unsplit::edge::layout::read_layout_within;
-use unsplit::engine::executor::{Ending, Theatre, begin, in_words, resume};
+use unsplit::engine::images::undo::{healing_of, plan_undo};
+use unsplit::engine::images::{Context, Work};
+use unsplit::engine::incident::{Ending, begin, resume};
 use unsplit::engine::inquiry::{diff, look};
 use unsplit::engine::journal::Journal;
 use unsplit::engine::plans;
-use unsplit::engine::undo::{healing_of, plan_undo};
 use unsplit::judge::audit::SealedPlan;
 use unsplit::judge::incident::{Incident, IncidentState};
 use unsplit::judge::planner::{Inputs, draw};
@@ -27,11 +28,12 @@ use unsplit::model::id::{IncidentId, NodeName, PlanId, ResourceName};
 use unsplit::model::plan::{Plan, Purpose};
 use unsplit::model::policy::Settings;
 use unsplit::model::record::{Consent, Outcome};
+use unsplit::model::seen::in_words;
 use unsplit::model::side::{Pair, Side};
 use unsplit::model::verdict::Verdict;
 use unsplit::ports::disk::DiskMut;
 use unsplit::ports::progress::Silent;
-use unsplit::ports::replica::{Patient, Replica, Unseen};
+use unsplit::ports::replica::{Replica, Unseen, WritableReplica};
 use unsplit::proof::OperatorSaidNoSalvage;
 use unsplit::proof::quiesced::Hold;
 
@@ -260,9 +262,9 @@ impl Site {
         Journal::open(self.store.clone(), self.clock.clone()).map_err(|error| in_words(&error))
     }
 
-    fn theatre<'w>(&'w self, sides: &'w Pair<OfflineReplica>) -> Theatre<'w> {
-        Theatre {
-            patients: sides.as_ref().map(|side| side as &dyn Patient),
+    fn context<'w>(&'w self, sides: &'w Pair<OfflineReplica>) -> Context<'w> {
+        Context {
+            sides: sides.as_ref().map(|side| side as &dyn WritableReplica),
             store: &*self.store,
             clock: &*self.clock,
             progress: &Silent,
@@ -280,8 +282,8 @@ impl Site {
         let waived = OperatorSaidNoSalvage::from_flag(!sealed.plan().salvage, plan);
         match before {
             Some(incident) if !incident.is_closed() => {
-                resume(&journal, self.theatre(&sides), &sealed, None, &incident.id, waived)
-                    .map_err(|error| in_words(&error))
+                let work = Work { context: self.context(&sides), sealed: &sealed, healed: None };
+                resume(&journal, &work, &incident.id, waived).map_err(|error| in_words(&error))
             }
             Some(Incident { state: IncidentState::Closed { outcome: Outcome::Healed }, id, .. })
                 if !self.undone(&journal, &id)? =>
@@ -290,8 +292,8 @@ impl Site {
             }
             _ => {
                 let id = new_id(&journal);
-                begin(&journal, self.theatre(&sides), &sealed, None, &id, Consent::Operator, waived)
-                    .map_err(|error| in_words(&error))
+                let work = Work { context: self.context(&sides), sealed: &sealed, healed: None };
+                begin(&journal, &work, &id, Consent::Operator, waived).map_err(|error| in_words(&error))
             }
         }
     }
@@ -308,8 +310,8 @@ impl Site {
                 let healed = journal.incident(healed).expect("it was healed").plan;
                 let healed = plans::load(&*self.store, healed).map_err(|error| in_words(&error))?;
                 let sides = self.open()?;
-                return resume(&journal, self.theatre(&sides), &undo, Some(&healed), &incident.id, None)
-                    .map_err(|error| in_words(&error));
+                let work = Work { context: self.context(&sides), sealed: &undo, healed: Some(&healed) };
+                return resume(&journal, &work, &incident.id, None).map_err(|error| in_words(&error));
             }
         }
         let (id, healed) = healing_of(&journal, &*self.store, None).map_err(|error| in_words(&error))?;
@@ -318,13 +320,8 @@ impl Site {
         let undo = plan_undo(healed.plan(), &id, replicas).map_err(|error| in_words(&error))?;
         plans::keep(&*self.store, &undo).map_err(|error| in_words(&error))?;
         let incident = new_id(&journal);
-        let theatre = self.theatre(&sides);
-        let ending = begin(&journal, theatre, &undo, Some(&healed), &incident, Consent::Operator, None)
-            .map_err(|error| in_words(&error))?;
-        if matches!(ending, Ending::Finished(_)) {
-            self.close_what_was_undone(&journal)?;
-        }
-        Ok(ending)
+        let work = Work { context: self.context(&sides), sealed: &undo, healed: Some(&healed) };
+        begin(&journal, &work, &incident, Consent::Operator, None).map_err(|error| in_words(&error))
     }
 
     fn plan_behind(&self, incident: &Incident) -> Result<Plan, Refused> {

@@ -8,7 +8,6 @@ use crate::edge::clock::SystemClock;
 use crate::edge::drbd::image::ImageReplica;
 use crate::edge::events;
 use crate::edge::state_dir::StateDir;
-use crate::engine::executor::in_words;
 use crate::engine::journal::Journal;
 use crate::engine::salvage::{
     FOLDER, Label, NOTE, OF_A_RESYNC, PartSource, RESERVE, needed_space, take_moving,
@@ -23,6 +22,7 @@ use crate::model::handled::{Handled, Handler, Outcome, Threatened};
 use crate::model::id::{Digest, IncidentId, NodeName, PlanId, ResourceName};
 use crate::model::record::Event;
 use crate::model::salvage::PartKind;
+use crate::model::seen::in_words;
 use crate::model::seen::{End, Stamp, Why};
 use crate::model::side::Side;
 use crate::model::size::human;

@@ -5,7 +5,7 @@ use crate::cli::exit::{EVIDENCE, Failure, USAGE};
 use crate::cli::pair::PairOptions;
 use crate::cli::peer::MEND;
 use crate::edge::peer::{PeerSpec, Session};
-use crate::engine::live::pair::{LivePair, PairError, look, put_together};
+use crate::engine::drbd::pair::{LivePair, PairError, look, put_together};
 use crate::judge::advice::resize;
 use crate::model::id::{NodeName, ResourceName};
 use crate::model::node::NodeReport;

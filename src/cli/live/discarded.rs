@@ -2,7 +2,7 @@
 //! one is drawn from the salvage and what both nodes show now, and goes through the same line as the undo of a healing.
 
 use super::both::Both;
-use super::resolve::{after, in_theatre};
+use super::resolve::{after, carry_out};
 use super::turns::Share;
 use super::undo::{as_steps, undone_by};
 use super::volumes::{Compared, How, compare_all};
@@ -15,13 +15,13 @@ use crate::cli::screen::Screen;
 use crate::cli::undo::UndoArgs;
 use crate::edge::events;
 use crate::edge::terminal::TerminalProgress;
-use crate::engine::live::draw::{Decision, Found, content_of, draw};
-use crate::engine::live::executor::begin;
-use crate::engine::live::pair::LivePair;
-use crate::engine::live::plans;
-use crate::engine::live::policies::to_restore;
-use crate::engine::live::standing::{Standing, standing};
-use crate::engine::live::undo::{note_healed, untouched, written_since};
+use crate::engine::drbd::draw::{Decision, Found, content_of, draw};
+use crate::engine::drbd::pair::LivePair;
+use crate::engine::drbd::plans;
+use crate::engine::drbd::policies::to_restore;
+use crate::engine::drbd::standing::{Standing, standing};
+use crate::engine::drbd::undo::{note_healed, untouched, written_since};
+use crate::engine::incident::begin;
 use crate::engine::salvage::{KeptDisk, OF_A_RESYNC, dir_of, load_manifest, reader};
 use crate::judge::audit_live::SealedLivePlan;
 use crate::judge::discarded::{Discarded, discarded};
@@ -109,9 +109,8 @@ pub fn run_on(
     note_healed(&*desk.store, id, &then).map_err(|why| refused(EVIDENCE, why))?;
     plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
     let undo = new_id(sealed.id(), &desk.journal.incidents())?;
-    let ending = in_theatre(both, desk, args.reading.threads(), |journal, theatre| {
-        begin(journal, theatre, &sealed, &undo, Consent::Operator, None)
-            .map_err(|error| journal_stopped(cli, &undo, error))
+    let ending = carry_out(cli, desk, both, &sealed, args.reading.threads(), &undo, |work| {
+        begin(&desk.journal, work, &undo, Consent::Operator, None)
     })?;
     after(cli, screen, desk, both, &sealed, &undo, &ending)
 }

@@ -8,12 +8,13 @@ use crate::cli::exit::{Failure, HELD, NOT_FENCED};
 use crate::cli::incident::{Desk, refuse_while_open};
 use crate::cli::pair::{PairOptions, load_policy};
 use crate::cli::plan::{Agreed, ChoiceArgs, Held, judge_running, salvage_wanted};
+use crate::engine::drbd::draw::{Decision, Found, draw};
+use crate::engine::drbd::others::in_the_way;
+use crate::engine::drbd::pair::LivePair;
+use crate::engine::drbd::plans;
+use crate::engine::drbd::policies::{to_restore, to_restore_as_told};
 use crate::engine::inquiry::InquiryError;
-use crate::engine::live::draw::{Decision, Found, draw};
-use crate::engine::live::others::in_the_way;
-use crate::engine::live::pair::LivePair;
-use crate::engine::live::plans;
-use crate::engine::live::policies::{to_restore, to_restore_as_told};
+use crate::engine::inquiry::{InquiryError, Sight};
 use crate::judge::audit_live::{SealedLivePlan, Seen};
 use crate::judge::live_plan::{reach, side_named, would_heal};
 use crate::judge::policy::Policy;
@@ -215,7 +216,7 @@ fn as_drbd_documents_it(failure: Failure, pair: &LivePair, keep: Option<Side>) -
 
 /// Two that are connected are DRBD's to sync.
 fn must_be_apart(pair: &LivePair) -> Result<(), Failure> {
-    let state = |side: Side| crate::engine::live::standing::state(&pair.told[side], &pair.toward[side]);
+    let state = |side: Side| crate::engine::drbd::standing::state(&pair.told[side], &pair.toward[side]);
     if state(Side::A) == ConnectionState::Connected && state(Side::B) == ConnectionState::Connected {
         let resource = &pair.resource;
         return Err(Failure::evidence(anyhow::anyhow!(

@@ -2,14 +2,14 @@
 
 use crate::cli::Cli;
 use crate::cli::consent::waiver;
-use crate::cli::exit::{EVIDENCE, FINE, Failure, INTERNAL, NOT_FENCED, PARKED};
+use crate::cli::exit::{FINE, Failure, PARKED};
 use crate::cli::incident::{give_up_command, resume_command};
 use crate::cli::plan::state_dir_words;
-use crate::cli::resolve::equals;
+use crate::cli::resolve::{code, equals, kept_words};
 use crate::cli::screen::{Screen, Tone};
 use crate::cli::suggest::Suggestion;
-use crate::engine::executor::{Ending, Obstacle};
-use crate::engine::live::executor::salvage_of;
+use crate::engine::drbd::salvage_of;
+use crate::engine::incident::{Ending, Obstacle};
 use crate::engine::salvage::dir_of;
 use crate::model::id::IncidentId;
 use crate::model::live_plan::{LivePlan, LiveStep};
@@ -155,50 +155,5 @@ pub(super) fn finished(
             };
             Err(Failure::new(PARKED, anyhow::Error::msg(text)).hint(next))
         }
-    }
-}
-
-/// What of the overwritten data there is, when a run stopped in the middle.
-fn kept_words(salvage: bool, purpose: &Purpose, obstacle: Obstacle) -> &'static str {
-    match (salvage, purpose) {
-        (false, _) => "No copy was kept of what is overwritten, as the policy and the command line said",
-        // Whether it is there, or is what is wrong, the words before say.
-        (true, _) if obstacle == Obstacle::Salvage => {
-            "Nothing was changed now: the salvage is what is missing or damaged"
-        }
-        (true, Purpose::Heal) => "Nothing is lost: what is overwritten is in the salvage",
-        (true, Purpose::Undo { .. }) => "Nothing is lost: what is put back is in the salvage",
-    }
-}
-
-fn code(obstacle: Obstacle, purpose: &Purpose) -> u8 {
-    match obstacle {
-        // The salvage is what an undo works from.
-        Obstacle::Salvage if *purpose != Purpose::Heal => EVIDENCE,
-        Obstacle::Busy => NOT_FENCED,
-        Obstacle::Stale | Obstacle::Device | Obstacle::Link | Obstacle::Verify => EVIDENCE,
-        Obstacle::Salvage => INTERNAL,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Whoever reads "nothing is lost" relies on it.
-    #[test]
-    fn nothing_is_called_kept_where_the_salvage_is_what_is_wrong() {
-        let undo = Purpose::Undo { incident: IncidentId::new("i1").unwrap() };
-        for purpose in [&Purpose::Heal, &undo] {
-            for obstacle in
-                [Obstacle::Busy, Obstacle::Stale, Obstacle::Device, Obstacle::Link, Obstacle::Verify]
-            {
-                assert!(kept_words(true, purpose, obstacle).starts_with("Nothing is lost"));
-                assert!(kept_words(false, purpose, obstacle).starts_with("No copy was kept"));
-            }
-            assert!(kept_words(true, purpose, Obstacle::Salvage).contains("missing or damaged"));
-        }
-        assert_eq!(code(Obstacle::Salvage, &Purpose::Heal), INTERNAL);
-        assert_eq!(code(Obstacle::Salvage, &undo), EVIDENCE);
     }
 }

@@ -3,10 +3,10 @@
 use super::both::Both;
 use crate::cli::exit::Failure;
 use crate::cli::screen::{Screen, Tone};
-use crate::engine::executor::in_words;
-use crate::engine::live::pair::LivePair;
+use crate::engine::drbd::pair::LivePair;
 use crate::model::drbd::Role;
 use crate::model::id::{NodeName, ResourceName};
+use crate::model::seen::in_words;
 use crate::model::side::Side;
 use serde::Serialize;
 

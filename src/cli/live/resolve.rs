@@ -9,7 +9,7 @@ use super::undo::undone_by;
 use crate::cli::Cli;
 use crate::cli::consent::{agreed_at_the_prompt, must_say_no_salvage, nobody_agreed};
 use crate::cli::exit::{FINE, Failure, HELD};
-use crate::cli::incident::{Desk, close_what_was_undone, is_open, new_id, refuse_while_open, state_words};
+use crate::cli::incident::{Desk, is_open, new_id, refuse_while_open, state_words};
 use crate::cli::pair::{PEER_TIMEOUT, PairOptions};
 use crate::cli::plan::agree;
 use crate::cli::reading::Reading;
@@ -17,10 +17,11 @@ use crate::cli::resolve::{ResolveArgs, journal_stopped};
 use crate::cli::screen::Screen;
 use crate::edge::clock::SystemClock;
 use crate::edge::terminal::TerminalProgress;
-use crate::engine::executor::Ending;
-use crate::engine::live::executor::{LiveTheatre, Patience, begin, resume};
-use crate::engine::live::others::left_to_do;
-use crate::engine::live::undo::{note_healed, noted, since_kept, untouched};
+use crate::engine::drbd::others::left_to_do;
+use crate::engine::drbd::{Context, Patience, Work};
+use crate::engine::incident::Ending;
+use crate::engine::incident::{begin, resume};
+use crate::engine::journal::JournalError;
 use crate::judge::audit_live::SealedLivePlan;
 use crate::judge::incident::{Incident, IncidentState};
 use crate::model::id::{IncidentId, ResourceName};
@@ -151,29 +152,31 @@ pub fn reach_as_planned(plan: &LivePlan, reading: &Reading) -> Result<Both, Fail
     Both::reach(plan.resource.as_str(), &options, "resolve")
 }
 
-/// Runs `act` in the theatre of these nodes.
+/// Carries the plan out on these nodes, as `act` says.
 ///
 /// # Errors
-/// What `act` says.
-pub fn in_theatre<T>(
-    both: &Both,
+/// The journal cannot be written.
+pub fn carry_out(
+    cli: &Cli,
     desk: &Desk,
+    both: &Both,
+    sealed: &SealedLivePlan,
     threads: usize,
-    act: impl FnOnce(&crate::engine::journal::Journal, LiveTheatre<'_>) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    let store = desk.store.clone();
+    id: &IncidentId,
+    act: impl FnOnce(&Work<'_>) -> Result<Ending, JournalError>,
+) -> Result<Ending, Failure> {
     let progress = TerminalProgress::new();
     let pause = |time| both.pause()(time);
-    let theatre = LiveTheatre {
+    let context = Context {
         nodes: both.operated(),
-        store: &*store,
+        store: &*desk.store,
         clock: &SystemClock,
         progress: &progress,
         pause: &pause,
         threads,
         patience: Patience::default(),
     };
-    act(&desk.journal, theatre)
+    act(&Work { context, sealed }).map_err(|error| journal_stopped(cli, id, error))
 }
 
 /// Begins an incident with the plan, and runs it.
@@ -190,9 +193,8 @@ pub(super) fn start(
 ) -> Result<(IncidentId, Ending), Failure> {
     let id = new_id(sealed.id(), &desk.journal.incidents())?;
     let waived = OperatorSaidNoSalvage::from_flag(args.choice.no_salvage, sealed.id());
-    let ending = in_theatre(both, desk, args.options.threads(), |journal, theatre| {
-        begin(journal, theatre, sealed, &id, consent, waived)
-            .map_err(|error| journal_stopped(cli, &id, error))
+    let ending = carry_out(cli, desk, both, sealed, args.options.threads(), &id, |work| {
+        begin(&desk.journal, work, &id, consent, waived)
     })?;
     Ok((id, ending))
 }
@@ -214,13 +216,13 @@ pub(in crate::cli) fn take_up(
     }
     let id = &incident.id;
     let waived = OperatorSaidNoSalvage::from_flag(no_salvage, sealed.id());
-    let ending = in_theatre(&both, desk, reading.threads(), |journal, theatre| {
-        resume(journal, theatre, sealed, id, waived).map_err(|error| journal_stopped(cli, id, error))
+    let ending = carry_out(cli, desk, &both, sealed, reading.threads(), id, |work| {
+        resume(&desk.journal, work, id, waived)
     })?;
     after(cli, screen, desk, &both, sealed, id, &ending)
 }
 
-/// What follows a run: notes for an undo, and the screen.
+/// What follows a run, on the screen.
 ///
 /// # Errors
 /// How it ended, unless well.
@@ -233,7 +235,7 @@ pub fn after(
     id: &IncidentId,
     ending: &Ending,
 ) -> Result<u8, Failure> {
-    let left = note(desk, both, sealed, id, ending)?;
+    let left = left(both, sealed, ending);
     let code = conclude(cli, screen, &*desk.store, sealed.plan(), id, ending)?;
     others(cli, screen, &left)?;
     Ok(code)
@@ -257,39 +259,19 @@ pub(super) fn others(cli: &Cli, screen: &mut Screen, left: &[String]) -> std::io
 /// How it ended, unless well.
 pub(super) fn ended(
     cli: &Cli,
-    desk: &Desk,
     both: &Both,
     sealed: &SealedLivePlan,
     id: &IncidentId,
     ending: &Ending,
 ) -> Result<(Outcome, Vec<String>), Failure> {
-    let left = note(desk, both, sealed, id, ending)?;
-    Ok((finished(cli, sealed.plan(), id, ending)?, left))
+    Ok((finished(cli, sealed.plan(), id, ending)?, left(both, sealed, ending)))
 }
 
-fn note(
-    desk: &Desk,
-    both: &Both,
-    sealed: &SealedLivePlan,
-    id: &IncidentId,
-    ending: &Ending,
-) -> Result<Vec<String>, Failure> {
-    match ending {
-        Ending::Finished(Outcome::Healed) => {
-            let seen = both.look(&sealed.plan().resource).map_err(|failure| failure.text());
-            let left = seen.as_ref().map(|pair| left_to_do(pair, sealed.plan().survivor)).unwrap_or_default();
-            let at_keeping = noted(&*desk.store, id);
-            let noted = seen.and_then(|pair| {
-                let since = since_kept(at_keeping?, untouched(&pair), sealed.plan().survivor);
-                let since = since.ok_or("what was written when the copy was taken was not noted")?;
-                note_healed(&*desk.store, id, &since)
-            });
-            if let Err(why) = noted {
-                tracing::warn!("a later undo cannot know whether something was written since: {why}");
-            }
-            Ok(left)
-        }
-        Ending::Finished(Outcome::Undone) => close_what_was_undone(desk).map(|()| Vec::new()),
-        _ => Ok(Vec::new()),
+/// What a healing left to do on nodes beside the two, as far as it can be seen.
+fn left(both: &Both, sealed: &SealedLivePlan, ending: &Ending) -> Vec<String> {
+    if *ending != Ending::Finished(Outcome::Healed) {
+        return Vec::new();
     }
+    let seen = both.look(&sealed.plan().resource);
+    seen.map(|pair| left_to_do(&pair, sealed.plan().survivor)).unwrap_or_default()
 }

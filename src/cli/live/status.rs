@@ -8,7 +8,7 @@ use crate::cli::plan::state_dir_words;
 use crate::cli::screen::Screen;
 use crate::cli::still_open::{About, OpenView, StillOpen, backing_devices, policy_words};
 use crate::edge::peer::PeerSpec;
-use crate::engine::live::policies::held;
+use crate::engine::drbd::policies::held;
 use crate::judge::advice::Way;
 use crate::judge::live::{Witness, classify, resources};
 use crate::model::drbd_live::words::ConnectionState;

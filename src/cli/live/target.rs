@@ -13,7 +13,7 @@
 use crate::cli::exit::Failure;
 use crate::cli::incident::Desk;
 use crate::cli::pair::{PairArgs, PairOptions};
-use crate::engine::live::plans;
+use crate::engine::drbd::plans;
 use crate::judge::audit_live::SealedLivePlan;
 use crate::judge::incident::Incident;
 use crate::model::id::ResourceName;

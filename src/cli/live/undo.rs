@@ -1,20 +1,20 @@
 //! `unsplit undo` of a live healing.
 
-use super::resolve::{after, in_theatre, reach_as_planned, take_up};
+use super::resolve::{after, carry_out, reach_as_planned, take_up};
 use super::target::load;
 use crate::cli::Cli;
 use crate::cli::exit::{DIVERGED, EVIDENCE, Failure, USAGE};
 use crate::cli::incident::{
     Desk, give_up_command, is_open, new_id, refuse_while_open, resume_command, state_words,
 };
-use crate::cli::resolve::journal_stopped;
 use crate::cli::screen::Screen;
 use crate::cli::undo::UndoArgs;
 use crate::edge::terminal::TerminalProgress;
-use crate::engine::live::draw::content_of;
-use crate::engine::live::executor::{begin, salvage_of};
-use crate::engine::live::plans;
-use crate::engine::live::undo::{noted, untouched, written_since};
+use crate::engine::drbd::draw::content_of;
+use crate::engine::drbd::plans;
+use crate::engine::drbd::salvage_of;
+use crate::engine::drbd::undo::{noted, untouched, written_since};
+use crate::engine::incident::begin;
 use crate::engine::salvage::{dir_of, load_manifest};
 use crate::judge::audit_live::SealedLivePlan;
 use crate::judge::incident::{Incident, IncidentState};
@@ -163,9 +163,8 @@ pub(in crate::cli) fn run(
     }
     plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
     let undo = new_id(sealed.id(), &desk.journal.incidents())?;
-    let ending = in_theatre(&both, desk, args.reading.threads(), |journal, theatre| {
-        begin(journal, theatre, &sealed, &undo, Consent::Operator, None)
-            .map_err(|error| journal_stopped(cli, &undo, error))
+    let ending = carry_out(cli, desk, &both, &sealed, args.reading.threads(), &undo, |work| {
+        begin(&desk.journal, work, &undo, Consent::Operator, None)
     })?;
     after(cli, screen, desk, &both, &sealed, &undo, &ending)
 }
@@ -180,7 +179,7 @@ pub(super) fn as_steps(screen: &mut Screen, plan: &LivePlan) -> Result<u8, Failu
 fn nothing_written(
     desk: &Desk,
     live: &LiveIncident,
-    pair: &crate::engine::live::pair::LivePair,
+    pair: &crate::engine::drbd::pair::LivePair,
 ) -> Result<(), Failure> {
     let id = &live.incident.id;
     let then = noted(&*desk.store, id).map_err(|why| refused(EVIDENCE, why))?;
@@ -210,7 +209,7 @@ fn draw(
     desk: &Desk,
     live: &LiveIncident,
     both: &super::both::Both,
-    pair: &crate::engine::live::pair::LivePair,
+    pair: &crate::engine::drbd::pair::LivePair,
     args: &UndoArgs,
 ) -> Result<SealedLivePlan, Failure> {
     let (id, healed) = (&live.incident.id, live.sealed.plan());

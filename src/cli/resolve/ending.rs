@@ -10,7 +10,7 @@ use crate::cli::plan::state_dir_words;
 use crate::cli::reading::Reading;
 use crate::cli::screen::{Screen, Tone};
 use crate::cli::suggest::Suggestion;
-use crate::engine::executor::{Ending, Obstacle};
+use crate::engine::incident::{Ending, Obstacle};
 use crate::engine::journal::JournalError;
 use crate::engine::recall;
 use crate::engine::salvage::dir_of;
@@ -134,22 +134,11 @@ pub(in crate::cli) fn conclude(
             })
         }
         Ending::Parked { why, obstacle } => {
-            let (kept, back) = match (plan.salvage, &plan.purpose) {
-                (false, _) => (
-                    "No copy was kept of what was overwritten, as the policy and the command line said",
-                    String::new(),
-                ),
-                // The salvage is there, or it is what is wrong: then an undo cannot go on, either.
-                (true, _) if *obstacle == Obstacle::Salvage => {
-                    ("Nothing was changed now: the salvage is what is missing or damaged", String::new())
-                }
-                (true, Purpose::Heal) => (
-                    "Nothing is lost: what was overwritten is in the salvage",
-                    format!("; or go back with `unsplit undo {id}{state_dir}`"),
-                ),
-                (true, Purpose::Undo { .. }) => {
-                    ("Nothing is lost: what is put back is in the salvage", String::new())
-                }
+            let kept = kept_words(plan.salvage, &plan.purpose, *obstacle);
+            let undo = plan.salvage && plan.purpose == Purpose::Heal && *obstacle != Obstacle::Salvage;
+            let back = match undo {
+                true => format!("; or go back with `unsplit undo {id}{state_dir}`"),
+                false => String::new(),
             };
             let text = format!("incident {id} is parked: {why}. {kept}");
             let resume = format!("{}{}{state_dir}", resume_command(id), waiver(plan.salvage));
@@ -199,7 +188,21 @@ pub(in crate::cli) fn equals(lose: &str, keep: &str, healed: u64, size: u64, ful
     [what, "Verified by generation, and by content there; the rest was not compared again.".to_owned()]
 }
 
-fn code(obstacle: Obstacle, purpose: &Purpose) -> u8 {
+/// What of the overwritten data there is, when a run stopped in the middle.
+pub(in crate::cli) fn kept_words(salvage: bool, purpose: &Purpose, obstacle: Obstacle) -> &'static str {
+    match (salvage, purpose) {
+        (false, _) => "No copy was kept of what is overwritten, as the policy and the command line said",
+        // The salvage is there, or it is what is wrong: the words before say.
+        (true, _) if obstacle == Obstacle::Salvage => {
+            "Nothing was changed now: the salvage is what is missing or damaged"
+        }
+        (true, Purpose::Heal) => "Nothing is lost: what is overwritten is in the salvage",
+        (true, Purpose::Undo { .. }) => "Nothing is lost: what is put back is in the salvage",
+    }
+}
+
+/// The exit code of a run that gave itself up.
+pub(in crate::cli) fn code(obstacle: Obstacle, purpose: &Purpose) -> u8 {
     match obstacle {
         // The salvage is what an undo works from.
         Obstacle::Salvage if *purpose != Purpose::Heal => EVIDENCE,
@@ -222,5 +225,22 @@ mod tests {
         let failure = journal_stopped(&cli, &id, NotReady::NoSuchIncident { id: id.clone() }.into());
         assert_eq!(failure.code, INTERNAL);
         assert!(failure.text().contains("unsplit resolve --resume i1 --state-dir /s"), "{}", failure.text());
+    }
+
+    /// Whoever reads "nothing is lost" relies on it.
+    #[test]
+    fn nothing_is_called_kept_where_the_salvage_is_what_is_wrong() {
+        let undo = Purpose::Undo { incident: IncidentId::new("i1").unwrap() };
+        for purpose in [&Purpose::Heal, &undo] {
+            for obstacle in
+                [Obstacle::Busy, Obstacle::Stale, Obstacle::Device, Obstacle::Link, Obstacle::Verify]
+            {
+                assert!(kept_words(true, purpose, obstacle).starts_with("Nothing is lost"));
+                assert!(kept_words(false, purpose, obstacle).starts_with("No copy was kept"));
+            }
+            assert!(kept_words(true, purpose, Obstacle::Salvage).contains("missing or damaged"));
+        }
+        assert_eq!(code(Obstacle::Salvage, &Purpose::Heal), INTERNAL);
+        assert_eq!(code(Obstacle::Salvage, &undo), EVIDENCE);
     }
 }

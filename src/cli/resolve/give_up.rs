@@ -9,7 +9,7 @@ use crate::cli::live;
 use crate::cli::plan::state_dir_words;
 use crate::cli::screen::Screen;
 use crate::engine::before;
-use crate::engine::live::rejoin::carried_word;
+use crate::engine::drbd::overwrite::carried_word;
 use crate::engine::plans;
 use crate::engine::salvage::dir_of;
 use crate::model::plan::Purpose;

@@ -4,7 +4,7 @@ mod ending;
 mod give_up;
 mod resume;
 
-pub(super) use ending::{conclude, equals, journal_stopped};
+pub(super) use ending::{code, conclude, equals, journal_stopped, kept_words};
 pub(super) use resume::take_up;
 
 use super::Cli;
@@ -19,8 +19,9 @@ use super::screen::Screen;
 use crate::edge::blockdev::Mode;
 use crate::edge::clock::SystemClock;
 use crate::edge::terminal::TerminalProgress;
-use crate::engine::executor::{Theatre, begin};
-use crate::engine::live::plans::is_live;
+use crate::engine::drbd::plans::is_live;
+use crate::engine::images::{Context, Work};
+use crate::engine::incident::begin;
 use crate::engine::plans::{self, PlanError};
 use crate::engine::salvage::dir_of;
 use crate::judge::audit::SealedPlan;
@@ -258,14 +259,14 @@ pub(in crate::cli) fn open_again(plan: &Plan, reading: &Reading) -> Result<OpenP
     open(&args, Mode::ReadWrite)
 }
 
-pub(in crate::cli) fn theatre<'w>(
+pub(in crate::cli) fn context<'w>(
     opened: &'w OpenPair,
     store: &'w dyn Store,
     progress: &'w TerminalProgress,
     threads: usize,
-) -> Theatre<'w> {
-    Theatre {
-        patients: opened.sides.as_ref().map(OpenSide::patient),
+) -> Context<'w> {
+    Context {
+        sides: opened.sides.as_ref().map(OpenSide::writable),
         store,
         clock: &SystemClock,
         progress,
@@ -286,17 +287,11 @@ fn start(
     let id = new_id(sealed.id(), &desk.journal.incidents())?;
     let progress = TerminalProgress::new();
     let store = desk.store.clone();
-    let theatre = theatre(opened, &*store, &progress, args.options.threads());
-    let ending = begin(
-        &desk.journal,
-        theatre,
-        sealed,
-        None,
-        &id,
-        consent,
-        OperatorSaidNoSalvage::from_flag(args.choice.no_salvage, sealed.id()),
-    )
-    .map_err(|error| journal_stopped(cli, &id, error))?;
+    let context = context(opened, &*store, &progress, args.options.threads());
+    let work = Work { context, sealed, healed: None };
+    let waived = OperatorSaidNoSalvage::from_flag(args.choice.no_salvage, sealed.id());
+    let ending = begin(&desk.journal, &work, &id, consent, waived)
+        .map_err(|error| journal_stopped(cli, &id, error))?;
     let ending = opened.told_by_the_link(ending);
     conclude(cli, screen, &*store, sealed.plan(), &id, &ending)
 }

@@ -1,17 +1,18 @@
 //! Taking up what was cut off.
 
 use super::ending::{conclude, journal_stopped, outcome_document};
-use super::{ResolveArgs, open_again, theatre};
+use super::{ResolveArgs, context, open_again};
 use crate::cli::Cli;
 use crate::cli::consent::must_say_no_salvage;
 use crate::cli::exit::{FINE, Failure, INTERNAL, PARKED};
-use crate::cli::incident::{Desk, close_what_was_undone, is_open, resume_command, state_words};
+use crate::cli::incident::{Desk, is_open, resume_command, state_words};
 use crate::cli::live;
 use crate::cli::reading::Reading;
 use crate::cli::screen::Screen;
 use crate::edge::terminal::TerminalProgress;
-use crate::engine::executor::{Ending, resume};
-use crate::engine::live::plans::is_live;
+use crate::engine::drbd::plans::is_live;
+use crate::engine::images::Work;
+use crate::engine::incident::resume;
 use crate::engine::plans;
 use crate::judge::audit::SealedPlan;
 use crate::judge::incident::{Incident, IncidentState};
@@ -99,19 +100,11 @@ pub(in crate::cli) fn take_up(
     }
     let progress = TerminalProgress::new();
     let store = desk.store.clone();
-    let theatre = theatre(&opened, &*store, &progress, reading.threads());
-    let ending = resume(
-        &desk.journal,
-        theatre,
-        &sealed,
-        healed.as_ref(),
-        &incident.id,
-        OperatorSaidNoSalvage::from_flag(no_salvage, sealed.id()),
-    )
-    .map_err(|error| journal_stopped(cli, &incident.id, error))?;
-    if matches!(ending, Ending::Finished(Outcome::Undone)) {
-        close_what_was_undone(desk)?;
-    }
+    let context = context(&opened, &*store, &progress, reading.threads());
+    let work = Work { context, sealed: &sealed, healed: healed.as_ref() };
+    let waived = OperatorSaidNoSalvage::from_flag(no_salvage, sealed.id());
+    let ending = resume(&desk.journal, &work, &incident.id, waived)
+        .map_err(|error| journal_stopped(cli, &incident.id, error))?;
     let ending = opened.told_by_the_link(ending);
     conclude(cli, screen, &*store, sealed.plan(), &incident.id, &ending)
 }

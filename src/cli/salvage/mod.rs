@@ -18,9 +18,8 @@ use super::screen::{Screen, Tone};
 use crate::edge::events;
 use crate::edge::state_dir::StateDir;
 use crate::edge::terminal::TerminalProgress;
-use crate::engine::executor::in_words;
+use crate::engine::drbd;
 use crate::engine::journal::Journal;
-use crate::engine::live;
 use crate::engine::salvage::{FOLDER, NOTE, OF_A_RESYNC, State, list, verify};
 use crate::judge::discarded::discarded;
 use crate::judge::incident::Incident;
@@ -28,6 +27,7 @@ use crate::model::id::IncidentId;
 use crate::model::record::{Event, Record};
 use crate::model::salvage::{Manifest, Part, PartKind};
 use crate::model::seen::End;
+use crate::model::seen::in_words;
 use crate::model::size::human;
 use crate::ports::store::Store;
 use clap::{Args, Subcommand};
@@ -84,12 +84,11 @@ fn owed(store: &StateDir) -> Vec<String> {
 
 /// The salvages that an incident's plan takes: one, or for a running resource one for each volume that differs.
 fn salvages_of(store: &dyn Store, incident: &Incident) -> Vec<String> {
-    match live::plans::load(store, incident.plan) {
+    match drbd::plans::load(store, incident.plan) {
         Ok(None) => vec![incident.id.to_string()],
         Ok(Some(sealed)) => {
             let differ = sealed.plan().volumes.iter().filter(|volume| !volume.overwrite.is_empty());
-            let named =
-                differ.filter_map(|volume| live::executor::salvage_of(&incident.id, volume.volume).ok());
+            let named = differ.filter_map(|volume| drbd::salvage_of(&incident.id, volume.volume).ok());
             named.map(|id| id.to_string()).collect()
         }
         // Which volumes differed is not known any more; other commands complain about the plan.

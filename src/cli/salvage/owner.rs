@@ -2,7 +2,7 @@
 
 use super::salvages_of;
 use crate::cli::incident::{can_be_undone_now, is_open, resume_command};
-use crate::engine::{live, plans};
+use crate::engine::{drbd, plans};
 use crate::judge::incident::{Incident, IncidentState};
 use crate::model::evidence::Source;
 use crate::model::id::IncidentId;
@@ -53,7 +53,7 @@ pub(super) fn meant<'a>(store: &dyn Store, incidents: &'a [Incident], word: &str
 }
 
 fn purpose(store: &dyn Store, incident: &Incident) -> Option<Purpose> {
-    match live::plans::load(store, incident.plan) {
+    match drbd::plans::load(store, incident.plan) {
         Ok(Some(sealed)) => Some(sealed.plan().purpose.clone()),
         Ok(None) => Some(plans::load(store, incident.plan).ok()?.plan().purpose.clone()),
         Err(_) => None,
@@ -107,10 +107,9 @@ impl Owner<'_> {
     /// The victim's own device on this machine, which holds the survivor's data now; `None` when it is elsewhere.
     pub(super) fn own_device(&self, store: &dyn Store, name: &str, manifest: &Manifest) -> Option<String> {
         let here = |source: &Source| source.on.is_none().then(|| source.data.clone());
-        if let Ok(Some(sealed)) = live::plans::load(store, self.incident.plan) {
+        if let Ok(Some(sealed)) = drbd::plans::load(store, self.incident.plan) {
             let volume = sealed.plan().volumes.iter().find(|volume| {
-                live::executor::salvage_of(&self.incident.id, volume.volume)
-                    .is_ok_and(|id| id.as_str() == name)
+                drbd::salvage_of(&self.incident.id, volume.volume).is_ok_and(|id| id.as_str() == name)
             })?;
             return here(&volume.sources[manifest.victim]);
         }

@@ -4,16 +4,16 @@ use super::image::{ImageReplica, ObserveError};
 use crate::edge::blockdev::BlockFile;
 use crate::edge::claim::{ClaimError, Claimed};
 use crate::edge::unwritten::write_stamp;
-use crate::engine::executor::in_words;
 use crate::model::drbd::{Role, Superblock};
 use crate::model::evidence::{Evidence, MetadataPlace, Source, Trust};
 use crate::model::extent::ExtentSet;
 use crate::model::id::{Digest, NodeName};
 use crate::model::plan::{MetadataChange, RawBlock};
 use crate::model::remembered::WriteStamp;
+use crate::model::seen::in_words;
 use crate::model::seen::{End, Stamp, Why};
 use crate::ports::disk::{Disk, DiskMut};
-use crate::ports::replica::{AreaLeft, Patient, Replica, Unseen};
+use crate::ports::replica::{AreaLeft, Replica, Unseen, WritableReplica};
 use crate::proof::Permit;
 use crate::proof::preserved::Preserved;
 use crate::proof::quiesced::{Hold, Quiesced};
@@ -175,7 +175,7 @@ fn ended<E: std::error::Error + 'static>(result: Result<(), E>) -> End {
     }
 }
 
-impl Patient for OfflineReplica {
+impl WritableReplica for OfflineReplica {
     fn hold(&self) -> Result<Box<dyn Hold>, Unseen> {
         self.image.as_used().map_err(unseen)?;
         self.claimant.claim()

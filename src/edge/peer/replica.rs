@@ -14,7 +14,7 @@ use crate::model::plan::{MetadataChange, RawBlock};
 use crate::model::seen::{End, Stamp, Why};
 use crate::ports::channel::ChannelFault;
 use crate::ports::disk::{Disk, DiskFault, DiskMut};
-use crate::ports::replica::{AreaLeft, FarEnd, Patient, Replica, Unseen};
+use crate::ports::replica::{AreaLeft, FarEnd, Replica, Unseen, WritableReplica};
 use crate::proof::Permit;
 use crate::proof::preserved::Preserved;
 use crate::proof::quiesced::{Hold, Quiesced};
@@ -258,7 +258,7 @@ impl Replica for RemoteReplica {
     }
 }
 
-impl Patient for RemoteReplica {
+impl WritableReplica for RemoteReplica {
     fn hold(&self) -> Result<Box<dyn Hold>, Unseen> {
         // Before it is asked for: an answer that gets lost may have been yes.
         self.session.bind();

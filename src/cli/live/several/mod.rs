@@ -20,7 +20,7 @@ use crate::cli::exit::Failure;
 use crate::cli::screen::Screen;
 use crate::cli::still_open::{About, StillOpen, backing_devices};
 use crate::edge::terminal::TerminalCount;
-use crate::engine::live::pair::LivePair;
+use crate::engine::drbd::pair::LivePair;
 use crate::model::id::ResourceName;
 use crate::model::node::NodeReport;
 use crate::model::side::Pair;

@@ -142,7 +142,7 @@ fn heal(
     }
     let run = both.still_there().and_then(|()| start(cli, args, desk, both, sealed, consent));
     let outcome = run.and_then(|(id, ending)| {
-        let (outcome, left) = ended(cli, desk, both, sealed, &id, &ending)?;
+        let (outcome, left) = ended(cli, both, sealed, &id, &ending)?;
         Ok((id, outcome, left))
     });
     match outcome {

@@ -91,7 +91,7 @@ impl ImageReplica {
     }
 
     /// Everything of `change` but `during`: bitmap (with what the log hides), log, superblock, in the order that survives
-    /// a power cut. `again` says that this may have been tried before: see [`crate::ports::replica::Patient::settle`].
+    /// a power cut. `again` says that this may have been tried before: see [`crate::ports::replica::WritableReplica::settle`].
     ///
     /// # Errors
     /// [`ObserveError`]; any part may then have been done. Doing it again finishes it.

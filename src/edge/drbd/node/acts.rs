@@ -5,11 +5,11 @@
 
 use crate::edge::drbd::netlink::reader::{Limits, Reader};
 use crate::edge::process::{Ran, run};
-use crate::engine::executor::in_words;
 use crate::model::drbd_live::Generation;
 use crate::model::drbd_live::tree::{Connection, Live, Resource};
 use crate::model::drbd_live::words::{ConnectionState, DiskState, Role};
 use crate::model::node::{AfterSb, ConnectAs, NodeAct, Toward};
+use crate::model::seen::in_words;
 use crate::model::seen::{End, Why};
 use std::io;
 use std::path::Path;

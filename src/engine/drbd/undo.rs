@@ -1,27 +1,30 @@
 //! Putting back, through DRBD, what a live healing overwrote: a new incident in the other direction. One node is Primary and
 //! writes what was kept; DRBD replicates it to the other. What stands there now is kept first.
 
+use super::Context;
 use super::basis::Seen;
 use super::draw::content_of;
-use super::executor::{Stage, salvage_of};
 use super::others::primary_elsewhere;
-use super::pair::{LivePair, PairedVolume};
+use super::pair::{self, LivePair, PairedVolume};
+use super::run::Execution;
+use super::salvage_of;
 use super::standing::Standing;
 use crate::digest::content::content_digest;
-use crate::engine::executor::Obstacle;
+use crate::engine::incident::Obstacle;
 use crate::engine::inquiry::look;
 use crate::engine::salvage::{self, dir_of};
 use crate::model::drbd_live::words::{ConnectionState, Role};
 use crate::model::extent::Extent;
 use crate::model::id::IncidentId;
-use crate::model::live_plan::{LiveVolume, Untouched};
+use crate::model::live_plan::{LivePlan, LiveVolume, Untouched};
 use crate::model::node::NodeAct;
 use crate::model::plan::Purpose;
 use crate::model::policy::Settings;
 use crate::model::salvage::PartKind;
-use crate::model::seen::End;
+use crate::model::seen::{End, in_words};
 use crate::model::side::{Pair, Side};
 use crate::ports::disk::{Disk, DiskFault};
+use crate::ports::node::Node;
 use crate::ports::replica::Replica;
 use crate::ports::store::Store;
 use crate::proof::{FencedPeer, Permit};
@@ -70,10 +73,25 @@ pub fn note_healed(store: &dyn Store, incident: &IncidentId, seen: &[Pair<Untouc
     write().map_err(|fault| fault.to_string())
 }
 
+/// Looks once more, and notes what an undo will hold against what it finds.
+///
+/// # Errors
+/// In words.
+pub(super) fn note_the_end(
+    context: &Context<'_>,
+    plan: &LivePlan,
+    incident: &IncidentId,
+) -> Result<(), String> {
+    let nodes = context.nodes.map(|node| node as &dyn Node);
+    let pair = pair::look(nodes, &plan.resource).map_err(|error| in_words(&error))?;
+    let since = since_kept(noted(context.store, incident)?, untouched(&pair), plan.survivor);
+    let since = since.ok_or("what was written when the copy was taken was not noted")?;
+    note_healed(context.store, incident, &since)
+}
+
 /// What is noted at the end of a healing: what the devices show now, but of the survivor what it had written when the rest was
 /// kept. `None` when that was not noted.
-#[must_use]
-pub fn since_kept(
+fn since_kept(
     kept: Option<Vec<Pair<Untouched>>>,
     mut now: Vec<Pair<Untouched>>,
     survivor: Side,
@@ -168,7 +186,7 @@ fn writes_since(
     None
 }
 
-impl Stage<'_, '_> {
+impl Execution<'_, '_> {
     pub(super) fn promote(&mut self, permit: &Permit<'_>) -> End {
         let (pair, standing) = match self.joined_soon() {
             Ok(found) => found,
@@ -213,7 +231,7 @@ impl Stage<'_, '_> {
             Ok(peer) => peer,
             Err(error) => return self.not_done(Obstacle::Busy, &error),
         };
-        let end = self.theatre.nodes.a.promote(&peer, permit);
+        let end = self.context.nodes.a.promote(&peer, permit);
         match self.acted(Obstacle::Busy, end) {
             Ok(()) => End::Done,
             Err(end) => end,
@@ -223,7 +241,7 @@ impl Stage<'_, '_> {
     /// Both nodes, asked until they are joined: after a power cut they connect, and resync what was being written, by themselves.
     /// Not longer than they try.
     fn joined_soon(&mut self) -> Result<(LivePair, Standing), End> {
-        let (patience, pause) = (self.theatre.patience, self.theatre.pause);
+        let (patience, pause) = (self.context.patience, self.context.pause);
         let mut waited = Duration::ZERO;
         loop {
             let (pair, standing) = self.standing()?;
@@ -248,7 +266,7 @@ impl Stage<'_, '_> {
             return Ok(());
         }
         let then =
-            noted(self.theatre.store, &incident).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
+            noted(self.context.store, &incident).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
         let why = match then {
             None => Some("what the devices showed after the healing was not noted".to_owned()),
             Some(then) => writes_since(&pair.names, &pair.volumes, &then, &untouched(pair)),
@@ -272,7 +290,7 @@ impl Stage<'_, '_> {
     fn used_here(&mut self) -> Result<Vec<String>, End> {
         let mut all = Vec::new();
         for volume in &self.plan.volumes {
-            match self.theatre.nodes.a.users(volume.minors.a) {
+            match self.context.nodes.a.users(volume.minors.a) {
                 Ok(users) => all.extend(users.into_iter().map(|user| user.who)),
                 Err(error) => return Err(self.not_done(Obstacle::Busy, &error)),
             }
@@ -304,13 +322,13 @@ impl Stage<'_, '_> {
     }
 
     fn as_healed(&mut self, planned: &LiveVolume, found: &PairedVolume) -> Result<Seen, End> {
-        let open = |side: Side| self.theatre.nodes[side].replica(&found.backing[side]);
+        let open = |side: Side| self.context.nodes[side].replica(&found.backing[side]);
         let replicas = match (open(Side::A), open(Side::B)) {
             (Ok(a), Ok(b)) => Pair::new(a, b),
             (Err(error), _) | (_, Err(error)) => return Err(self.not_done(Obstacle::Device, &error)),
         };
         for side in Side::BOTH {
-            let (threads, progress) = (self.theatre.threads, self.theatre.progress);
+            let (threads, progress) = (self.context.threads, self.context.progress);
             let now = content_of(&*replicas[side], &planned.overwrite, threads, progress)
                 .map_err(|error| self.not_done(Obstacle::Device, &error))?;
             if now != planned.content {
@@ -322,7 +340,7 @@ impl Stage<'_, '_> {
             }
         }
         let borrowed = replicas.as_ref().map(|replica| &**replica);
-        let sight = look(borrowed, &Settings::drbd_defaults(), self.theatre.clock)
+        let sight = look(borrowed, &Settings::drbd_defaults(), self.context.clock)
             .map_err(|error| self.not_done(Obstacle::Device, &error))?;
         Ok(Seen { replicas, sight, delta: None })
     }
@@ -390,7 +408,7 @@ impl Stage<'_, '_> {
         write: bool,
         permit: &Permit<'_>,
     ) -> Result<(), End> {
-        let (store, progress) = (self.theatre.store, self.theatre.progress);
+        let (store, progress) = (self.context.store, self.context.progress);
         let mut readers = Vec::new();
         for incident in [healing, self.incident] {
             let kept =
@@ -398,7 +416,7 @@ impl Stage<'_, '_> {
             let reader = salvage::reader(store, &dir_of(&kept), PartKind::VictimData);
             readers.push(reader.map_err(|error| self.not_done(Obstacle::Salvage, &error))?);
         }
-        let device = self.theatre.nodes.a.device(planned.minors.a, permit);
+        let device = self.context.nodes.a.device(planned.minors.a, permit);
         let device = device.map_err(|error| self.not_done(Obstacle::Busy, &error))?;
         let word = if write { "write back" } else { "look at what stands there" };
         progress.begin(word, planned.overwrite.bytes());
@@ -452,9 +470,9 @@ impl Stage<'_, '_> {
         }
         let kept =
             salvage_of(incident, planned.volume).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
-        let reader = salvage::reader(self.theatre.store, &dir_of(&kept), PartKind::VictimData)
+        let reader = salvage::reader(self.context.store, &dir_of(&kept), PartKind::VictimData)
             .map_err(|error| self.not_done(Obstacle::Salvage, &error))?;
-        let (threads, progress) = (self.theatre.threads, self.theatre.progress);
+        let (threads, progress) = (self.context.threads, self.context.progress);
         let wanted = content_digest(&reader, &planned.overwrite, threads, progress)
             .map_err(|error| self.not_done(Obstacle::Salvage, &error))?;
         for side in Side::BOTH {
@@ -472,7 +490,7 @@ impl Stage<'_, '_> {
     }
 
     pub(super) fn step_down(&mut self, permit: &Permit<'_>) -> End {
-        let end = self.theatre.nodes.a.act(&NodeAct::Demote { resource: self.plan.resource.clone() }, permit);
+        let end = self.context.nodes.a.act(&NodeAct::Demote { resource: self.plan.resource.clone() }, permit);
         match self.acted(Obstacle::Busy, end) {
             Ok(()) => End::Done,
             Err(end) => end,

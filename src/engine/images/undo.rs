@@ -1,8 +1,8 @@
 //! Undo: puts back what a healing overwrote, as an incident of its own.
 
-use super::journal::Journal;
-use super::live::plans::is_live;
-use super::plans::{PlanError, load, seal_undo};
+use crate::engine::drbd::plans::is_live;
+use crate::engine::journal::Journal;
+use crate::engine::plans::{PlanError, load, seal_undo};
 use crate::judge::audit::SealedPlan;
 use crate::judge::incident::IncidentState;
 use crate::judge::planner::draw_undo;

@@ -1,7 +1,7 @@
 //! DRBD 9: the nodes of a resource beside the two that a healing is about, as those two see them.
 
-use super::executor::Stage;
 use super::pair::LivePair;
+use super::run::Execution;
 use super::standing::state;
 use crate::model::drbd_live::tree::Connection;
 use crate::model::drbd_live::words::{ConnectionState, DiskState, ReplicationState, Role};
@@ -179,7 +179,7 @@ pub fn in_the_way(pair: &LivePair, survivor: Side) -> Option<InTheWay> {
     })
 }
 
-impl Stage<'_, '_> {
+impl Execution<'_, '_> {
     /// The healed victim's end of each connection to a node that holds the survivor's data; the other end is not within reach, and may
     /// be told already. What does not come about here is no reason to call the healing failed: the end of the run says what is left.
     pub(super) fn connect_others(&mut self, permit: &Permit<'_>) -> End {

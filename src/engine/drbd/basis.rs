@@ -1,11 +1,12 @@
 //! What a plan rests on, looked at again: before anything is kept, and before each act that gives up data.
 
+use super::Context;
 use super::beside::look_beside;
 use super::draw::{content_of, generations};
-use super::executor::{LiveTheatre, Stage};
 use super::pair::{LivePair, PairedVolume};
+use super::run::Execution;
 use super::undo::{noted, untouched};
-use crate::engine::executor::Obstacle;
+use crate::engine::incident::Obstacle;
 use crate::engine::inquiry::{self, InquiryError, Sight};
 use crate::judge::audit_live::{self, against_now};
 use crate::judge::live_plan::would_heal;
@@ -59,7 +60,7 @@ enum Drawn {
     Overwritten,
 }
 
-impl Stage<'_, '_> {
+impl Execution<'_, '_> {
     pub(super) fn check_basis(&mut self) -> End {
         match self.is_under_way() {
             Ok(true) => {
@@ -117,7 +118,7 @@ impl Stage<'_, '_> {
                 }
                 continue;
             }
-            let open = |side: Side| self.theatre.nodes[side].replica(&found.backing[side]);
+            let open = |side: Side| self.context.nodes[side].replica(&found.backing[side]);
             let replicas = match (open(Side::A), open(Side::B)) {
                 (Ok(a), Ok(b)) => Pair::new(a, b),
                 (Err(error), _) | (_, Err(error)) => return Err(self.not_done(Obstacle::Device, &error)),
@@ -169,7 +170,7 @@ impl Stage<'_, '_> {
         unwritten: bool,
     ) -> Result<Drawn, End> {
         let (victim, number) = (self.plan.victim(), planned.volume);
-        let LiveTheatre { clock, pause, threads, progress, .. } = self.theatre;
+        let Context { clock, pause, threads, progress, .. } = self.context;
         let settings = Settings::drbd_defaults();
         let sight = look_beside(replicas.as_ref().map(|replica| &**replica), found, &settings, clock, pause)
             .map_err(|error| self.not_done(inquiry_obstacle(&error), &error))?;
@@ -267,7 +268,7 @@ impl Stage<'_, '_> {
             return Ok(());
         }
         let then =
-            noted(self.theatre.store, self.incident).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
+            noted(self.context.store, self.incident).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
         let (Some(then), now, victim) = (then, untouched(pair), self.plan.victim()) else { return Ok(()) };
         let still = self.plan.volumes.iter().zip(&self.sights).zip(&then).zip(&now);
         for (((planned, seen), then), now) in still {
@@ -294,7 +295,7 @@ impl Stage<'_, '_> {
 
     /// Compares what both sides hold now, and the plan with it.
     fn compare_with_now(&mut self) -> Result<(), End> {
-        let LiveTheatre { threads, progress, .. } = self.theatre;
+        let Context { threads, progress, .. } = self.context;
         let plan = self.plan;
         let mut sights = std::mem::take(&mut self.sights);
         for (planned, seen) in plan.volumes.iter().zip(&mut sights) {

@@ -1,4 +1,4 @@
-//! Runs a sealed live plan, one journaled step after the other.
+//! One run of a sealed plan: its steps, and the proofs they make.
 //!
 //! Every step looks first where the two nodes stand, so a run that was cut off is run again from its first step: what DRBD has
 //! begun or done meanwhile by itself is found, not assumed. Nothing is given up without [`Standstill`] and [`Preserved`].
@@ -7,157 +7,27 @@ use super::basis::{Mark, Seen};
 use super::others::in_the_way;
 use super::pair::{LivePair, PairError, look};
 use super::standing::{Standing, standing};
-use crate::engine::executor::{Ending, Obstacle, in_words};
-use crate::engine::journal::{Cursor, Journal, JournalError, Ready, Recorded, Stopped};
-use crate::engine::salvage::OF_A_RESYNC;
-use crate::judge::audit_live::SealedLivePlan;
+use super::undo::note_the_end;
+use super::{Context, Work};
+use crate::engine::backend::{Ended, Obstacle, Part, Run};
 use crate::model::drbd_live::words::Role;
 use crate::model::id::{IncidentId, PlanId};
 use crate::model::live_plan::{LivePlan, LiveStep};
 use crate::model::node::NodeAct;
 use crate::model::plan::Purpose;
-use crate::model::record::{Consent, Outcome};
-use crate::model::seen::{End, Why};
+use crate::model::seen::{End, Why, in_words};
 use crate::model::side::{Pair, Side};
-use crate::model::stage::Stage as Line;
-use crate::ports::clock::Clock;
+use crate::model::stage::Stage;
 use crate::ports::node::{Node, Operated};
-use crate::ports::progress::Progress;
-use crate::ports::store::Store;
 use crate::proof::{OperatorSaidNoSalvage, Permit, Preserved, Standstill};
-use std::time::Duration;
-
-/// How long is waited for DRBD.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// Until two nodes that were told to connect have shaken hands.
-    pub connect: Duration,
-    /// Until a resync that makes no progress counts as stuck.
-    pub stall: Duration,
-    /// Between two looks.
-    pub look: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience {
-            connect: Duration::from_secs(90),
-            stall: Duration::from_secs(300),
-            look: Duration::from_millis(300),
-        }
-    }
-}
-
-/// Where a live plan runs.
-#[derive(Clone, Copy)]
-pub struct LiveTheatre<'w> {
-    /// The two nodes.
-    pub nodes: Pair<&'w dyn Operated>,
-    /// The state directory.
-    pub store: &'w dyn Store,
-    /// Time, for records.
-    pub clock: &'w dyn Clock,
-    /// Who watches.
-    pub progress: &'w dyn Progress,
-    /// Lets time pass.
-    pub pause: &'w dyn Fn(Duration),
-    /// Threads for reading and hashing.
-    pub threads: usize,
-    /// How long is waited.
-    pub patience: Patience,
-}
-
-/// Begins a new incident with this plan and runs it.
-///
-/// # Errors
-/// [`JournalError`]: without a journal nothing is done.
-pub fn begin(
-    journal: &Journal,
-    theatre: LiveTheatre<'_>,
-    sealed: &SealedLivePlan,
-    incident: &IncidentId,
-    consent: Consent,
-    waived: Option<OperatorSaidNoSalvage>,
-) -> Result<Ending, JournalError> {
-    let cursor = journal.begin(incident.clone(), sealed.plan().resource.clone(), sealed.id(), consent)?;
-    run(cursor, theatre, sealed, incident, false, waived)
-}
-
-/// Takes up an interrupted or parked incident again.
-///
-/// # Errors
-/// [`JournalError`].
-pub fn resume(
-    journal: &Journal,
-    theatre: LiveTheatre<'_>,
-    sealed: &SealedLivePlan,
-    incident: &IncidentId,
-    waived: Option<OperatorSaidNoSalvage>,
-) -> Result<Ending, JournalError> {
-    let touched = journal.incident(incident).is_some_and(|incident| incident.touched());
-    run(journal.resume(incident)?, theatre, sealed, incident, touched, waived)
-}
-
-/// The folder name of one volume's salvage: an incident's name with the volume. What a handler kept before a resync has no
-/// incident; its own name stands in for one.
-///
-/// # Errors
-/// Never in practice: the name grows by a few characters.
-pub fn salvage_of(incident: &IncidentId, volume: u32) -> Result<IncidentId, String> {
-    if incident.as_str().starts_with(OF_A_RESYNC) {
-        return Ok(incident.clone());
-    }
-    IncidentId::new(&format!("{incident}-v{volume}")).map_err(|error| error.to_string())
-}
-
-fn run(
-    mut cursor: Cursor<'_, Ready>,
-    theatre: LiveTheatre<'_>,
-    sealed: &SealedLivePlan,
-    incident: &IncidentId,
-    touched: bool,
-    waived: Option<OperatorSaidNoSalvage>,
-) -> Result<Ending, JournalError> {
-    let plan = sealed.plan();
-    let mut stage = Stage {
-        theatre,
-        plan,
-        id: sealed.id(),
-        incident,
-        touched,
-        waived,
-        armed: false,
-        heard: None,
-        sights: Vec::new(),
-        marks: Vec::new(),
-        kept: None,
-        obstacle: None,
-    };
-    for (index, step) in plan.steps.iter().enumerate() {
-        let performed = cursor.declare(index, step.name())?.perform(|permit| stage.perform(*step, permit));
-        match performed.record()? {
-            Recorded::Well(next) => {
-                stage.touched |= step.stage() >= Line::Overwrite;
-                cursor = next;
-            }
-            Recorded::Badly(stopped) => return stage.give_way(stopped, step.stage() == Line::Overwrite),
-        }
-    }
-    let outcome = match plan.purpose {
-        Purpose::Heal => Outcome::Healed,
-        Purpose::Undo { .. } => Outcome::Undone,
-    };
-    cursor.close(outcome)?;
-    Ok(Ending::Finished(outcome))
-}
 
 /// One run.
-pub(super) struct Stage<'r, 'w> {
-    pub(super) theatre: LiveTheatre<'w>,
+pub(super) struct Execution<'r, 'w> {
+    pub(super) context: Context<'w>,
     pub(super) plan: &'r LivePlan,
     pub(super) id: PlanId,
     pub(super) incident: &'r IncidentId,
-    /// An overwriting step was declared, now or in an earlier run.
+    /// An overwriting step was done, or an earlier run came to one.
     pub(super) touched: bool,
     /// The victim was told, in this run, to give up its data.
     pub(super) armed: bool,
@@ -172,23 +42,46 @@ pub(super) struct Stage<'r, 'w> {
     obstacle: Option<Obstacle>,
 }
 
-impl<'w> Stage<'_, 'w> {
-    fn give_way(&self, stopped: Cursor<'_, Stopped>, in_overwriting: bool) -> Result<Ending, JournalError> {
-        let obstacle = self.obstacle.unwrap_or(Obstacle::Device);
-        match stopped.end().clone() {
-            End::NotDone(why) if !self.touched && !in_overwriting => {
-                stopped.abandon()?;
-                Ok(Ending::Abandoned { obstacle, why: why.0 })
-            }
-            End::NotDone(why) | End::Unknown(why) => {
-                stopped.park(why.clone(), format!("unsplit resolve --resume {}", self.incident))?;
-                Ok(Ending::Parked { obstacle, why: why.0 })
-            }
-            End::Done | End::AlreadySo => {
-                stopped.park("a step that ended well was taken for a failure", "unsplit history").map(|_| {
-                    Ending::Parked { obstacle, why: "a defect in unsplit: please report it".to_owned() }
-                })
-            }
+impl Run for Execution<'_, '_> {
+    fn perform(&mut self, permit: &Permit<'_>) -> Ended {
+        self.obstacle = None;
+        let overwrites = permit.stage() == Stage::Overwrite;
+        let end = match self.plan.steps.get(permit.step()) {
+            Some(step) => self.step(*step, permit),
+            None => End::NotDone("the plan has no such step".into()),
+        };
+        let end = match end {
+            // Nobody knows what DRBD makes of what it was told by then.
+            End::NotDone(why) if overwrites => End::Unknown(why),
+            end => end,
+        };
+        self.touched |= permit.stage() >= Stage::Overwrite && matches!(end, End::Done | End::AlreadySo);
+        Ended { end, obstacle: self.obstacle.unwrap_or(Obstacle::Device) }
+    }
+
+    fn finished(&mut self) -> Result<(), Why> {
+        match self.plan.purpose {
+            Purpose::Heal => note_the_end(&self.context, self.plan, self.incident).map_err(Why),
+            Purpose::Undo { .. } => Ok(()),
+        }
+    }
+}
+
+impl<'r, 'w> Execution<'r, 'w> {
+    pub(super) fn new(work: &'r Work<'w>, part: Part<'r>) -> Execution<'r, 'w> {
+        Execution {
+            context: work.context,
+            plan: work.sealed.plan(),
+            id: work.sealed.id(),
+            incident: part.incident,
+            touched: part.again,
+            armed: false,
+            heard: None,
+            waived: part.waived,
+            sights: Vec::new(),
+            marks: Vec::new(),
+            kept: None,
+            obstacle: None,
         }
     }
 
@@ -201,7 +94,7 @@ impl<'w> Stage<'_, 'w> {
         self.stopped(obstacle, in_words(error))
     }
 
-    fn perform(&mut self, step: LiveStep, permit: &Permit<'_>) -> End {
+    fn step(&mut self, step: LiveStep, permit: &Permit<'_>) -> End {
         match step {
             LiveStep::Isolate => self.isolate(permit),
             LiveStep::Demote => self.demote(permit),
@@ -225,16 +118,16 @@ impl<'w> Stage<'_, 'w> {
     }
 
     pub(super) fn survivor(&self) -> &'w dyn Operated {
-        self.theatre.nodes[self.plan.survivor]
+        self.context.nodes[self.plan.survivor]
     }
 
     pub(super) fn victim(&self) -> &'w dyn Operated {
-        self.theatre.nodes[self.plan.victim()]
+        self.context.nodes[self.plan.victim()]
     }
 
     /// Both nodes, asked now. A plan runs only on the machines and the connection it was drawn for.
     pub(super) fn look(&mut self) -> Result<LivePair, End> {
-        let nodes = self.theatre.nodes.map(|node| node as &dyn Node);
+        let nodes = self.context.nodes.map(|node| node as &dyn Node);
         match look(nodes, &self.plan.resource) {
             Ok(pair) => {
                 let machines = pair.states.as_ref().map(|state| state.machine.clone());

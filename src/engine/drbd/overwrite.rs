@@ -1,11 +1,12 @@
 //! Connecting with `--discard-my-data`, and watching the resync. DRBD may do something at any moment: each decision is made on
 //! what both nodes tell just then.
 
+use super::Context;
 use super::cause::{forbade, last_words};
-use super::executor::{LiveTheatre, Stage};
 use super::pair::look;
+use super::run::Execution;
 use super::standing::{Standing, standing, state};
-use crate::engine::executor::Obstacle;
+use crate::engine::incident::Obstacle;
 use crate::model::drbd_live::Generation;
 use crate::model::drbd_live::words::ConnectionState;
 use crate::model::live_plan::{LivePlan, Reach};
@@ -31,7 +32,7 @@ fn both_discard(plan: &LivePlan) -> String {
     )
 }
 
-impl Stage<'_, '_> {
+impl Execution<'_, '_> {
     pub(super) fn invalidate(&mut self, permit: &Permit<'_>) -> End {
         let (pair, standing) = match self.standing() {
             Ok(found) => found,
@@ -93,7 +94,7 @@ impl Stage<'_, '_> {
     fn disarm(&mut self, permit: &Permit<'_>) -> String {
         let victim = self.plan.victim();
         let name = self.plan.names[victim].clone();
-        let nodes = self.theatre.nodes;
+        let nodes = self.context.nodes;
         match look(nodes.map(|node| node as &dyn Node), &self.plan.resource) {
             Ok(pair)
                 if matches!(
@@ -171,7 +172,7 @@ impl Stage<'_, '_> {
 
     /// What both kernels logged lately; `None` of a node that cannot be asked.
     fn told_logs(&self) -> Pair<Option<Vec<LogLine>>> {
-        let nodes = self.theatre.nodes;
+        let nodes = self.context.nodes;
         let ask = |side: Side| nodes[side].log().ok().and_then(Result::ok);
         std::thread::scope(|scope| {
             let b = scope.spawn(|| ask(Side::B));
@@ -223,7 +224,7 @@ impl Stage<'_, '_> {
 
     /// Waits while at least one end still tries.
     fn wait_for_handshake(&mut self) -> Result<Standing, End> {
-        let (patience, pause) = (self.theatre.patience, self.theatre.pause);
+        let (patience, pause) = (self.context.patience, self.context.pause);
         let mut waited = Duration::ZERO;
         loop {
             let (pair, standing) = self.standing()?;
@@ -243,7 +244,7 @@ impl Stage<'_, '_> {
         let mut stopped = Vec::new();
         for side in Side::BOTH {
             let toward = self.plan.toward[side].clone();
-            let end = self.theatre.nodes[side].act(&NodeAct::Disconnect(toward), permit);
+            let end = self.context.nodes[side].act(&NodeAct::Disconnect(toward), permit);
             stopped.push(match end {
                 End::Done | End::AlreadySo => format!("{} is disconnected", self.plan.names[side]),
                 End::NotDone(why) | End::Unknown(why) => {
@@ -264,8 +265,8 @@ impl Stage<'_, '_> {
 
     /// Watches DRBD overwrite the victim, to the end. A lost replication link is DRBD's to mend; a refusal is not.
     pub(super) fn resync(&mut self, permit: &Permit<'_>) -> End {
-        let (patience, pause) = (self.theatre.patience, self.theatre.pause);
-        let LiveTheatre { progress, clock, .. } = self.theatre;
+        let (patience, pause) = (self.context.patience, self.context.pause);
+        let Context { progress, clock, .. } = self.context;
         let (mut begun, mut best, mut stalled, mut unseen) = (None, u64::MAX, Duration::ZERO, None);
         let mut refusals = 0;
         let end = loop {

@@ -1,10 +1,11 @@
 //! Keeping what will be overwritten, and proving again that it was kept.
 
+use super::Context;
 use super::basis::Seen;
-use super::executor::LiveTheatre;
-use super::executor::{Stage, salvage_of};
+use super::run::Execution;
+use super::salvage_of;
 use super::undo::{note_healed, noted, untouched};
-use crate::engine::executor::Obstacle;
+use crate::engine::incident::Obstacle;
 use crate::engine::salvage::{self, Label, PartSource, dir_of};
 use crate::model::live_plan::LiveVolume;
 use crate::model::plan::Purpose;
@@ -13,7 +14,7 @@ use crate::model::salvage::PartKind;
 use crate::model::seen::End;
 use crate::proof::{Preserved, Wanted};
 
-impl Stage<'_, '_> {
+impl Execution<'_, '_> {
     /// The salvages, where they must exist by now.
     pub(super) fn prove_kept(&mut self) -> Result<(), End> {
         if self.kept.is_some() {
@@ -40,7 +41,7 @@ impl Stage<'_, '_> {
         let parts = vec![(PartKind::VictimData, volume.overwrite.clone())];
         let wanted = Wanted { incident: incident.clone(), plan: self.id, parts };
         let proof =
-            salvage::prove_again(self.theatre.store, &dir_of(&incident), &wanted, self.theatre.progress);
+            salvage::prove_again(self.context.store, &dir_of(&incident), &wanted, self.context.progress);
         match proof {
             Ok((_, proof)) => Ok(Some(proof)),
             Err(error) => Err(self.not_done(Obstacle::Salvage, &error)),
@@ -113,7 +114,7 @@ impl Stage<'_, '_> {
     fn note_counters(&mut self, anew: &[bool]) -> Result<(), End> {
         let pair = self.look()?;
         let before =
-            noted(self.theatre.store, self.incident).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
+            noted(self.context.store, self.incident).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
         let mut now = untouched(&pair);
         if let Some(before) = before.filter(|before| before.len() == now.len()) {
             for ((now, before), anew) in now.iter_mut().zip(before).zip(anew) {
@@ -122,13 +123,13 @@ impl Stage<'_, '_> {
                 }
             }
         }
-        note_healed(self.theatre.store, self.incident, &now)
+        note_healed(self.context.store, self.incident, &now)
             .map_err(|why| self.stopped(Obstacle::Salvage, why))
     }
 
     /// Keeps all that differs now: the survivor may have gone on writing since the plan was drawn.
     fn preserve_one(&mut self, planned: &LiveVolume, seen: &Seen) -> Result<Option<Preserved>, End> {
-        let LiveTheatre { store, clock, progress, .. } = self.theatre;
+        let Context { store, clock, progress, .. } = self.context;
         let replicas = seen.replicas.as_ref().map(|replica| &**replica);
         // An undo overwrites what the plan says, on both nodes; a healing all that differs.
         let extents = if self.plan.purpose == Purpose::Heal {

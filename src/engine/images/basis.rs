@@ -1,10 +1,10 @@
 //! Is this still the pair the plan was drawn for? Fresh evidence against the plan's basis, before anything
 //! is overwritten, and, after a cut in the middle, against everything the plan itself may have written.
 
-use super::before::{BeforeError, Noted, sectors, stood};
-use super::contents::{difference, same_within};
-use super::inquiry::{InquiryError, look, question};
 use crate::digest::content::content_digest;
+use crate::engine::before::{BeforeError, Noted, sectors, stood};
+use crate::engine::contents::{difference, same_within};
+use crate::engine::inquiry::{InquiryError, look, question};
 use crate::format::drbdmeta::superblock::encode_into;
 use crate::model::drbd::Superblock;
 use crate::model::evidence::Source;

@@ -2,9 +2,9 @@
 //! noted before the first write, and compared whenever the undo is taken up again.
 
 use super::draw::content_of;
-use super::executor::Stage;
 use super::pair::LivePair;
-use crate::engine::executor::Obstacle;
+use super::run::Execution;
+use crate::engine::incident::Obstacle;
 use crate::model::id::Digest;
 use crate::model::seen::End;
 use crate::model::side::{Pair, Side};
@@ -14,7 +14,7 @@ const FOLDER: &str = "live-undoing";
 /// Longest note that is read back.
 const LONGEST: u64 = 1 << 20;
 
-impl Stage<'_, '_> {
+impl Execution<'_, '_> {
     fn note_name(&self) -> String {
         format!("{FOLDER}/{}.json", self.incident)
     }
@@ -22,7 +22,7 @@ impl Stage<'_, '_> {
     /// Notes what both nodes hold there now.
     pub(super) fn note_rest(&mut self, pair: &LivePair) -> Result<(), End> {
         let digests = self.rest(pair)?;
-        let (store, name) = (self.theatre.store, self.note_name());
+        let (store, name) = (self.context.store, self.note_name());
         let text = serde_json::to_vec(&digests)
             .map_err(|error| self.stopped(Obstacle::Salvage, error.to_string()))?;
         let write = || -> Result<(), StoreFault> {
@@ -58,7 +58,7 @@ impl Stage<'_, '_> {
     }
 
     fn noted_rest(&self) -> Result<Option<Vec<Digest>>, String> {
-        let (store, name) = (self.theatre.store, self.note_name());
+        let (store, name) = (self.context.store, self.note_name());
         let Some(len) = store.len(&name).map_err(|fault| fault.to_string())? else { return Ok(None) };
         if len > LONGEST {
             return Err(format!("{} is far too long", store.locate(&name)));
@@ -70,11 +70,11 @@ impl Stage<'_, '_> {
 
     /// The digest of each volume, the same on both nodes.
     fn rest(&mut self, pair: &LivePair) -> Result<Vec<Digest>, End> {
-        let (plan, threads, progress) = (self.plan, self.theatre.threads, self.theatre.progress);
+        let (plan, threads, progress) = (self.plan, self.context.threads, self.context.progress);
         let mut digests = Vec::new();
         for (planned, found) in plan.volumes.iter().zip(&pair.volumes) {
             let mut of = |side: Side| {
-                let replica = self.theatre.nodes[side].replica(&found.backing[side]);
+                let replica = self.context.nodes[side].replica(&found.backing[side]);
                 let replica = replica.map_err(|error| self.not_done(Obstacle::Device, &error))?;
                 content_of(&*replica, &planned.victim_marks, threads, progress)
                     .map_err(|error| self.not_done(Obstacle::Device, &error))

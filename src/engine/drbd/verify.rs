@@ -1,11 +1,11 @@
 //! What is checked when DRBD has done its part, and what is put back then.
 
+use super::Context;
 use super::basis::inquiry_obstacle;
-use super::executor::LiveTheatre;
-use super::executor::Stage;
+use super::run::Execution;
 use super::standing::Standing;
 use crate::engine::contents::same_within;
-use crate::engine::executor::Obstacle;
+use crate::engine::incident::Obstacle;
 use crate::model::extent::ExtentSet;
 use crate::model::node::NodeAct;
 use crate::model::seen::{End, Why};
@@ -13,7 +13,7 @@ use crate::model::side::{Pair, Side};
 use crate::proof::Permit;
 use std::time::Duration;
 
-impl Stage<'_, '_> {
+impl Execution<'_, '_> {
     pub(super) fn verify_relation(&mut self) -> End {
         let (pair, standing) = match self.standing() {
             Ok(found) => found,
@@ -76,7 +76,7 @@ impl Stage<'_, '_> {
             Err(end) => return end,
         };
         for (planned, found) in self.plan.volumes.iter().zip(&pair.volumes) {
-            let open = |side: Side| self.theatre.nodes[side].replica(&found.backing[side]);
+            let open = |side: Side| self.context.nodes[side].replica(&found.backing[side]);
             let replicas = match (open(Side::A), open(Side::B)) {
                 (Ok(a), Ok(b)) => Pair::new(a, b),
                 (Err(error), _) | (_, Err(error)) => return self.not_done(Obstacle::Device, &error),
@@ -87,7 +87,7 @@ impl Stage<'_, '_> {
                 if scope.is_empty() {
                     break;
                 }
-                let LiveTheatre { threads, progress, .. } = self.theatre;
+                let Context { threads, progress, .. } = self.context;
                 let compared = match same_within(replicas, planned.size, &scope, threads, progress) {
                     Ok(compared) => compared,
                     Err(error) => return self.not_done(inquiry_obstacle(&error), &error),
@@ -102,7 +102,7 @@ impl Stage<'_, '_> {
                 }
                 scope = compared.differs;
                 if look < LOOKS && !scope.is_empty() {
-                    (self.theatre.pause)(Duration::from_millis(400));
+                    (self.context.pause)(Duration::from_millis(400));
                 }
             }
             if let Err(end) = self.verify_restored(planned, replicas) {
@@ -127,7 +127,7 @@ impl Stage<'_, '_> {
                 toward: self.plan.toward[side].clone(),
                 to: self.plan.policies[side],
             };
-            let end = self.theatre.nodes[side].act(&act, permit);
+            let end = self.context.nodes[side].act(&act, permit);
             if let Err(end) = self.acted(Obstacle::Verify, end) {
                 return match end {
                     End::NotDone(why) => End::NotDone(Why(format!(
