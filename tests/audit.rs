@@ -12,8 +12,8 @@ use unsplit::edge::clock::SystemClock;
 use unsplit::edge::drbd::offline::OfflineReplica;
 use unsplit::edge::layout::read_layout_within;
 use unsplit::engine::inquiry::{Sight, diff, look};
-use unsplit::judge::audit::{Finding, seal, seal_undo, unseal_stored};
-use unsplit::judge::planner::{Inputs, draw, draw_undo};
+use unsplit::judge::audit::{Finding, Seen, seal, seal_undo, unseal_stored};
+use unsplit::judge::planner::images::{Inputs, draw, draw_undo};
 use unsplit::judge::units::{attribute, losses};
 use unsplit::model::delta::Delta;
 use unsplit::model::drbd::{GenerationUuid, device_flag};
@@ -69,7 +69,8 @@ fn world(capture: Capture, survivor: Side) -> World {
 
 fn findings(world: &World, plan: Plan) -> Vec<Finding> {
     let digest = plan_digest(&plan);
-    seal(plan, digest, &world.sight.evidence, &world.delta).err().unwrap_or_default()
+    let seen = Seen { evidence: &world.sight.evidence, delta: &world.delta };
+    seal(plan, digest, &[seen]).err().unwrap_or_default()
 }
 
 #[test]
@@ -88,7 +89,7 @@ fn plans_from_real_split_brains_pass() {
                 Pair::new(Digest([0; 32]), Digest([0; 32])),
             );
             let digest = plan_digest(&undo);
-            assert_eq!(seal_undo(undo.clone(), digest).err(), None);
+            assert_eq!(seal_undo(undo.clone(), digest, &world.plan).err(), None);
             assert_eq!(unseal_stored(undo, digest).err(), None);
         }
     }
@@ -239,7 +240,7 @@ const SPOILERS: &[Spoiler] = &[
     ("basis", |plan| plan.basis.b.source.data.push('x')),
     ("names", |plan| plan.names.a = NodeName::new("other").unwrap()),
     ("losses", |plan| plan.losses.iter_mut().for_each(|unit| unit.both += 1)),
-    ("nothing-lost-untold", |plan| plan.losses.clear()),
+    ("losses", |plan| plan.losses.clear()),
 ];
 
 #[test]
@@ -296,8 +297,11 @@ fn the_order_of_earlier_versions_is_read_and_not_drawn() {
         let digest = plan_digest(&plan);
         assert!(!serde_json::to_string(&plan).unwrap().contains("compared"));
         assert_eq!(unseal_stored(plan.clone(), digest).err(), None);
-        let found =
-            if heal { findings(&world, plan) } else { seal_undo(plan, digest).err().unwrap_or_default() };
+        let found = if heal {
+            findings(&world, plan)
+        } else {
+            seal_undo(plan, digest, &world.plan).err().unwrap_or_default()
+        };
         let rules: Vec<&str> = found.iter().map(|finding| finding.rule).collect();
         assert!(rules.contains(&"proven-before-said") && rules.contains(&"everything-compared"), "{found:?}");
     }
@@ -319,4 +323,30 @@ fn a_plan_that_leaves_out_what_was_equal_is_refused() {
         assert!(found.iter().any(|finding| finding.rule == "everything-compared"), "{capture:?}: {found:?}");
     }
     assert!(found_any, "in no capture anything marked is equal");
+}
+
+/// The undo of a healing is about that healing, and puts all of it back: as for a running resource.
+#[test]
+fn an_undo_of_something_else_is_refused() {
+    let flaws: [(&str, fn(&mut Plan)); 5] = [
+        ("undoes-that", |plan| plan.survivor = plan.survivor.other()),
+        ("undoes-that", |plan| plan.names.a = NodeName::new("other").unwrap()),
+        ("undoes-that", |plan| plan.basis.a.source.data.push('x')),
+        ("undoes-that", |plan| plan.metadata[plan.survivor].clear_slots.push(7)),
+        ("puts-all-back", |plan| {
+            let first = plan.overwrite.iter().next().unwrap();
+            plan.overwrite = plan.overwrite.subtract(&[first].into_iter().collect());
+        }),
+    ];
+    let world = world(Capture::Drbd9Attached, Side::A);
+    let areas = Pair::new(Digest([0; 32]), Digest([0; 32]));
+    let incident = IncidentId::new("i1").unwrap();
+    let undo = draw_undo(&world.plan, incident, world.sight.superblocks.clone(), areas);
+    for (at, (rule, spoil)) in flaws.into_iter().enumerate() {
+        let mut plan = undo.clone();
+        spoil(&mut plan);
+        let digest = plan_digest(&plan);
+        let found = seal_undo(plan, digest, &world.plan).err().unwrap_or_default();
+        assert!(found.iter().any(|finding| finding.rule == rule), "flaw {at} ({rule}): {found:?}");
+    }
 }

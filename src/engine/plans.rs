@@ -1,18 +1,34 @@
-//! Plans at rest: `plans/<id>.json` in the state directory, named by the BLAKE3 of their bytes.
+//! Plans at rest: `FOLDER/<id>.json` in the state directory, named by the BLAKE3 of their bytes.
 
-use crate::judge::audit::{self, Finding, SealedPlan, seal, unseal_stored};
-use crate::model::delta::Delta;
-use crate::model::evidence::Evidence;
+use crate::judge::audit::{self, Audited, Finding, Sealed, SealedPlan, Seen};
 use crate::model::id::{Digest, PlanId};
+use crate::model::live_plan::LivePlan;
 use crate::model::plan::Plan;
-use crate::model::side::Pair;
 use crate::ports::store::{Store, StoreFault};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 
 /// Longest plan that is read back: 2.6 million scattered extents make about 60 MB of text.
 const LONGEST: u64 = 1 << 30;
 
-const FOLDER: &str = "plans";
+/// A plan that is kept.
+pub trait Stored: Audited + Serialize + DeserializeOwned {
+    /// Where, in the state directory.
+    const FOLDER: &'static str;
+}
+
+impl Stored for Plan {
+    const FOLDER: &'static str = "plans";
+}
+
+impl Stored for LivePlan {
+    const FOLDER: &'static str = "live-plans";
+}
+
+fn file_of<P: Stored>(id: Digest) -> String {
+    format!("{}/{id}.json", P::FOLDER)
+}
 
 /// Why a plan could not be sealed, kept or found.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +95,7 @@ fn list(findings: &[Finding]) -> String {
 const AT_ONCE: usize = 1 << 20;
 
 /// Writes the canonical form of a plan: JSON on one line.
-fn write_canonical(plan: &Plan, out: impl Write) -> Result<(), serde_json::Error> {
+fn write_canonical(plan: &impl Serialize, out: impl Write) -> Result<(), serde_json::Error> {
     let mut out = BufWriter::with_capacity(AT_ONCE, out);
     serde_json::to_writer(&mut out, plan)?;
     out.write_all(b"\n").and_then(|()| out.flush()).map_err(serde_json::Error::io)
@@ -162,40 +178,40 @@ impl Read for &mut Pass<'_> {
     }
 }
 
-fn canonical_digest(plan: &Plan) -> Result<Measure, PlanError> {
+fn canonical_digest(plan: &impl Serialize) -> Result<Measure, PlanError> {
     let mut measure = Measure::default();
     write_canonical(plan, &mut measure)
         .map_err(|source| PlanError::Malformed { file: "the plan".to_owned(), source })?;
     Ok(measure)
 }
 
-/// Audits a healing plan against its evidence.
+/// Audits a healing plan against what it was drawn from: what was seen of each volume, in order.
 ///
 /// # Errors
 /// [`PlanError::Unsound`].
-pub fn seal_healing(plan: Plan, evidence: &Pair<Evidence>, delta: &Delta) -> Result<SealedPlan, PlanError> {
+pub fn seal_healing<P: Stored>(plan: P, seen: &[Seen<'_>]) -> Result<Sealed<P>, PlanError> {
     let digest = canonical_digest(&plan)?.digest();
-    seal(plan, digest, evidence, delta).map_err(|findings| PlanError::Unsound { findings })
+    audit::seal(plan, digest, seen).map_err(|findings| PlanError::Unsound { findings })
 }
 
-/// Audits an undo plan.
+/// Audits an undo of that healing.
 ///
 /// # Errors
 /// [`PlanError::Unsound`].
-pub fn seal_undo(plan: Plan) -> Result<SealedPlan, PlanError> {
+pub fn seal_undo<P: Stored>(plan: P, healed: &P) -> Result<Sealed<P>, PlanError> {
     let digest = canonical_digest(&plan)?.digest();
-    audit::seal_undo(plan, digest).map_err(|findings| PlanError::Unsound { findings })
+    audit::seal_undo(plan, digest, healed).map_err(|findings| PlanError::Unsound { findings })
 }
 
 /// Keeps a sealed plan: written beside, synced, renamed, folder synced.
 ///
 /// # Errors
 /// [`PlanError::Store`].
-pub fn keep(store: &dyn Store, sealed: &SealedPlan) -> Result<(), PlanError> {
+pub fn keep<P: Stored>(store: &dyn Store, sealed: &Sealed<P>) -> Result<(), PlanError> {
     let measure = canonical_digest(sealed.plan())?;
-    let name = format!("{FOLDER}/{}.json", measure.digest());
+    let name = file_of::<P>(measure.digest());
     if store.len(&name)? != Some(measure.len) {
-        store.create_dir(FOLDER)?;
+        store.create_dir(P::FOLDER)?;
         let beside = format!("{name}.tmp");
         store.create(&beside)?;
         let mut pass = Pass::over(store, &beside, measure.len);
@@ -208,22 +224,25 @@ pub fn keep(store: &dyn Store, sealed: &SealedPlan) -> Result<(), PlanError> {
         store.rename(&beside, &name)?;
     }
     // Also for a plan that is there: an earlier attempt may have ended before its name was durable.
-    store.sync_dir(FOLDER)?;
+    store.sync_dir(P::FOLDER)?;
     store.sync_dir("")?;
     Ok(())
 }
 
-/// Ids of all kept plans.
+/// Ids of all kept plans of a kind.
 ///
 /// # Errors
 /// [`PlanError::Store`].
-pub fn kept(store: &dyn Store) -> Result<Vec<PlanId>, PlanError> {
-    Ok(store
-        .list(FOLDER)?
-        .iter()
-        .filter_map(|name| name.strip_suffix(".json"))
-        .filter_map(|hex| hex.parse().ok().map(PlanId))
-        .collect())
+pub fn kept<P: Stored>(store: &dyn Store) -> Result<Vec<PlanId>, PlanError> {
+    let names = store.list(P::FOLDER)?;
+    Ok(names.iter().filter_map(|name| name.strip_suffix(".json")?.parse().ok().map(PlanId)).collect())
+}
+
+/// Whether a plan of that kind and id is kept.
+#[must_use]
+pub fn is_kept<P: Stored>(store: &dyn Store, id: PlanId) -> bool {
+    // What cannot be read is reported by whoever loads it.
+    matches!(store.len(&file_of::<P>(id.0)), Ok(Some(_)))
 }
 
 /// Finds the plan whose id starts with `asked`, checks its digest and audits it again.
@@ -231,7 +250,7 @@ pub fn kept(store: &dyn Store) -> Result<Vec<PlanId>, PlanError> {
 /// # Errors
 /// [`PlanError`].
 pub fn find(store: &dyn Store, asked: &str) -> Result<SealedPlan, PlanError> {
-    let all = kept(store)?;
+    let all = kept::<Plan>(store)?;
     let matching: Vec<&PlanId> =
         all.iter().filter(|id| !asked.is_empty() && id.0.to_string().starts_with(asked)).collect();
     let id = match matching.as_slice() {
@@ -248,25 +267,28 @@ pub fn find(store: &dyn Store, asked: &str) -> Result<SealedPlan, PlanError> {
     load(store, id)
 }
 
-/// Reads one plan back.
+/// Reads a plan for two images back.
 ///
 /// # Errors
 /// [`PlanError`].
 pub fn load(store: &dyn Store, id: PlanId) -> Result<SealedPlan, PlanError> {
-    let name = format!("{FOLDER}/{}.json", id.0);
+    read(store, id)?.ok_or_else(|| PlanError::Gone { file: store.locate(&file_of::<Plan>(id.0)) })
+}
+
+/// Reads one plan back, checks its digest and audits it again. `None`: there is none of that kind and id.
+///
+/// # Errors
+/// [`PlanError`].
+pub fn read<P: Stored>(store: &dyn Store, id: PlanId) -> Result<Option<Sealed<P>>, PlanError> {
+    let name = file_of::<P>(id.0);
+    let Some(len) = store.len(&name)? else { return Ok(None) };
     let file = store.locate(&name);
-    let len = match store.len(&name)? {
-        Some(len) if len <= LONGEST => len,
-        Some(_) => {
-            return Err(PlanError::Altered {
-                file,
-                found: "not even computed: the file is far too long".to_owned(),
-            });
-        }
-        None => return Err(PlanError::Gone { file }),
-    };
+    if len > LONGEST {
+        let found = "not even computed: the file is far too long".to_owned();
+        return Err(PlanError::Altered { file, found });
+    }
     let mut pass = Pass::over(store, &name, len);
-    let parsed: Result<Plan, _> = serde_json::from_reader(BufReader::with_capacity(AT_ONCE, &mut pass));
+    let parsed: Result<P, _> = serde_json::from_reader(BufReader::with_capacity(AT_ONCE, &mut pass));
     // What does not parse is hashed to its end all the same: an altered plan is called that.
     let rest = io::copy(&mut &mut pass, &mut io::sink());
     if let (Some(fault), _) | (None, Err(fault)) =
@@ -279,5 +301,5 @@ pub fn load(store: &dyn Store, id: PlanId) -> Result<SealedPlan, PlanError> {
         return Err(PlanError::Altered { file, found: digest.short() });
     }
     let plan = parsed.map_err(|source| PlanError::Malformed { file, source })?;
-    unseal_stored(plan, digest).map_err(|findings| PlanError::Unsound { findings })
+    audit::unseal_stored(plan, digest).map(Some).map_err(|findings| PlanError::Unsound { findings })
 }

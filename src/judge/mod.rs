@@ -3,12 +3,10 @@
 pub mod advice;
 pub mod aftermath;
 pub mod audit;
-pub mod audit_live;
 pub mod discarded;
 pub mod incident;
 pub mod lineage;
 pub mod live;
-pub mod live_plan;
 pub mod overwritten;
 pub mod planner;
 pub mod policy;

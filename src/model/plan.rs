@@ -176,7 +176,16 @@ impl Step {
         }
     }
 
-    /// Both, as the journal has them.
+    /// The bytes that it says it will keep or write.
+    #[must_use]
+    pub fn bytes(&self) -> Option<u64> {
+        match self {
+            Step::Preserve { bytes } | Step::Overwrite { bytes, .. } => Some(*bytes),
+            _ => None,
+        }
+    }
+
+    /// Its word and its stage, as the journal has them.
     #[must_use]
     pub fn name(&self) -> StepName {
         StepName::new(self.word(), self.stage())

@@ -7,9 +7,10 @@ use unsplit::edge::clock::SystemClock;
 use unsplit::edge::state_dir::StateDir;
 use unsplit::engine::drbd::plans;
 use unsplit::engine::journal::{Journal, Recorded};
-use unsplit::judge::live_plan::draw_undo;
+use unsplit::judge::planner::drbd::draw_undo;
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::id::{IncidentId, PlanId};
+use unsplit::model::live_plan::LivePlan;
 use unsplit::model::plan::Purpose;
 use unsplit::model::record::{Consent, Outcome};
 use unsplit::model::seen::End;
@@ -83,7 +84,7 @@ pub fn cut_off(scene: &Scene, at: Cut) -> (String, String) {
     cursor.close(Outcome::Healed).unwrap();
     let kept =
         healing.plan().volumes.iter().map(|volume| (volume.overwrite.clone(), volume.content)).collect();
-    let undo = plans::sealed_undo(draw_undo(healing.plan(), healed, kept), healing.plan()).unwrap();
+    let undo = plans::seal_undo(draw_undo(healing.plan(), healed, kept), healing.plan()).unwrap();
     plans::keep(&*store, &undo).unwrap();
     let mut cursor = journal.begin(undone, resource, undo.id(), Consent::Operator).unwrap();
     if at == Cut::InTheUndo {
@@ -129,7 +130,7 @@ fn an_open_live_healing_is_not_said_to_be_undoable() {
 fn a_plan_that_is_being_undone_is_not_called_carried_out() {
     let healing = |scene: &Scene| {
         let store = StateDir::open(&scene.state()).unwrap();
-        let all = plans::kept(&store).unwrap();
+        let all = plans::kept::<LivePlan>(&store).unwrap();
         let heals = |id: &PlanId| plans::load(&store, *id).unwrap().unwrap().plan().purpose == Purpose::Heal;
         all.into_iter().find(heals).unwrap().0.to_string()
     };

@@ -22,9 +22,9 @@ use unsplit::engine::incident::{begin, resume};
 use unsplit::engine::inquiry::diff;
 use unsplit::engine::journal::Journal;
 use unsplit::engine::salvage::{dir_of, load_manifest, reader};
-use unsplit::judge::audit_live::{SealedLivePlan, Seen};
+use unsplit::judge::audit::{SealedLivePlan, Seen};
 use unsplit::judge::incident::{Incident, IncidentState};
-use unsplit::judge::live_plan::{draw_undo, reach, would_heal};
+use unsplit::judge::planner::drbd::{draw_undo, reach, would_heal};
 use unsplit::model::delta::Delta;
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::drbd_live::words::{ConnectionState, DiskState, Role};
@@ -121,7 +121,7 @@ impl Scene {
         }
         let (plan, seen) = self.drawn()?;
         let seen: Vec<Seen<'_>> = seen.iter().map(|(evidence, delta)| Seen { evidence, delta }).collect();
-        let sealed = plans::sealed(plan, &seen).map_err(|error| in_words(&error))?;
+        let sealed = plans::seal_healing(plan, &seen).map_err(|error| in_words(&error))?;
         plans::keep(&*self.cluster.store, &sealed).map_err(|error| in_words(&error))?;
         Ok(sealed)
     }
@@ -240,7 +240,7 @@ impl Scene {
             let content = content_of(&*replica, &extents, 1, &Silent).map_err(|error| in_words(&error))?;
             kept.push((extents, content));
         }
-        let undo = plans::sealed_undo(draw_undo(healed.plan(), id, kept), healed.plan())
+        let undo = plans::seal_undo(draw_undo(healed.plan(), id, kept), healed.plan())
             .map_err(|error| in_words(&error))?;
         plans::keep(&*self.cluster.store, &undo).map_err(|error| in_words(&error))?;
         let incident = new_id(&journal);

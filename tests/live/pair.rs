@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use unsplit::engine::drbd::pair::{LivePair, PairError, look, put_together};
 use unsplit::judge::advice::resize;
-use unsplit::judge::live_plan::would_heal;
+use unsplit::judge::planner::drbd::would_heal;
 use unsplit::model::drbd::{DiskState, GenerationUuid, MetadataFormat, Role};
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::drbd_live::tree::{Live, Resource};

@@ -6,7 +6,7 @@ use crate::unkind::{BOTH, equal_block, shape};
 use crate::world::faults::Fault;
 use crate::world::rng::Rng;
 use unsplit::engine::incident::{Ending, Obstacle};
-use unsplit::judge::audit_live::SealedLivePlan;
+use unsplit::judge::audit::SealedLivePlan;
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::drbd_live::words::Role;
 use unsplit::model::id::IncidentId;

@@ -18,9 +18,9 @@ use unsplit::engine::incident::{Ending, begin, resume};
 use unsplit::engine::inquiry::{diff, look};
 use unsplit::engine::journal::Journal;
 use unsplit::engine::plans;
-use unsplit::judge::audit::SealedPlan;
+use unsplit::judge::audit::{SealedPlan, Seen};
 use unsplit::judge::incident::{Incident, IncidentState};
-use unsplit::judge::planner::{Inputs, draw};
+use unsplit::judge::planner::images::{Inputs, draw};
 use unsplit::judge::policy::{Case, Clues, DeltaSummary, decide};
 use unsplit::judge::units::{attribute, losses};
 use unsplit::model::evidence::MetadataPlace;
@@ -249,7 +249,8 @@ impl Site {
             trace,
         })
         .map_err(|error| in_words(&error))?;
-        plans::seal_healing(plan, &sight.evidence, &delta).map_err(|error| in_words(&error))
+        plans::seal_healing(plan, &[Seen { evidence: &sight.evidence, delta: &delta }])
+            .map_err(|error| in_words(&error))
     }
 
     /// Keeps a plan, as `unsplit plan` does at its end.

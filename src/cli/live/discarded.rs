@@ -23,9 +23,9 @@ use crate::engine::drbd::standing::{Standing, standing};
 use crate::engine::drbd::undo::{note_healed, untouched, written_since};
 use crate::engine::incident::begin;
 use crate::engine::salvage::{KeptDisk, OF_A_RESYNC, dir_of, load_manifest, reader};
-use crate::judge::audit_live::SealedLivePlan;
+use crate::judge::audit::SealedLivePlan;
 use crate::judge::discarded::{Discarded, discarded};
-use crate::judge::live_plan::draw_undo;
+use crate::judge::planner::drbd::draw_undo;
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::id::{IncidentId, NodeName};
 use crate::model::live_plan::Untouched;
@@ -238,7 +238,7 @@ fn drawn(
         volume.overwrite = extents.clone();
     }
     both.still_there()?;
-    plans::sealed_undo(draw_undo(&resync, id.clone(), kept), &resync).map_err(Failure::internal)
+    plans::seal_undo(draw_undo(&resync, id.clone(), kept), &resync).map_err(Failure::internal)
 }
 
 /// The blocks of a salvage that stand otherwise on the disk now.

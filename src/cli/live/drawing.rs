@@ -15,8 +15,8 @@ use crate::engine::drbd::plans;
 use crate::engine::drbd::policies::{to_restore, to_restore_as_told};
 use crate::engine::inquiry::InquiryError;
 use crate::engine::inquiry::{InquiryError, Sight};
-use crate::judge::audit_live::{SealedLivePlan, Seen};
-use crate::judge::live_plan::{reach, side_named, would_heal};
+use crate::judge::audit::{SealedLivePlan, Seen};
+use crate::judge::planner::drbd::{reach, side_named, would_heal};
 use crate::judge::policy::Policy;
 use crate::judge::units::losses;
 use crate::judge::worse;
@@ -180,7 +180,7 @@ impl Drawing<'_> {
             .iter()
             .map(|volume| Seen { evidence: &volume.sight.evidence, delta: &volume.found.delta })
             .collect();
-        let sealed = plans::sealed(plan, &seen).map_err(Failure::internal)?;
+        let sealed = plans::seal_healing(plan, &seen).map_err(Failure::internal)?;
         plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
         let in_use = asked.unwrap_or_else(|| in_use(both, &pair, survivor.other()));
         Ok(LiveDrawn::Sealed(Box::new(DrawnPlan { sealed, auto, in_use, seen: covered })))

@@ -17,7 +17,7 @@ use crate::cli::screen::{Screen, Tone};
 use crate::cli::still_open::{About, StillOpen, backing_devices};
 use crate::cli::suggest::Suggestion;
 use crate::edge::terminal::TerminalProgress;
-use crate::judge::audit_live::SealedLivePlan;
+use crate::judge::audit::SealedLivePlan;
 use crate::model::delta::{Coverage, Uncertain};
 use crate::model::id::{NodeName, ResourceName};
 use crate::model::live_plan::{LivePlan, LiveStep, Reach};

@@ -22,7 +22,7 @@ use crate::engine::drbd::{Context, Patience, Work};
 use crate::engine::incident::Ending;
 use crate::engine::incident::{begin, resume};
 use crate::engine::journal::JournalError;
-use crate::judge::audit_live::SealedLivePlan;
+use crate::judge::audit::SealedLivePlan;
 use crate::judge::incident::{Incident, IncidentState};
 use crate::model::id::{IncidentId, ResourceName};
 use crate::model::live_plan::LivePlan;

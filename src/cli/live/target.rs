@@ -14,9 +14,10 @@ use crate::cli::exit::Failure;
 use crate::cli::incident::Desk;
 use crate::cli::pair::{PairArgs, PairOptions};
 use crate::engine::drbd::plans;
-use crate::judge::audit_live::SealedLivePlan;
+use crate::judge::audit::SealedLivePlan;
 use crate::judge::incident::Incident;
 use crate::model::id::ResourceName;
+use crate::model::live_plan::LivePlan;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -179,7 +180,7 @@ pub fn load(desk: &Desk, incident: &Incident) -> Result<Option<SealedLivePlan>, 
 /// # Errors
 /// Several do, or the plan is damaged.
 pub fn planned(desk: &Desk, asked: &str) -> Result<Option<SealedLivePlan>, Failure> {
-    let all = plans::kept(&*desk.store).map_err(Failure::internal)?;
+    let all = plans::kept::<LivePlan>(&*desk.store).map_err(Failure::internal)?;
     let matching: Vec<_> =
         all.iter().filter(|id| !asked.is_empty() && id.0.to_string().starts_with(asked)).collect();
     match matching.as_slice() {

@@ -16,9 +16,9 @@ use crate::engine::drbd::salvage_of;
 use crate::engine::drbd::undo::{noted, untouched, written_since};
 use crate::engine::incident::begin;
 use crate::engine::salvage::{dir_of, load_manifest};
-use crate::judge::audit_live::SealedLivePlan;
+use crate::judge::audit::SealedLivePlan;
 use crate::judge::incident::{Incident, IncidentState};
-use crate::judge::live_plan::draw_undo;
+use crate::judge::planner::drbd::draw_undo;
 use crate::model::extent::ExtentSet;
 use crate::model::id::IncidentId;
 use crate::model::live_plan::LivePlan;
@@ -229,5 +229,5 @@ fn draw(
         let content = content_of(&*replica, &extents, args.reading.threads(), &progress);
         kept.push((extents, content.map_err(Failure::evidence)?));
     }
-    plans::sealed_undo(draw_undo(healed, id.clone(), kept), healed).map_err(Failure::internal)
+    plans::seal_undo(draw_undo(healed, id.clone(), kept), healed).map_err(Failure::internal)
 }

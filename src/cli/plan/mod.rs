@@ -25,8 +25,8 @@ use crate::engine::inquiry::Sight;
 use crate::engine::journal::Journal;
 use crate::engine::plans;
 use crate::engine::recall::Place;
-use crate::judge::audit::SealedPlan;
-use crate::judge::planner::{Inputs, draw};
+use crate::judge::audit::{SealedPlan, Seen};
+use crate::judge::planner::images::{Inputs, draw};
 use crate::judge::policy::{Case, Clues, DeltaSummary, decide, decide_running};
 use crate::judge::units::losses;
 use crate::judge::worse::keepable;
@@ -143,7 +143,8 @@ pub fn draw_plan(
     let salvage = salvage_wanted(settings, choice)?;
     let plan =
         draw_from(pair.options.resource.clone(), &sight, &found, survivor, salvage, choice.full, trace)?;
-    let sealed = plans::seal_healing(plan, &sight.evidence, &found.delta).map_err(Failure::internal)?;
+    let sealed = plans::seal_healing(plan, &[Seen { evidence: &sight.evidence, delta: &found.delta }])
+        .map_err(Failure::internal)?;
     plans::keep(store, &sealed).map_err(Failure::internal)?;
     Ok(Drawn::Sealed { sealed: Box::new(sealed), auto, seen })
 }

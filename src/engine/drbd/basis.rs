@@ -8,8 +8,9 @@ use super::run::Execution;
 use super::undo::{noted, untouched};
 use crate::engine::incident::Obstacle;
 use crate::engine::inquiry::{self, InquiryError, Sight};
-use crate::judge::audit_live::{self, against_now};
-use crate::judge::live_plan::would_heal;
+use crate::judge::audit;
+use crate::judge::audit::drbd::against_now;
+use crate::judge::planner::drbd::would_heal;
 use crate::model::delta::Delta;
 use crate::model::drbd::Superblock;
 use crate::model::drbd_live::words::DiskState;
@@ -318,7 +319,7 @@ impl Execution<'_, '_> {
         for ((planned, seen), shown) in plan.volumes.iter().zip(&sights).zip(&shown) {
             let Some(seen) = seen else { continue };
             let Some(delta) = &seen.delta else { continue };
-            let now = audit_live::Seen { evidence: &seen.sight.evidence, delta };
+            let now = audit::Seen { evidence: &seen.sight.evidence, delta };
             if let Err(findings) = against_now(plan, planned, now, shown) {
                 let all: Vec<String> = findings.iter().map(ToString::to_string).collect();
                 let why = format!(

@@ -5,7 +5,7 @@ use super::pair::{LivePair, PairedVolume};
 use super::undo::untouched;
 use crate::digest::content::content_digest;
 use crate::engine::inquiry::Sight;
-use crate::judge::live_plan::{reach, steps};
+use crate::judge::planner::drbd::{reach, steps};
 use crate::model::delta::Delta;
 use crate::model::drbd::{MetadataFormat, Superblock};
 use crate::model::extent::ExtentSet;

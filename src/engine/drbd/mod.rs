@@ -36,7 +36,7 @@ mod verify;
 
 use super::backend::{Backend, Line, Part, Run};
 use super::salvage::OF_A_RESYNC;
-use crate::judge::audit_live::SealedLivePlan;
+use crate::judge::audit::SealedLivePlan;
 use crate::model::id::IncidentId;
 use crate::model::side::Pair;
 use crate::model::stage::StepName;

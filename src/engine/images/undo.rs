@@ -5,7 +5,7 @@ use crate::engine::journal::Journal;
 use crate::engine::plans::{PlanError, load, seal_undo};
 use crate::judge::audit::SealedPlan;
 use crate::judge::incident::IncidentState;
-use crate::judge::planner::draw_undo;
+use crate::judge::planner::images::draw_undo;
 use crate::model::extent::Extent;
 use crate::model::id::IncidentId;
 use crate::model::plan::{Plan, Purpose};
@@ -144,7 +144,7 @@ pub fn plan_undo(
     let present =
         Pair::from_fn(|side| replicas[side].superblock_block().map_err(unseen(side))).transpose()?;
     let areas = Pair::from_fn(|side| replicas[side].area_digest().map_err(unseen(side))).transpose()?;
-    Ok(seal_undo(draw_undo(healed, incident.clone(), present, areas))?)
+    Ok(seal_undo(draw_undo(healed, incident.clone(), present, areas), healed)?)
 }
 
 /// Holds a superblock's 4 KiB back until everything else that is written is durable. Metadata is put back in the order of

@@ -12,7 +12,7 @@
 mod cause;
 mod class;
 
-use super::live_plan::{reach, would_heal};
+use super::planner::drbd::{reach, would_heal};
 use super::worse::{self, Outlook, connecting as come_of};
 use crate::model::drbd_live::words::ConnectionState;
 use crate::model::side::{Pair, Side};

@@ -1,5 +1,5 @@
 //! Plans for running resources: their steps, the undo of one, and whether DRBD would heal as planned. They are audited in
-//! [`crate::judge::audit_live`], which shares nothing with this.
+//! [`crate::judge::audit`], which shares nothing with this.
 
 use crate::judge::lineage::{Handshake, compare_in};
 use crate::model::drbd::{DiskState, Role};

@@ -1,6 +1,6 @@
 //! From a verdict to ordered, concrete steps with no choices left.
 
-use super::aftermath::after_resync;
+use crate::judge::aftermath::after_resync;
 use crate::model::delta::{Delta, Scope};
 use crate::model::evidence::Evidence;
 use crate::model::extent::ExtentSet;

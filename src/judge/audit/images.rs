@@ -1,0 +1,283 @@
+//! What only a plan for two images must be: both metadata, before, during and after.
+
+use super::{Audited, Finding, Outline, Seen, Volume, note};
+use crate::model::delta::{Class, Scope};
+use crate::model::drbd::{DiskState, GenerationUuid, MetadataFormat, Superblock, device_flag, peer_flag};
+use crate::model::extent::ExtentSet;
+use crate::model::plan::{Plan, Purpose, Step};
+use crate::model::side::Side;
+
+impl Audited for Plan {
+    fn outline(&self) -> Outline<'_> {
+        let volume = Volume {
+            number: None,
+            sources: self.basis.as_ref().map(|basis| &basis.source),
+            size: self.size,
+            overwrite: &self.overwrite,
+            losses: &self.losses,
+            doubtful: self.doubtful,
+        };
+        Outline {
+            version: self.version,
+            purpose: &self.purpose,
+            names: &self.names,
+            survivor: self.survivor,
+            salvage: self.salvage,
+            steps: self.steps.iter().map(|step| (step.name(), step.bytes())).collect(),
+            volumes: vec![volume],
+        }
+    }
+
+    fn own(&self, out: &mut Vec<Finding>) {
+        places(self, out);
+        order(self, self.survivor, self.victim(), out);
+        promised_metadata(self, self.survivor, self.victim(), out);
+    }
+
+    fn as_drawn(&self, out: &mut Vec<Finding>) {
+        proven_before_said(self, out);
+    }
+
+    fn as_seen(&self, seen: &[Seen<'_>], out: &mut Vec<Finding>) {
+        seen.iter().for_each(|seen| against_evidence(self, *seen, out));
+    }
+
+    fn undoes(&self, healed: &Plan, out: &mut Vec<Finding>) {
+        let place = |plan: &Plan, side: Side| plan.basis[side].source.clone();
+        let same = Side::BOTH.into_iter().all(|side| place(self, side) == place(healed, side));
+        note(out, "undoes-that", self.resource != healed.resource || !same, || {
+            "the undo is about other devices than the healing".to_owned()
+        });
+        note(out, "undoes-that", self.metadata != healed.metadata, || {
+            "the undo speaks of other metadata than the healing wrote".to_owned()
+        });
+    }
+}
+
+/// Position of the only step that `is` recognises; a finding when there is none or more than one.
+fn only(plan: &Plan, findings: &mut Vec<Finding>, word: &str, is: impl Fn(&Step) -> bool) -> Option<usize> {
+    let mut places = plan.steps.iter().enumerate().filter(|(_, step)| is(step)).map(|(at, _)| at);
+    let first = places.next();
+    note(findings, "exactly-once", first.is_none() || places.next().is_some(), || {
+        format!("a plan has exactly one step `{word}`")
+    });
+    first
+}
+
+fn places(plan: &Plan, out: &mut Vec<Finding>) {
+    let at = plan.basis.as_ref().map(|side| &side.source);
+    let one_data = at.a.data == at.b.data;
+    let one_metadata = (&at.a.metadata, at.a.superblock_at) == (&at.b.metadata, at.b.superblock_at);
+    note(out, "two-sides", at.a.on == at.b.on && (one_data || one_metadata), || {
+        format!("both sides stand on {}", at.a.data)
+    });
+    if let Some(compared) = &plan.compared {
+        note(out, "inside", compared.end() > plan.size, || {
+            format!("speaks of byte {} of {}", compared.end(), plan.size)
+        });
+        let beside = plan.overwrite.subtract(compared);
+        note(out, "everything-compared", !beside.is_empty(), || {
+            format!("overwrites {} bytes that it did not compare", beside.bytes())
+        });
+        note(out, "everything-compared", plan.is_full() && compared.bytes() != plan.size, || {
+            format!("verifies all of {} bytes, compared {}", plan.size, compared.bytes())
+        });
+    }
+    for (side, change) in plan.metadata.iter() {
+        let after = &change.after;
+        note(out, "geometry", after.effective_size.checked_mul(512) != Some(plan.size), || {
+            format!(
+                "side {side} would hold {} sectors afterwards, the plan speaks of {} bytes",
+                after.effective_size, plan.size
+            )
+        });
+    }
+}
+
+fn order(plan: &Plan, survivor: Side, victim: Side, out: &mut Vec<Finding>) {
+    let heal = plan.purpose == Purpose::Heal;
+    only(plan, out, "quiesce", |step| *step == Step::Quiesce);
+    let mark = only(plan, out, "mark-inconsistent", |step| matches!(step, Step::MarkInconsistent { .. }));
+    let overwrite = only(plan, out, "overwrite", |step| matches!(step, Step::Overwrite { .. }));
+    let content = only(plan, out, "verify-content", |step| matches!(step, Step::VerifyContent { .. }));
+    let changes = |step: &Step| {
+        let metadata = matches!(step, Step::SettleMetadata { .. } | Step::RestoreMetadata { .. });
+        metadata || matches!(step, Step::Overwrite { .. } | Step::MarkInconsistent { .. })
+    };
+    let last_act = plan.steps.iter().rposition(changes);
+    let relations = plan.steps.iter().filter(|step| **step == Step::VerifyRelation).count();
+    let relation = plan.steps.iter().position(|step| *step == Step::VerifyRelation);
+    note(out, "exactly-once", relations > 1 || heal && relations == 0, || {
+        "a plan has exactly one step `verify-relation`".to_owned()
+    });
+    let settled = |side| plan.steps.iter().position(|step| *step == Step::SettleMetadata { side });
+    let restored = |side| plan.steps.iter().position(|step| *step == Step::RestoreMetadata { side });
+    let (rule, on_victim, on_survivor) = match heal {
+        true => ("settle", settled(victim), settled(survivor)),
+        false => ("restore", restored(victim), restored(survivor)),
+    };
+    note(out, rule, on_victim.is_none() || on_survivor.is_none(), || {
+        "a side's metadata is never settled, or put back".to_owned()
+    });
+    let mut must = |earlier: Option<usize>, later: Option<usize>, rule: &'static str, what: &str| {
+        let turned = matches!((earlier, later), (Some(earlier), Some(later)) if earlier > later);
+        note(out, rule, turned, || what.to_owned());
+    };
+    let unmarked = "data is overwritten before the victim is marked Inconsistent";
+    must(mark, overwrite, "half-written-unmarked", unmarked);
+    must(last_act, relation, "verify-last", "the relation is verified before the last change");
+    must(overwrite, content, "verify-last", "content is verified before it is overwritten");
+    must(overwrite, on_victim, rule, "the victim's metadata is settled, or put back, before its data");
+    if heal {
+        let forgets = "the survivor forgets the difference before the victim has caught up";
+        must(on_victim, on_survivor, rule, forgets);
+    }
+    for step in &plan.steps {
+        if let Step::MarkInconsistent { side } | Step::Overwrite { side, .. } = step {
+            note(out, "survivor-untouched", *side == survivor, || {
+                format!("`{}` would overwrite the survivor", step.word())
+            });
+        }
+    }
+}
+
+/// No side's metadata may say that the contents agree, or that the victim is whole, before that was verified.
+fn proven_before_said(plan: &Plan, out: &mut Vec<Finding>) {
+    let content = plan.steps.iter().position(|step| matches!(step, Step::VerifyContent { .. }));
+    let said = plan
+        .steps
+        .iter()
+        .position(|step| matches!(step, Step::SettleMetadata { .. } | Step::RestoreMetadata { .. }));
+    let before = matches!((content, said), (Some(content), Some(said)) if content < said);
+    note(out, "proven-before-said", !before, || {
+        "the metadata would say that all is well before the contents were verified".to_owned()
+    });
+    let unseen = plan.purpose != Purpose::Heal && !plan.steps.contains(&Step::VerifyRelation);
+    note(out, "exactly-once", unseen, || "a plan has exactly one step `verify-relation`".to_owned());
+    note(out, "everything-compared", plan.compared.is_none(), || {
+        "the plan does not say what was compared".to_owned()
+    });
+}
+
+/// What a completed resync leaves behind, checked from the outside: equal generations, nothing left to sync.
+fn promised_metadata(plan: &Plan, survivor: Side, victim: Side, out: &mut Vec<Finding>) {
+    let after = plan.metadata.as_ref().map(|change| &change.after);
+    note(out, "same-generation", !after.a.current.same(after.b.current), || {
+        format!("the sides would have generations {} and {}", after.a.current, after.b.current)
+    });
+    note(out, "same-generation", after.a.current == GenerationUuid::UNSET, || {
+        "the sides would have no generation".to_owned()
+    });
+    for (side, superblock) in after.iter() {
+        let peer = (superblock.format == MetadataFormat::V09).then(|| after[side.other()].node_id);
+        note(out, "nothing-left", superblock.bitmap_toward(peer) != GenerationUuid::UNSET, || {
+            format!("side {side} would still collect changes against the other")
+        });
+        for (flag, word) in
+            [(device_flag::PRIMARY_IND, "Primary"), (device_flag::CRASHED_PRIMARY, "a crashed Primary")]
+        {
+            note(out, "nothing-left", superblock.has(flag), || format!("side {side} would attach as {word}"));
+        }
+        note(
+            out,
+            "nothing-left",
+            superblock.format == MetadataFormat::V08 && superblock.has(device_flag::FULL_SYNC),
+            || format!("side {side} would still want a full sync"),
+        );
+        note(
+            out,
+            "nothing-left",
+            superblock.peer(peer).is_some_and(|slot| slot.flags & peer_flag::FULL_SYNC != 0),
+            || format!("side {side} would still want a full sync"),
+        );
+        note(out, "up-to-date", disk_state(superblock) != DiskState::UpToDate, || {
+            format!("side {side} would not be UpToDate")
+        });
+        let slot = match peer {
+            None => Some(0),
+            Some(_) => superblock.peer(peer).and_then(|slot| u32::try_from(slot.bitmap_index).ok()),
+        };
+        note(
+            out,
+            "nothing-left",
+            slot.is_some_and(|slot| !plan.metadata[side].clear_slots.contains(&slot)),
+            || format!("side {side}'s bitmap for the other is not cleared"),
+        );
+        note(
+            out,
+            "third-peers",
+            plan.metadata[side].clear_slots.iter().any(|cleared| Some(*cleared) != slot),
+            || format!("side {side}'s bitmap for a third peer would be cleared"),
+        );
+    }
+    let during = plan.metadata[victim].during.as_ref();
+    note(
+        out,
+        "half-written-unmarked",
+        during.is_none_or(|sb| disk_state(sb) != DiskState::Inconsistent),
+        || "the victim would not be Inconsistent while it is being overwritten".to_owned(),
+    );
+    note(out, "survivor-untouched", plan.metadata[survivor].during.is_some(), || {
+        "the survivor would be marked Inconsistent".to_owned()
+    });
+}
+
+fn disk_state(superblock: &Superblock) -> DiskState {
+    match (superblock.has(device_flag::CONSISTENT), superblock.has(device_flag::WAS_UP_TO_DATE)) {
+        (false, _) => DiskState::Inconsistent,
+        (true, false) => DiskState::Outdated,
+        (true, true) => DiskState::UpToDate,
+    }
+}
+
+fn against_evidence(plan: &Plan, seen: Seen<'_>, out: &mut Vec<Finding>) {
+    let Seen { evidence, delta } = seen;
+    let looked_at = match delta.scope {
+        Scope::Everything => ExtentSet::whole(delta.size),
+        Scope::Candidates => {
+            Class::ALL[..3].iter().fold(ExtentSet::empty(), |all, class| all.union(&delta.marked_as(*class)))
+        }
+    };
+    let left_out = looked_at.subtract(plan.compared.as_ref().unwrap_or(&ExtentSet::empty()));
+    note(out, "everything-compared", !left_out.is_empty(), || {
+        format!("{} bytes that were compared could change unseen", left_out.bytes())
+    });
+    note(out, "common-base", plan.common_base != delta.marks_complete, || {
+        let says = if plan.common_base { "have" } else { "have not" };
+        format!("the plan says that the bitmaps {says} a common base")
+    });
+    for (side, seen) in evidence.iter() {
+        let basis = &plan.basis[side];
+        note(out, "basis", basis.area != seen.area_digest, || {
+            format!("side {side}'s metadata area is not the one seen")
+        });
+        note(out, "basis", basis.content != delta.content[side], || {
+            format!("side {side}'s content is not the one compared")
+        });
+        note(out, "names", plan.names[side] != seen.name, || format!("side {side} is called {}", seen.name));
+        let after = &plan.metadata[side].after;
+        note(out, "geometry", !same_geometry(after, &seen.superblock), || {
+            format!("side {side}'s metadata would get another geometry or identity")
+        });
+    }
+    let kept = &evidence[plan.survivor].superblock;
+    let becomes = plan.metadata[plan.victim()].after.current;
+    note(out, "same-generation", !becomes.same(kept.current), || {
+        format!("afterwards both would have generation {becomes}, not the survivor's {}", kept.current)
+    });
+}
+
+/// Everything a healing must never change in a superblock.
+fn same_geometry(after: &Superblock, before: &Superblock) -> bool {
+    after.format == before.format
+        && after.effective_size == before.effective_size
+        && after.device_uuid == before.device_uuid
+        && after.md_size == before.md_size
+        && after.al_offset == before.al_offset
+        && after.bm_offset == before.bm_offset
+        && after.bm_bytes_per_bit == before.bm_bytes_per_bit
+        && after.max_peers == before.max_peers
+        && after.node_id == before.node_id
+        && after.al_stripes == before.al_stripes
+        && after.al_stripe_size_4k == before.al_stripe_size_4k
+}

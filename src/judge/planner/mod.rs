@@ -1,0 +1,4 @@
+//! From a verdict to ordered, concrete steps with no choices left: one file for each backend.
+
+pub mod drbd;
+pub mod images;
