@@ -9,6 +9,7 @@ use crate::edge::state_dir::{AtWork, StateDir, StateDirError};
 use crate::engine::drbd;
 use crate::engine::journal::{Journal, Story};
 use crate::engine::plans::{self, PlanError};
+use crate::engine::undone::end_what_was_undone;
 use crate::judge::incident::{Incident, IncidentState};
 use crate::model::evidence::Source;
 use crate::model::id::IncidentId;
@@ -40,38 +41,8 @@ pub struct Desk {
 pub fn open_desk(state_dir: &Path) -> Result<Desk, Failure> {
     let store = Arc::new(StateDir::open(state_dir).map_err(unopened)?);
     let journal = Journal::open(store.clone(), Arc::new(SystemClock)).map_err(Failure::internal)?;
-    let desk = Desk { store, journal };
-    close_what_was_undone(&desk)?;
-    Ok(desk)
-}
-
-/// A healing that was parked and then undone is over, too: it must not go on. Also mends a cut between the two records.
-///
-/// # Errors
-/// The journal cannot be written.
-pub fn close_what_was_undone(desk: &Desk) -> Result<(), Failure> {
-    if !desk.journal.incidents().iter().any(is_open) {
-        return Ok(());
-    }
-    let mut over: Vec<IncidentId> = Vec::new();
-    let incidents = desk.journal.incidents();
-    for undo in incidents.iter() {
-        if !matches!(undo.state, IncidentState::Closed { outcome: Outcome::Undone }) {
-            continue;
-        }
-        // Unreadable, it must not stand in the way of everything else: taking up a healing looks at it once more.
-        let Ok(plan) = plans::load(&*desk.store, undo.plan) else { continue };
-        if let Purpose::Undo { incident } = &plan.plan().purpose {
-            let healing = incidents.get(incident);
-            if healing.is_some_and(is_open) {
-                over.push(incident.clone());
-            }
-        }
-    }
-    for id in over {
-        desk.journal.end(&id, "it was undone", Outcome::Undone).map_err(Failure::internal)?;
-    }
-    Ok(())
+    end_what_was_undone(&journal, &*store).map_err(Failure::internal)?;
+    Ok(Desk { store, journal })
 }
 
 fn unopened(error: StateDirError) -> Failure {

@@ -16,3 +16,4 @@ pub mod recall;
 mod relation;
 pub mod salvage;
 mod shifted;
+pub mod undone;

@@ -3,7 +3,7 @@
 use crate::judge::audit::{self, Audited, Finding, Sealed, SealedPlan, Seen};
 use crate::model::id::{Digest, PlanId};
 use crate::model::live_plan::LivePlan;
-use crate::model::plan::Plan;
+use crate::model::plan::{Plan, Purpose};
 use crate::ports::store::{Store, StoreFault};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -273,6 +273,17 @@ pub fn find(store: &dyn Store, asked: &str) -> Result<SealedPlan, PlanError> {
 /// [`PlanError`].
 pub fn load(store: &dyn Store, id: PlanId) -> Result<SealedPlan, PlanError> {
     read(store, id)?.ok_or_else(|| PlanError::Gone { file: store.locate(&file_of::<Plan>(id.0)) })
+}
+
+/// What a kept plan is for, whatever it heals.
+///
+/// # Errors
+/// [`PlanError`].
+pub fn purpose(store: &dyn Store, id: PlanId) -> Result<Purpose, PlanError> {
+    match read::<LivePlan>(store, id)? {
+        Some(live) => Ok(live.plan().purpose.clone()),
+        None => Ok(load(store, id)?.plan().purpose.clone()),
+    }
 }
 
 /// Reads one plan back, checks its digest and audits it again. `None`: there is none of that kind and id.

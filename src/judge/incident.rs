@@ -158,6 +158,12 @@ impl Incident {
         })
     }
 
+    /// Whether it is over as undone: it undid a healing, or is one that was undone.
+    #[must_use]
+    pub fn is_undone(&self) -> bool {
+        matches!(self.state, IncidentState::Closed { outcome: Outcome::Undone })
+    }
+
     /// The state after `record`.
     fn after(&self, record: &Record) -> Result<IncidentState, IllegalTransition> {
         let state = if record.incident.as_ref() == Some(&self.id) {

@@ -18,6 +18,7 @@ use unsplit::engine::incident::{Ending, begin, resume};
 use unsplit::engine::inquiry::{diff, look};
 use unsplit::engine::journal::Journal;
 use unsplit::engine::plans;
+use unsplit::engine::undone::{end_what_was_undone, undone_by};
 use unsplit::judge::audit::{SealedPlan, Seen};
 use unsplit::judge::incident::{Incident, IncidentState};
 use unsplit::judge::planner::images::{Inputs, draw};
@@ -287,7 +288,9 @@ impl Site {
                 resume(&journal, &work, &incident.id, waived).map_err(|error| in_words(&error))
             }
             Some(Incident { state: IncidentState::Closed { outcome: Outcome::Healed }, id, .. })
-                if !self.undone(&journal, &id)? =>
+                if undone_by(&*self.store, &journal.incidents(), &id)
+                    .map_err(|error| in_words(&error))?
+                    .is_none() =>
             {
                 Ok(Ending::Finished(Outcome::Healed))
             }
@@ -303,7 +306,7 @@ impl Site {
     pub fn undo(&self) -> Result<Ending, Refused> {
         self.promises.next_run();
         let journal = self.journal()?;
-        self.close_what_was_undone(&journal)?;
+        end_what_was_undone(&journal, &*self.store).map_err(|error| in_words(&error))?;
         for incident in journal.incidents().to_vec() {
             let undo = plans::load(&*self.store, incident.plan).map_err(|error| in_words(&error))?;
             if let (false, Purpose::Undo { incident: healed }) = (incident.is_closed(), &undo.plan().purpose)
@@ -323,32 +326,6 @@ impl Site {
         let incident = new_id(&journal);
         let work = Work { context: self.context(&sides), sealed: &undo, healed: Some(&healed) };
         begin(&journal, &work, &incident, Consent::Operator, None).map_err(|error| in_words(&error))
-    }
-
-    fn plan_behind(&self, incident: &Incident) -> Result<Plan, Refused> {
-        let sealed = plans::load(&*self.store, incident.plan).map_err(|error| in_words(&error))?;
-        Ok(sealed.plan().clone())
-    }
-
-    fn undone(&self, journal: &Journal, healed: &IncidentId) -> Result<bool, Refused> {
-        for incident in journal.incidents().iter() {
-            if matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone })
-                && matches!(&self.plan_behind(incident)?.purpose, Purpose::Undo { incident } if incident == healed)
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn close_what_was_undone(&self, journal: &Journal) -> Result<(), Refused> {
-        for incident in journal.incidents().to_vec() {
-            if incident.is_closed() || !self.undone(journal, &incident.id)? {
-                continue;
-            }
-            journal.end(&incident.id, "it was undone", Outcome::Undone).map_err(|error| in_words(&error))?;
-        }
-        Ok(())
     }
 }
 

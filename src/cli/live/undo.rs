@@ -16,6 +16,7 @@ use crate::engine::drbd::salvage_of;
 use crate::engine::drbd::undo::{noted, untouched, written_since};
 use crate::engine::incident::begin;
 use crate::engine::salvage::{dir_of, load_manifest};
+use crate::engine::undone;
 use crate::judge::audit::SealedLivePlan;
 use crate::judge::incident::{Incident, IncidentState};
 use crate::judge::planner::drbd::draw_undo;
@@ -90,18 +91,9 @@ fn open_undo(desk: &Desk, asked: Option<&str>) -> Result<Option<LiveIncident>, F
 /// # Errors
 /// A plan is damaged.
 pub(super) fn undone_by(desk: &Desk, healing: &IncidentId) -> Result<Option<IncidentId>, Failure> {
-    for incident in desk.journal.incidents().iter() {
-        if !matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone }) {
-            continue;
-        }
-        let plan = load(desk, incident)?;
-        if plan.is_some_and(
-            |plan| matches!(&plan.plan().purpose, Purpose::Undo { incident } if incident == healing),
-        ) {
-            return Ok(Some(incident.id.clone()));
-        }
-    }
-    Ok(None)
+    let incidents = desk.journal.incidents();
+    let by = undone::undone_by(&*desk.store, &incidents, healing).map_err(Failure::internal)?;
+    Ok(by.map(|undo| undo.id.clone()))
 }
 
 fn refused(code: u8, text: String) -> Failure {

@@ -19,11 +19,11 @@ use super::screen::Screen;
 use crate::edge::blockdev::Mode;
 use crate::edge::clock::SystemClock;
 use crate::edge::terminal::TerminalProgress;
-use crate::engine::drbd::plans::is_live;
 use crate::engine::images::{Context, Work};
 use crate::engine::incident::begin;
 use crate::engine::plans::{self, PlanError};
 use crate::engine::salvage::dir_of;
+use crate::engine::undone::undone_by;
 use crate::judge::audit::SealedPlan;
 use crate::judge::incident::{Incident, IncidentState};
 use crate::model::id::IncidentId;
@@ -205,7 +205,9 @@ fn run_plan(
             take_up(cli, screen, desk, &incident, &args.options.reading, args.choice.no_salvage)
         }
         Some(Incident { id, state: IncidentState::Closed { outcome: Outcome::Healed }, .. })
-            if !undone(desk, &id)? =>
+            if undone_by(&*desk.store, &desk.journal.incidents(), &id)
+                .map_err(Failure::internal)?
+                .is_none() =>
         {
             if cli.json {
                 let salvage = sealed.plan().salvage.then(|| desk.store.locate(&dir_of(&id)));
@@ -227,19 +229,6 @@ fn run_plan(
             start(cli, args, screen, desk, &opened, sealed, Consent::Operator)
         }
     }
-}
-
-fn undone(desk: &Desk, healed: &IncidentId) -> Result<bool, Failure> {
-    for incident in desk.journal.incidents().iter() {
-        let offline = !is_live(&*desk.store, incident.plan);
-        if offline && matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone }) {
-            let plan = plans::load(&*desk.store, incident.plan).map_err(Failure::internal)?;
-            if matches!(&plan.plan().purpose, Purpose::Undo { incident } if incident == healed) {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
 }
 
 pub(in crate::cli) fn open_as_planned(plan: &Plan, reading: &Reading) -> Result<OpenPair, Failure> {

@@ -10,15 +10,14 @@ use crate::cli::live;
 use crate::cli::reading::Reading;
 use crate::cli::screen::Screen;
 use crate::edge::terminal::TerminalProgress;
-use crate::engine::drbd::plans::is_live;
 use crate::engine::images::Work;
 use crate::engine::incident::resume;
 use crate::engine::plans;
+use crate::engine::undone::undo_of;
 use crate::judge::audit::SealedPlan;
-use crate::judge::incident::{Incident, IncidentState};
+use crate::judge::incident::Incident;
 use crate::model::id::IncidentId;
 use crate::model::plan::Purpose;
-use crate::model::record::Outcome;
 use crate::proof::preserved::OperatorSaidNoSalvage;
 
 pub(super) fn resume_one(
@@ -30,8 +29,9 @@ pub(super) fn resume_one(
 ) -> Result<u8, Failure> {
     let incidents = desk.journal.incidents();
     let found = if asked.is_empty() {
-        let mut waiting =
-            incidents.iter().filter(|incident| is_open(incident) && !is_being_undone(desk, &incident.id));
+        let mut waiting = incidents
+            .iter()
+            .filter(|incident| is_open(incident) && !is_being_undone(desk, &incidents, &incident.id));
         let first = waiting.next();
         if let Some(second) = waiting.next() {
             let first = first.map_or("", |incident| incident.id.as_str());
@@ -63,14 +63,9 @@ pub(super) fn resume_one(
     }
 }
 
-fn is_being_undone(desk: &Desk, healing: &IncidentId) -> bool {
+fn is_being_undone(desk: &Desk, incidents: &[Incident], healing: &IncidentId) -> bool {
     // A plan that cannot be read is reported by whoever needs it.
-    let undoes = |incident: &Incident| {
-        plans::load(&*desk.store, incident.plan).is_ok_and(
-            |plan| matches!(&plan.plan().purpose, Purpose::Undo { incident } if incident == healing),
-        )
-    };
-    desk.journal.incidents().iter().any(|incident| is_open(incident) && undoes(incident))
+    matches!(undo_of(&*desk.store, incidents, healing, is_open), Ok(Some(_)))
 }
 
 /// Goes on with an open incident.
@@ -111,20 +106,16 @@ pub(in crate::cli) fn take_up(
 
 /// A healing must not go on while its undo is under way, or after it.
 fn refuse_while_undoing(desk: &Desk, healing: &IncidentId) -> Result<(), Failure> {
-    let may_undo = |incident: &&Incident| {
-        incident.id != *healing
-            && (is_open(incident)
-                || matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone }))
-    };
-    let offline = |incident: &&Incident| !is_live(&*desk.store, incident.plan);
-    for incident in desk.journal.incidents().iter().filter(may_undo).filter(offline) {
-        let plan = plans::load(&*desk.store, incident.plan).map_err(Failure::internal)?;
-        if matches!(&plan.plan().purpose, Purpose::Undo { incident } if incident == healing) {
-            let text = format!("incident {healing} is being undone by {}", incident.id);
-            return Err(Failure::new(PARKED, anyhow::Error::msg(text)).hint(resume_command(&incident.id)));
+    let may_undo =
+        |incident: &Incident| incident.id != *healing && (is_open(incident) || incident.is_undone());
+    let incidents = desk.journal.incidents();
+    match undo_of(&*desk.store, &incidents, healing, may_undo).map_err(Failure::internal)? {
+        None => Ok(()),
+        Some(undo) => {
+            let text = format!("incident {healing} is being undone by {}", undo.id);
+            Err(Failure::new(PARKED, anyhow::Error::msg(text)).hint(resume_command(&undo.id)))
         }
     }
-    Ok(())
 }
 
 fn sealed_of(desk: &Desk, id: &IncidentId) -> Result<SealedPlan, Failure> {

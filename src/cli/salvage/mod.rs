@@ -21,6 +21,7 @@ use crate::edge::terminal::TerminalProgress;
 use crate::engine::drbd;
 use crate::engine::journal::Journal;
 use crate::engine::salvage::{FOLDER, NOTE, OF_A_RESYNC, State, list, verify};
+use crate::engine::undone::undone_by;
 use crate::judge::discarded::discarded;
 use crate::judge::incident::Incident;
 use crate::model::id::IncidentId;
@@ -294,7 +295,7 @@ fn of_a_resync(cli: &Cli, store: &StateDir, name: &str, manifest: &Manifest) -> 
         if let Some(by) = Journal::read(store)
             .ok()
             .flatten()
-            .and_then(|story| Some(owner::undone_by(store, story.incidents.as_slice(), &id)?.id.clone()))
+            .and_then(|story| Some(undone_by(store, &story.incidents, &id).ok()??.id.clone()))
         {
             return Err(format!("it was put back, by incident {by}"));
         }

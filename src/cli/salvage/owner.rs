@@ -2,12 +2,12 @@
 
 use super::salvages_of;
 use crate::cli::incident::{can_be_undone_now, is_open, resume_command};
+use crate::engine::undone::undone_by;
 use crate::engine::{drbd, plans};
-use crate::judge::incident::{Incident, IncidentState};
+use crate::judge::incident::Incident;
 use crate::model::evidence::Source;
 use crate::model::id::IncidentId;
 use crate::model::plan::Purpose;
-use crate::model::record::Outcome;
 use crate::model::salvage::Manifest;
 use crate::ports::store::Store;
 
@@ -42,7 +42,7 @@ pub(super) fn owner<'a>(store: &dyn Store, incidents: &'a [Incident], name: &str
             rest == Some("") || volume == Some(true)
         };
         let found = salvages.iter().any(|known| known == name) || (salvages.is_empty() && by_name());
-        found.then(|| Owner { incident, salvages, purpose: purpose(store, incident) })
+        found.then(|| Owner { incident, salvages, purpose: plans::purpose(store, incident.plan).ok() })
     })
 }
 
@@ -50,22 +50,6 @@ pub(super) fn owner<'a>(store: &dyn Store, incidents: &'a [Incident], name: &str
 pub(super) fn meant<'a>(store: &dyn Store, incidents: &'a [Incident], word: &str) -> Option<&'a Incident> {
     let by_name = incidents.iter().find(|incident| incident.id.as_str() == word);
     by_name.or_else(|| owner(store, incidents, word).map(|owner| owner.incident))
-}
-
-fn purpose(store: &dyn Store, incident: &Incident) -> Option<Purpose> {
-    match drbd::plans::load(store, incident.plan) {
-        Ok(Some(sealed)) => Some(sealed.plan().purpose.clone()),
-        Ok(None) => Some(plans::load(store, incident.plan).ok()?.plan().purpose.clone()),
-        Err(_) => None,
-    }
-}
-
-/// The undo that put an incident's salvages back.
-pub(super) fn undone_by<'a>(store: &dyn Store, all: &'a [Incident], id: &IncidentId) -> Option<&'a Incident> {
-    all.iter().find(|undo| {
-        matches!(undo.state, IncidentState::Closed { outcome: Outcome::Undone })
-            && matches!(purpose(store, undo), Some(Purpose::Undo { incident }) if incident == *id)
-    })
 }
 
 impl Owner<'_> {
@@ -87,7 +71,7 @@ impl Owner<'_> {
             }
             Some(Purpose::Heal) => {}
         }
-        if let Some(undo) = undone_by(store, all, id) {
+        if let Ok(Some(undo)) = undone_by(store, all, id) {
             return WayBack::No(format!("it was put back, by incident {}", undo.id));
         }
         if is_open(incident) && !can_be_undone_now(incident, store) {

@@ -3,13 +3,12 @@
 use crate::engine::drbd::plans::is_live;
 use crate::engine::journal::Journal;
 use crate::engine::plans::{PlanError, load, seal_undo};
+use crate::engine::undone::undone_by;
 use crate::judge::audit::SealedPlan;
-use crate::judge::incident::IncidentState;
 use crate::judge::planner::images::draw_undo;
 use crate::model::extent::Extent;
 use crate::model::id::IncidentId;
 use crate::model::plan::{Plan, Purpose};
-use crate::model::record::Outcome;
 use crate::model::side::{Pair, Side};
 use crate::ports::disk::{Disk, DiskFault, DiskMut};
 use crate::ports::replica::{Replica, Unseen};
@@ -102,8 +101,8 @@ pub fn healing_of(
             }
             continue;
         }
-        if let Some(by) = undone_by(journal, store, &incident.id)? {
-            return Err(UndoError::AlreadyUndone { incident: incident.id.clone(), by });
+        if let Some(by) = undone_by(store, &incidents, &incident.id)? {
+            return Err(UndoError::AlreadyUndone { incident: incident.id.clone(), by: by.id.clone() });
         }
         if !sealed.plan().salvage {
             return Err(UndoError::NothingKept { incident: incident.id.clone() });
@@ -111,24 +110,6 @@ pub fn healing_of(
         return Ok((incident.id.clone(), sealed));
     }
     Err(UndoError::NothingHealed)
-}
-
-fn undone_by(
-    journal: &Journal,
-    store: &dyn Store,
-    healed: &IncidentId,
-) -> Result<Option<IncidentId>, UndoError> {
-    for incident in journal.incidents().iter() {
-        let undone = matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone });
-        if !undone || is_live(store, incident.plan) {
-            continue;
-        }
-        let plan = load(store, incident.plan)?;
-        if matches!(&plan.plan().purpose, Purpose::Undo { incident } if incident == healed) {
-            return Ok(Some(incident.id.clone()));
-        }
-    }
-    Ok(None)
 }
 
 /// Draws and seals the undo of a healing, from what the two sides look like now.
