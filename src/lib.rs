@@ -11,7 +11,7 @@
 //! | [`proof`] | values that only a check can create |
 //! | [`ports`] | the seam: traits for reading and, separately, for acting |
 //! | [`digest`] | parallel reading, comparing and hashing |
-//! | [`engine`] | drives one incident: journal, salvage, executor |
+//! | [`engine`] | drives an incident: journal, the one loop and its backends, salvage |
 //! | [`edge`] | the outside world behind the ports |
 //! | [`api`] | what other programs are offered: the agent on a peer |
 //! | [`cli`] | composition root and rendering |
