@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "journal/incident.rs"]
+mod incident;
 mod world;
 
 use proptest::prelude::*;
@@ -692,7 +694,7 @@ fn an_intent_without_an_end_is_unknown_after_reopening() {
         .unwrap();
     drop(at.declare(0, quiesce()).unwrap().perform(|_| End::Done));
     let journal = open(&world).unwrap();
-    let state = &journal.incidents()[0].state;
+    let state = &journal.incident(&id("i1")).unwrap().state;
     assert!(matches!(state, IncidentState::InStep { step: 0, next_step: 0, .. }), "{state:?}");
 }
 

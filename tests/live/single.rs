@@ -142,7 +142,6 @@ fn an_undo_taken_up_again_does_not_mix_newer_data() {
             let sealed = scene.plan().unwrap();
             assert_eq!(scene.resolve(sealed.id()), Ok(Ending::Finished(Outcome::Healed)));
             let id = scene.journal().unwrap().incidents()[0].id.clone();
-            scene.note(&id).unwrap();
             scene.cluster.faults.go_on([(at, Fault::Cut)]);
             let _ = scene.undo(&sealed);
             scene.cluster.store.power_cut(&mut Rng::new(at));

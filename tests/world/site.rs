@@ -26,7 +26,7 @@ use unsplit::judge::policy::{Case, Clues, DeltaSummary, decide};
 use unsplit::judge::units::{attribute, losses};
 use unsplit::model::evidence::MetadataPlace;
 use unsplit::model::id::{IncidentId, NodeName, PlanId, ResourceName};
-use unsplit::model::plan::{Plan, Purpose};
+use unsplit::model::plan::Purpose;
 use unsplit::model::policy::Settings;
 use unsplit::model::record::{Consent, Outcome};
 use unsplit::model::seen::in_words;
