@@ -3,12 +3,12 @@
 use super::Cli;
 use super::exit::{FINE, Failure};
 use super::incident::{
-    IncidentView, is_open, open_journal_read_only, open_store_read_only, standing, state_words, undone, view,
-    when,
+    IncidentView, is_open, open_journal_read_only, open_store_read_only, standing, state_words, view, when,
 };
 use super::screen::{Screen, Tone};
 use crate::edge::state_dir::{AtWork, StateDir};
 use crate::engine::journal::Story;
+use crate::engine::undone::undone;
 use crate::judge::incident::{Incident, IncidentState};
 use crate::model::id::IncidentId;
 use crate::model::record::{Consent, Event, Outcome, Record};

@@ -15,14 +15,11 @@ use crate::model::evidence::Source;
 use crate::model::id::IncidentId;
 use crate::model::plan::Purpose;
 use crate::model::record::Outcome;
-use crate::model::seen::Stamp;
-use crate::model::seen::in_words;
-use crate::model::seen::in_words;
+use crate::model::seen::{Stamp, in_words};
 use crate::model::side::Pair;
 use crate::ports::clock::Clock;
 use crate::ports::store::Store;
 use serde::Serialize;
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -118,23 +115,6 @@ pub fn when(stamp: Stamp) -> String {
     }
 }
 
-/// The healings that were undone since.
-#[must_use]
-pub fn undone(store: &dyn Store, incidents: &[Incident]) -> BTreeSet<IncidentId> {
-    let over =
-        |incident: &&Incident| matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone });
-    // A plan that cannot be read is reported by whoever needs it.
-    let purpose = |undo: &Incident| match live::plans::load(store, undo.plan) {
-        Ok(Some(sealed)) => Some(sealed.plan().purpose.clone()),
-        _ => plans::load(store, undo.plan).ok().map(|sealed| sealed.plan().purpose.clone()),
-    };
-    let healing = |undo: &Incident| match purpose(undo)? {
-        Purpose::Undo { incident } => Some(incident),
-        Purpose::Heal => None,
-    };
-    incidents.iter().filter(over).filter_map(healing).collect()
-}
-
 /// A state in words.
 #[must_use]
 pub fn state_words(state: &IncidentState) -> String {
@@ -164,8 +144,8 @@ pub fn standing(incident: &Incident, at_work: Option<AtWork>) -> String {
     if let Some(who) = runs(incident, at_work) {
         let by = who.process.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
         return match &incident.state {
-            IncidentState::InStep { step, word, .. } => {
-                format!("running, by {by}, in step {} ({word})", step + 1)
+            IncidentState::InStep { step, name, .. } => {
+                format!("running, by {by}, in step {} ({})", step + 1, name.word)
             }
             _ => format!("running, by {by}"),
         };

@@ -11,12 +11,12 @@ use super::salvage;
 use super::screen::Screen;
 use crate::edge::peer::PeerSpec;
 use crate::edge::terminal::TerminalProgress;
-use crate::engine::drbd::plans::is_live;
 use crate::engine::images::Work;
 use crate::engine::images::undo::{UndoError, healing_of, plan_undo};
 use crate::engine::incident::begin;
 use crate::engine::plans;
 use crate::judge::incident::Incident;
+use crate::model::id::IncidentId;
 use crate::model::plan::{Plan, Purpose};
 use crate::model::record::Consent;
 use clap::Args;
@@ -50,7 +50,12 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
     let named = args.incident.as_deref();
     let named = named.map(|word| salvage::incident_meant(&*desk.store, &desk.journal.incidents(), word));
     let named = named.as_deref();
-    if let Some(live) = live::undo::target(&desk, named)? {
+    let open = open_undo(&desk, named)?;
+    let live = match &open {
+        Some(open) => live::undo::LiveIncident::of(&desk, open)?,
+        None => live::undo::target(&desk, named)?,
+    };
+    if let Some(live) = live {
         return live::undo::run(cli, args, screen, &desk, &live);
     }
     if let Some(salvage) = live::discarded::named(named) {
@@ -63,7 +68,7 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
         ));
     }
     // An undo that was cut off goes on first; nothing else may touch these devices before.
-    if let Some(open) = open_undo(&desk, named)? {
+    if let Some(open) = open {
         if args.dry_run {
             let sealed = plans::load(&*desk.store, open.plan).map_err(Failure::internal)?;
             screen.line(format!(
@@ -101,20 +106,19 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
     conclude(cli, screen, &*store, sealed.plan(), &undo, &ending)
 }
 
-/// The undo that was cut off and is meant: any, or the one that is named, or whose healing is.
+/// The undo that was cut off and is meant: any, or the one that is named, or whose healing is. Also one that had not come to
+/// write anything: nothing else may touch these devices before it is over.
 fn open_undo(desk: &Desk, asked: Option<&str>) -> Result<Option<Incident>, Failure> {
-    let offline = |incident: &&Incident| is_open(incident) && !is_live(&*desk.store, incident.plan);
-    for incident in desk.journal.incidents().iter().filter(offline) {
-        let plan = match plans::load(&*desk.store, incident.plan) {
-            Ok(plan) => plan,
+    let meant = |id: &IncidentId| asked.is_none_or(|asked| asked == id.as_str());
+    for incident in desk.journal.incidents().iter().filter(|incident| is_open(incident)) {
+        match plans::purpose(&*desk.store, incident.plan) {
+            Ok(Purpose::Undo { incident: healed }) if meant(&incident.id) || meant(&healed) => {
+                return Ok(Some(incident.clone()));
+            }
+            Ok(_) => {}
             // Another one's plan is no obstacle: `refuse_while_open` looks at it.
-            Err(_) if asked.is_some_and(|asked| asked != incident.id.as_str()) => continue,
+            Err(_) if !meant(&incident.id) => {}
             Err(error) => return Err(Failure::internal(error).hint(give_up_command(&incident.id))),
-        };
-        if let Purpose::Undo { incident: healed } = &plan.plan().purpose
-            && asked.is_none_or(|asked| asked == incident.id.as_str() || asked == healed.as_str())
-        {
-            return Ok(Some(incident.clone()));
         }
     }
     Ok(None)

@@ -7,6 +7,7 @@ use crate::model::id::IncidentId;
 use crate::model::plan::Purpose;
 use crate::model::record::Outcome;
 use crate::ports::store::Store;
+use std::collections::BTreeSet;
 
 /// The first incident, of those that `may` be it, that undoes this healing.
 ///
@@ -39,6 +40,17 @@ pub fn undone_by<'i>(
     healing: &IncidentId,
 ) -> Result<Option<&'i Incident>, PlanError> {
     undo_of(store, incidents, healing, Incident::is_undone)
+}
+
+/// The healings that were undone since. An undo whose plan cannot be read counts for none: who needs it reports it.
+#[must_use]
+pub fn undone(store: &dyn Store, incidents: &[Incident]) -> BTreeSet<IncidentId> {
+    let undos = incidents.iter().filter(|incident| incident.is_undone());
+    let healing = |undo: &Incident| match purpose(store, undo.plan) {
+        Ok(Purpose::Undo { incident }) => Some(incident),
+        Ok(Purpose::Heal) | Err(_) => None,
+    };
+    undos.filter_map(healing).collect()
 }
 
 /// A healing that was parked and then undone is over, too. The run of the undo ends it; this mends a cut between the two

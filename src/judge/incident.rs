@@ -158,6 +158,12 @@ impl Incident {
         })
     }
 
+    /// Whether it came to the end of a healing.
+    #[must_use]
+    pub fn is_healed(&self) -> bool {
+        matches!(self.state, IncidentState::Closed { outcome: Outcome::Healed })
+    }
+
     /// Whether it is over as undone: it undid a healing, or is one that was undone.
     #[must_use]
     pub fn is_undone(&self) -> bool {

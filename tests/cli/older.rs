@@ -41,7 +41,11 @@ fn journals_without_stages_tell_what_they_did() {
         .collect();
     assert_eq!(
         states,
-        [(HEALED, "healed"), (UNDONE, "undone"), (CUT_OFF, "interrupted in step 5 (overwrite)")]
+        [
+            (HEALED, "healed, and undone since"),
+            (UNDONE, "undone"),
+            (CUT_OFF, "interrupted in step 5 (overwrite)")
+        ]
     );
     // It was overwriting, so it does not end without a word; and then says what it left.
     let asked = scene.run(&["resolve", "--give-up", CUT_OFF]);

@@ -17,7 +17,7 @@ use unsplit::model::extent::ExtentSet;
 use unsplit::model::id::NodeName;
 use unsplit::model::seen::Stamp;
 use unsplit::ports::node::Node;
-use unsplit::ports::replica::{WritableReplica, Replica};
+use unsplit::ports::replica::{Replica, WritableReplica};
 
 /// The word that a reply's document begins with.
 fn word(request: &Request) -> String {

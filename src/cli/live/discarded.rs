@@ -10,7 +10,6 @@ use crate::cli::Cli;
 use crate::cli::exit::{DIVERGED, EVIDENCE, Failure, USAGE};
 use crate::cli::incident::{Desk, new_id, refuse_while_open};
 use crate::cli::pair::{PEER_TIMEOUT, PairOptions};
-use crate::cli::resolve::journal_stopped;
 use crate::cli::screen::Screen;
 use crate::cli::undo::UndoArgs;
 use crate::edge::events;

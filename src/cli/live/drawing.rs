@@ -14,7 +14,6 @@ use crate::engine::drbd::pair::LivePair;
 use crate::engine::drbd::plans;
 use crate::engine::drbd::policies::{to_restore, to_restore_as_told};
 use crate::engine::inquiry::InquiryError;
-use crate::engine::inquiry::{InquiryError, Sight};
 use crate::judge::audit::{SealedLivePlan, Seen};
 use crate::judge::planner::drbd::{reach, side_named, would_heal};
 use crate::judge::policy::Policy;

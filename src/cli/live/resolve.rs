@@ -5,28 +5,25 @@ use super::drawing::{Drawing, DrawnPlan, LiveDrawn, policy};
 use super::ending::{conclude, finished};
 use super::plan::{everything, held, show};
 use super::turns::Share;
-use super::undo::undone_by;
 use crate::cli::Cli;
 use crate::cli::consent::{agreed_at_the_prompt, must_say_no_salvage, nobody_agreed};
 use crate::cli::exit::{FINE, Failure, HELD};
-use crate::cli::incident::{Desk, is_open, new_id, refuse_while_open, state_words};
+use crate::cli::incident::{Desk, new_id, state_words};
 use crate::cli::pair::{PEER_TIMEOUT, PairOptions};
 use crate::cli::plan::agree;
 use crate::cli::reading::Reading;
-use crate::cli::resolve::{ResolveArgs, journal_stopped};
+use crate::cli::resolve::{Asked, ResolveArgs, asked_for, journal_stopped};
 use crate::cli::screen::Screen;
 use crate::edge::clock::SystemClock;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::drbd::others::left_to_do;
 use crate::engine::drbd::{Context, Patience, Work};
-use crate::engine::incident::Ending;
-use crate::engine::incident::{begin, resume};
+use crate::engine::incident::{Ending, begin, resume};
 use crate::engine::journal::JournalError;
 use crate::judge::audit::SealedLivePlan;
-use crate::judge::incident::{Incident, IncidentState};
+use crate::judge::incident::Incident;
 use crate::model::id::{IncidentId, ResourceName};
 use crate::model::live_plan::LivePlan;
-use crate::model::plan::Purpose;
 use crate::model::record::{Consent, Outcome};
 use crate::proof::OperatorSaidNoSalvage;
 
@@ -86,37 +83,14 @@ pub(in crate::cli) fn run_plan(
 ) -> Result<u8, Failure> {
     let plan = sealed.plan();
     must_say_no_salvage(cli, args.choice.no_salvage, plan.salvage)?;
-    let before = desk.journal.incidents().iter().rev().find(|incident| incident.plan == sealed.id()).cloned();
-    if !before.as_ref().is_some_and(is_open) {
-        for volume in &plan.volumes {
-            refuse_while_open(volume.sources.as_ref(), &*desk.store, &desk.journal, &[])?;
-        }
-    }
-    match before {
-        Some(incident) if is_open(&incident) => {
+    let sources: Vec<_> = plan.volumes.iter().map(|volume| volume.sources.as_ref()).collect();
+    let of = (&plan.purpose, plan.survivor);
+    match asked_for(cli, screen, desk, sealed, of, &sources, |_| None)? {
+        Asked::Begun(incident) => {
             take_up(cli, screen, desk, &incident, sealed, &args.options.reading, args.choice.no_salvage)
         }
-        Some(Incident { id, state: IncidentState::Closed { outcome: Outcome::Healed }, .. })
-            if undone_by(desk, &id)?.is_none() =>
-        {
-            if cli.json {
-                screen.json(&serde_json::json!({
-                    "schema": "unsplit.resolve", "version": 1, "incident": id, "outcome": "already-healed",
-                    "survivor": plan.survivor, "salvage": null,
-                }))?;
-            } else {
-                screen.line(format!(
-                    "Plan {} was already carried out, by incident {id}. Nothing was changed now.",
-                    sealed.id()
-                ))?;
-            }
-            Ok(FINE)
-        }
-        _ if plan.purpose != Purpose::Heal => Err(Failure::usage(format!(
-            "plan {} is an undo: `unsplit undo` draws and runs undos from what it finds now",
-            sealed.id()
-        ))),
-        _ => {
+        Asked::CarriedOut(code) => Ok(code),
+        Asked::New => {
             let both = reach_as_planned(plan, &args.options.reading)?;
             let (id, ending) = start(cli, args, desk, &both, sealed, Consent::Operator)?;
             after(cli, screen, desk, &both, sealed, &id, &ending)

@@ -4,9 +4,7 @@ use super::resolve::{after, carry_out, reach_as_planned, take_up};
 use super::target::load;
 use crate::cli::Cli;
 use crate::cli::exit::{DIVERGED, EVIDENCE, Failure, USAGE};
-use crate::cli::incident::{
-    Desk, give_up_command, is_open, new_id, refuse_while_open, resume_command, state_words,
-};
+use crate::cli::incident::{Desk, is_open, new_id, refuse_while_open, resume_command, state_words};
 use crate::cli::screen::Screen;
 use crate::cli::undo::UndoArgs;
 use crate::edge::terminal::TerminalProgress;
@@ -18,13 +16,13 @@ use crate::engine::incident::begin;
 use crate::engine::salvage::{dir_of, load_manifest};
 use crate::engine::undone;
 use crate::judge::audit::SealedLivePlan;
-use crate::judge::incident::{Incident, IncidentState};
+use crate::judge::incident::Incident;
 use crate::judge::planner::drbd::draw_undo;
 use crate::model::extent::ExtentSet;
 use crate::model::id::IncidentId;
 use crate::model::live_plan::LivePlan;
 use crate::model::plan::Purpose;
-use crate::model::record::{Consent, Outcome};
+use crate::model::record::Consent;
 use crate::model::salvage::PartKind;
 use crate::ports::replica::Unseen;
 
@@ -34,52 +32,36 @@ pub struct LiveIncident {
     sealed: SealedLivePlan,
 }
 
-/// The incident that `undo` means, if it is a live one: an undo that was cut off, or the named one, else the last that changed
-/// something.
+impl LiveIncident {
+    /// With its plan, if that is for a running resource.
+    ///
+    /// # Errors
+    /// Its plan is damaged.
+    pub(in crate::cli) fn of(desk: &Desk, incident: &Incident) -> Result<Option<LiveIncident>, Failure> {
+        Ok(load(desk, incident)?.map(|sealed| LiveIncident { incident: incident.clone(), sealed }))
+    }
+}
+
+/// The incident that `undo` means, if it is a live one: the named one, else the last that changed something.
 ///
 /// # Errors
 /// Its plan is damaged.
 pub(in crate::cli) fn target(desk: &Desk, asked: Option<&str>) -> Result<Option<LiveIncident>, Failure> {
     let incidents = desk.journal.incidents();
-    if let Some(open) = open_undo(desk, asked)? {
-        return Ok(Some(open));
-    }
     if let Some(asked) = asked {
         let Some(incident) = incidents.iter().find(|incident| incident.id.as_str() == asked).cloned() else {
             return Ok(None);
         };
-        return Ok(load(desk, &incident)?.map(|sealed| LiveIncident { incident, sealed }));
+        return LiveIncident::of(desk, &incident);
     }
     for incident in incidents.iter().rev() {
-        let healed = matches!(incident.state, IncidentState::Closed { outcome: Outcome::Healed });
-        if !incident.touched() || !(is_open(incident) || healed) {
+        if !incident.touched() || !(is_open(incident) || incident.is_healed()) {
             continue;
         }
         // The last one decides whether this is about a running resource or about devices.
         let Some(sealed) = load(desk, incident)? else { return Ok(None) };
         let over = matches!(sealed.plan().purpose, Purpose::Heal) && undone_by(desk, &incident.id)?.is_some();
         if !over {
-            return Ok(Some(LiveIncident { incident: incident.clone(), sealed }));
-        }
-    }
-    Ok(None)
-}
-
-/// The undo that was cut off and is meant: any, or the one that is named, or whose healing is. Also one that had not come to write
-/// anything: nothing else may touch these devices before it is over.
-fn open_undo(desk: &Desk, asked: Option<&str>) -> Result<Option<LiveIncident>, Failure> {
-    for incident in desk.journal.incidents().iter().filter(|incident| is_open(incident)) {
-        let meant = |id: &IncidentId| asked.is_none_or(|asked| asked == id.as_str());
-        let sealed = match load(desk, incident) {
-            Ok(Some(sealed)) => sealed,
-            Ok(None) => continue,
-            // Another one's plan is no obstacle.
-            Err(_) if !meant(&incident.id) => continue,
-            Err(error) => return Err(error.hint(give_up_command(&incident.id))),
-        };
-        if let Purpose::Undo { incident: healed } = &sealed.plan().purpose
-            && (meant(&incident.id) || meant(healed))
-        {
             return Ok(Some(LiveIncident { incident: incident.clone(), sealed }));
         }
     }

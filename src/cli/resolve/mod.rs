@@ -24,11 +24,13 @@ use crate::engine::incident::begin;
 use crate::engine::plans::{self, PlanError};
 use crate::engine::salvage::dir_of;
 use crate::engine::undone::undone_by;
-use crate::judge::audit::SealedPlan;
-use crate::judge::incident::{Incident, IncidentState};
+use crate::judge::audit::{Sealed, SealedPlan};
+use crate::judge::incident::Incident;
+use crate::model::evidence::Source;
 use crate::model::id::IncidentId;
 use crate::model::plan::{Plan, Purpose};
-use crate::model::record::{Consent, Outcome};
+use crate::model::record::Consent;
+use crate::model::side::{Pair, Side};
 use crate::ports::store::Store;
 use crate::proof::preserved::OperatorSaidNoSalvage;
 use clap::Args;
@@ -186,6 +188,60 @@ fn consent(
     agreed_at_the_prompt(cli, screen, &[victim], |screen| show(screen, sealed, &salvages))
 }
 
+/// What running a plan by its id comes to.
+pub(super) enum Asked {
+    /// It was begun: the same command after a crash goes on where it was.
+    Begun(Incident),
+    /// It was carried out already, and still counts: the exit code.
+    CarriedOut(u8),
+    /// It begins now.
+    New,
+}
+
+/// Looks whether a plan may be run by its id, and what that means now. `sources`: what it stands on. `salvage`: where an
+/// incident of it keeps what it overwrites.
+///
+/// # Errors
+/// An incident on these devices is open, or the plan is an undo.
+pub(super) fn asked_for<P>(
+    cli: &Cli,
+    screen: &mut Screen,
+    desk: &Desk,
+    sealed: &Sealed<P>,
+    of: (&Purpose, Side),
+    sources: &[Pair<&Source>],
+    salvage: impl FnOnce(&IncidentId) -> Option<String>,
+) -> Result<Asked, Failure> {
+    let (plan, (purpose, survivor), incidents) = (sealed.id(), of, desk.journal.incidents());
+    let before = incidents.iter().rev().find(|incident| incident.plan == plan);
+    if let Some(open) = before.filter(|incident| is_open(incident)) {
+        return Ok(Asked::Begun(open.clone()));
+    }
+    for pair in sources {
+        refuse_while_open(*pair, &*desk.store, &desk.journal, &[])?;
+    }
+    let healed = before.filter(|before| before.is_healed()).map(|before| &before.id);
+    let undone = |id| undone_by(&*desk.store, &incidents, id).map_err(Failure::internal);
+    if let Some(id) = healed
+        && undone(id)?.is_none()
+    {
+        if cli.json {
+            outcome_document(screen, Some(id), "already-healed", Some(survivor), salvage(id))?;
+        } else {
+            let text =
+                format!("Plan {plan} was already carried out, by incident {id}. Nothing was changed now.");
+            screen.line(text)?;
+        }
+        return Ok(Asked::CarriedOut(FINE));
+    }
+    if *purpose != Purpose::Heal {
+        return Err(Failure::usage(format!(
+            "plan {plan} is an undo: `unsplit undo` draws and runs undos from what it finds now"
+        )));
+    }
+    Ok(Asked::New)
+}
+
 fn run_plan(
     cli: &Cli,
     args: &ResolveArgs,
@@ -193,39 +249,17 @@ fn run_plan(
     desk: &Desk,
     sealed: &SealedPlan,
 ) -> Result<u8, Failure> {
-    must_say_no_salvage(cli, args.choice.no_salvage, sealed.plan().salvage)?;
-    let before = desk.journal.incidents().iter().rev().find(|incident| incident.plan == sealed.id()).cloned();
-    if !before.as_ref().is_some_and(is_open) {
-        let sources = sealed.plan().basis.as_ref().map(|basis| &basis.source);
-        refuse_while_open(sources, &*desk.store, &desk.journal, &[])?;
-    }
-    match before {
-        // The same command after a crash goes on where it was.
-        Some(incident) if is_open(&incident) => {
+    let plan = sealed.plan();
+    must_say_no_salvage(cli, args.choice.no_salvage, plan.salvage)?;
+    let sources = [plan.basis.as_ref().map(|basis| &basis.source)];
+    let salvage = |id: &IncidentId| plan.salvage.then(|| desk.store.locate(&dir_of(id)));
+    match asked_for(cli, screen, desk, sealed, (&plan.purpose, plan.survivor), &sources, salvage)? {
+        Asked::Begun(incident) => {
             take_up(cli, screen, desk, &incident, &args.options.reading, args.choice.no_salvage)
         }
-        Some(Incident { id, state: IncidentState::Closed { outcome: Outcome::Healed }, .. })
-            if undone_by(&*desk.store, &desk.journal.incidents(), &id)
-                .map_err(Failure::internal)?
-                .is_none() =>
-        {
-            if cli.json {
-                let salvage = sealed.plan().salvage.then(|| desk.store.locate(&dir_of(&id)));
-                outcome_document(screen, Some(&id), "already-healed", Some(sealed.plan().survivor), salvage)?;
-            } else {
-                screen.line(format!(
-                    "Plan {} was already carried out, by incident {id}. Nothing was changed now.",
-                    sealed.id()
-                ))?;
-            }
-            Ok(FINE)
-        }
-        _ if sealed.plan().purpose != Purpose::Heal => Err(Failure::usage(format!(
-            "plan {} is an undo: `unsplit undo` draws and runs undos from what it finds now",
-            sealed.id()
-        ))),
-        _ => {
-            let opened = open_as_planned(sealed.plan(), &args.options.reading)?;
+        Asked::CarriedOut(code) => Ok(code),
+        Asked::New => {
+            let opened = open_as_planned(plan, &args.options.reading)?;
             start(cli, args, screen, desk, &opened, sealed, Consent::Operator)
         }
     }

@@ -6,7 +6,6 @@ use crate::engine::undone::undone_by;
 use crate::engine::{drbd, plans};
 use crate::judge::incident::Incident;
 use crate::model::evidence::Source;
-use crate::model::id::IncidentId;
 use crate::model::plan::Purpose;
 use crate::model::salvage::Manifest;
 use crate::ports::store::Store;
