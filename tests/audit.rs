@@ -328,7 +328,7 @@ fn a_plan_that_leaves_out_what_was_equal_is_refused() {
 /// The undo of a healing is about that healing, and puts all of it back: as for a running resource.
 #[test]
 fn an_undo_of_something_else_is_refused() {
-    let flaws: [(&str, fn(&mut Plan)); 5] = [
+    let flaws: [Spoiler; 5] = [
         ("undoes-that", |plan| plan.survivor = plan.survivor.other()),
         ("undoes-that", |plan| plan.names.a = NodeName::new("other").unwrap()),
         ("undoes-that", |plan| plan.basis.a.source.data.push('x')),

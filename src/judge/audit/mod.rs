@@ -251,13 +251,13 @@ fn story(plan: &Outline<'_>, out: &mut Vec<Finding>) {
     };
     let first = of(Stage::Overwrite).next();
     let (check, keep) = (of(Stage::CheckBasis).next(), of(Stage::Preserve).next());
-    let last_quiesce = of(Stage::Quiesce).last();
+    let last_quiesce = of(Stage::Quiesce).next_back();
     after(last_quiesce, check, "quiesce-first", "the basis is checked before writers are kept out");
     after(last_quiesce, first, "quiesce-first", "something is overwritten before writers are kept out");
     after(check, keep, "stale-evidence", "the copy is taken before the basis is checked");
     after(check, first, "stale-evidence", "something is overwritten before the basis is checked");
     after(keep, first, "discard-before-preserve", "something is overwritten before it is kept");
-    let (last, verify) = (of(Stage::Overwrite).last(), of(Stage::Verify).next());
+    let (last, verify) = (of(Stage::Overwrite).next_back(), of(Stage::Verify).next());
     after(last, verify, "verify-last", "it is verified before the last of it is overwritten");
     let end = plan.steps.len();
     note(out, "record-last", of(Stage::Record).next().is_some_and(|at| at + 1 != end), || {
