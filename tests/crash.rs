@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -57,7 +58,7 @@ impl Scene {
     }
 
     fn unsplit(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_unsplit"));
+        let mut command = alone(Path::new(env!("CARGO_BIN_EXE_unsplit")));
         self.dress(&mut command);
         command.args(["--state-dir", "state"]).args(words);
         command
@@ -75,12 +76,16 @@ impl Scene {
         }
     }
 
+    /// To be killed: the process itself, with nothing around it that would die in its place.
     fn start(&self, act: Act) -> Command {
-        self.unsplit(&self.words(act))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_unsplit"));
+        self.dress(&mut command);
+        command.args(["--state-dir", "state"]).args(self.words(act));
+        command
     }
 
     fn finish(&self, act: Act) {
-        let output = self.start(act).output().unwrap();
+        let output = self.unsplit(&self.words(act)).output().unwrap();
         // The killed process may have come as far as having undone everything.
         let fine =
             output.status.success() || (act == Act::Undo && text(&output).contains("was already undone by"));
@@ -157,6 +162,23 @@ fn large(format: MetadataFormat) -> Spec {
     Spec { device: 5 << 20, differing: 60, ..small(format) }
 }
 
+/// Starts `program` where it sees no other processes, if this user may do that. unsplit looks for writers among all
+/// processes of the machine, many thousand system calls, and strace stops it at each.
+fn alone(program: &Path) -> Command {
+    static MAY: OnceLock<bool> = OnceLock::new();
+    const APART: [&str; 3] = ["--pid", "--fork", "--mount-proc"];
+    let may = MAY.get_or_init(|| {
+        let tried = Command::new("unshare").args(APART).arg("true").output();
+        tried.is_ok_and(|tried| tried.status.success())
+    });
+    if !may {
+        return Command::new(program);
+    }
+    let mut command = Command::new("unshare");
+    command.args(APART).arg(program);
+    command
+}
+
 fn strace() -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     let found = path.split(':').map(|dir| Path::new(dir).join("strace")).find(|path| path.is_file());
@@ -182,7 +204,7 @@ fn traced(
     kill_at: Option<usize>,
 ) -> (bool, Vec<String>) {
     let log = scene.folder.path().join("trace");
-    let mut command = Command::new(strace);
+    let mut command = alone(strace);
     scene.dress(&mut command);
     command.args(["-f", "-y", "-qq", "-e", "signal=none", "-e", &format!("trace={calls}"), "-o"]).arg(&log);
     if let Some(at) = kill_at {
@@ -385,7 +407,7 @@ fn a_device_that_grew_since_the_plan_is_not_touched() {
     let path = scene.folder.path().join("b.img");
     let before = fs::metadata(&path).unwrap().len();
     fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(before + (1 << 20)).unwrap();
-    let output = scene.start(Act::Resolve).output().unwrap();
+    let output = scene.unsplit(&scene.words(Act::Resolve)).output().unwrap();
     assert_eq!(output.status.code(), Some(4), "{}", text(&output));
     assert!(text(&output).contains("side b is not where or what the plan says"), "{}", text(&output));
     fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(before).unwrap();
