@@ -25,13 +25,12 @@ pub(super) struct Open {
 
 /// Everybody but us.
 pub(super) fn open(roots: &Roots, devices: &BTreeSet<Number>, mounts: &[Mount], until: Instant) -> Open {
-    let own = std::process::id();
     let ids: BTreeSet<u64> = mounts.iter().map(|mount| mount.id).collect();
     let our_namespace = std::fs::read_link(roots.proc.join("self/ns/mnt")).ok();
     let mut found = Open::default();
     let mut remote = Remote::default();
     let sought = Sought::Devices(devices.clone());
-    for pid in processes(roots).into_iter().filter(|pid| *pid != own) {
+    for pid in processes(roots).into_iter().filter(|pid| *pid != roots.own) {
         if Instant::now() > until {
             found.unasked += 1;
             continue;

@@ -23,9 +23,8 @@ pub(super) fn users(roots: &Roots, identity: Identity) -> Vec<String> {
 
 fn having(roots: &Roots, identity: Identity, writing: bool) -> Vec<String> {
     let sought = Sought::of(roots, identity);
-    let own = std::process::id();
     let mut remote = Remote::default();
-    let others = processes(roots).into_iter().filter(|pid| *pid != own);
+    let others = processes(roots).into_iter().filter(|pid| *pid != roots.own);
     let found = others.filter_map(|pid| Some((pid, way(roots, pid, &sought, writing, &mut remote)?)));
     found.map(|(pid, way)| format!("process {pid} ({}){}", process(roots, pid).name, way.words())).collect()
 }

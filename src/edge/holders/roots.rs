@@ -43,12 +43,20 @@ pub(in crate::edge) struct Roots {
     pub(in crate::edge) dev: PathBuf,
     /// What block device a path leads to, if it leads to one.
     pub(in crate::edge) number_at: fn(&Path) -> Option<Number>,
+    /// Our own process: it is nobody else.
+    pub(in crate::edge) own: u32,
 }
 
 impl Roots {
     /// This machine's.
     pub(in crate::edge) fn of_this_machine() -> Roots {
-        Roots { proc: "/proc".into(), sys: "/sys".into(), dev: "/dev".into(), number_at }
+        Roots {
+            proc: "/proc".into(),
+            sys: "/sys".into(),
+            dev: "/dev".into(),
+            number_at,
+            own: std::process::id(),
+        }
     }
 }
 
