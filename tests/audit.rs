@@ -17,6 +17,7 @@ use unsplit::judge::planner::images::{Inputs, draw, draw_undo};
 use unsplit::judge::units::{attribute, losses};
 use unsplit::model::delta::Delta;
 use unsplit::model::drbd::{GenerationUuid, device_flag};
+use unsplit::model::evidence::{Elsewhere, Source};
 use unsplit::model::extent::{Extent, ExtentSet};
 use unsplit::model::id::{Digest, IncidentId, NodeName, ResourceName};
 use unsplit::model::plan::{Plan, Purpose, Step};
@@ -323,6 +324,21 @@ fn a_plan_that_leaves_out_what_was_equal_is_refused() {
         assert!(found.iter().any(|finding| finding.rule == "everything-compared"), "{capture:?}: {found:?}");
     }
     assert!(found_any, "in no capture anything marked is equal");
+}
+
+/// `/dev/vg/r0` here and `/dev/vg/r0` on the peer are two devices.
+#[test]
+fn one_path_on_two_machines_is_two_sides() {
+    let world = world(Capture::Drbd9Attached, Side::A);
+    let mut plan = world.plan.clone();
+    let a = plan.basis.a.source.clone();
+    plan.basis.b.source =
+        Source { superblock_at: a.superblock_at, data: a.data, metadata: a.metadata, ..plan.basis.b.source };
+    let is_one = |plan: &Plan| findings(&world, plan.clone()).iter().any(|found| found.rule == "two-sides");
+    assert!(is_one(&plan));
+    plan.basis.b.source.on =
+        Some(Elsewhere { peer: "ssh:node2".into(), host: "node2".into(), machine: None });
+    assert!(!is_one(&plan));
 }
 
 /// The undo of a healing is about that healing, and puts all of it back: as for a running resource.
