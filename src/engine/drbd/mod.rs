@@ -22,6 +22,7 @@ mod basis;
 pub mod beside;
 mod cause;
 pub mod draw;
+mod note;
 pub mod others;
 pub mod overwrite;
 pub mod pair;

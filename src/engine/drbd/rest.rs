@@ -2,44 +2,29 @@
 //! noted before the first write, and compared whenever the undo is taken up again.
 
 use super::draw::content_of;
+use super::note;
 use super::pair::LivePair;
 use super::run::Execution;
 use crate::engine::incident::Obstacle;
 use crate::model::id::Digest;
 use crate::model::seen::End;
 use crate::model::side::{Pair, Side};
-use crate::ports::store::StoreFault;
 
 const FOLDER: &str = "live-undoing";
-/// Longest note that is read back.
-const LONGEST: u64 = 1 << 20;
 
 impl Execution<'_, '_> {
-    fn note_name(&self) -> String {
-        format!("{FOLDER}/{}.json", self.incident)
-    }
-
     /// Notes what both nodes hold there now.
     pub(super) fn note_rest(&mut self, pair: &LivePair) -> Result<(), End> {
         let digests = self.rest(pair)?;
-        let (store, name) = (self.context.store, self.note_name());
-        let text = serde_json::to_vec(&digests)
-            .map_err(|error| self.stopped(Obstacle::Salvage, error.to_string()))?;
-        let write = || -> Result<(), StoreFault> {
-            store.create_dir(FOLDER)?;
-            store.create(&name)?;
-            store.write_at(&name, 0, &text)?;
-            store.sync(&name)?;
-            store.sync_dir(FOLDER)
-        };
-        write().map_err(|fault| self.not_done(Obstacle::Salvage, &fault))
+        note::put(self.context.store, FOLDER, self.incident, &digests)
+            .map_err(|why| self.stopped(Obstacle::Salvage, why))
     }
 
     /// Whether it is still so. An undo that an older unsplit began noted nothing.
     pub(super) fn rest_as_noted(&mut self, pair: &LivePair) -> Result<(), End> {
-        let Some(then) = self.noted_rest().map_err(|why| self.stopped(Obstacle::Salvage, why))? else {
-            return Ok(());
-        };
+        let then: Option<Vec<Digest>> = note::get(self.context.store, FOLDER, self.incident)
+            .map_err(|why| self.stopped(Obstacle::Salvage, why))?;
+        let Some(then) = then else { return Ok(()) };
         let now = self.rest(pair)?;
         let changed =
             self.plan.volumes.iter().zip(then.iter().zip(&now)).find(|(_, (then, now))| then != now);
@@ -55,17 +40,6 @@ impl Execution<'_, '_> {
                  newer data. What was kept can be opened beside it (`unsplit salvage show`)"
             ),
         ))
-    }
-
-    fn noted_rest(&self) -> Result<Option<Vec<Digest>>, String> {
-        let (store, name) = (self.context.store, self.note_name());
-        let Some(len) = store.len(&name).map_err(|fault| fault.to_string())? else { return Ok(None) };
-        if len > LONGEST {
-            return Err(format!("{} is far too long", store.locate(&name)));
-        }
-        let mut text = vec![0; usize::try_from(len).unwrap_or(0)];
-        store.read_at(&name, 0, &mut text).map_err(|fault| fault.to_string())?;
-        serde_json::from_slice(&text).map(Some).map_err(|error| format!("{}: {error}", store.locate(&name)))
     }
 
     /// The digest of each volume, the same on both nodes.

@@ -4,6 +4,7 @@
 use super::Context;
 use super::basis::Seen;
 use super::draw::content_of;
+use super::note;
 use super::others::primary_elsewhere;
 use super::pair::{self, LivePair, PairedVolume};
 use super::run::Execution;
@@ -61,16 +62,7 @@ pub fn untouched(pair: &LivePair) -> Vec<Pair<Untouched>> {
 /// # Errors
 /// In words.
 pub fn note_healed(store: &dyn Store, incident: &IncidentId, seen: &[Pair<Untouched>]) -> Result<(), String> {
-    let text = serde_json::to_vec(seen).map_err(|error| error.to_string())?;
-    let name = format!("{FOLDER}/{incident}.json");
-    let write = || {
-        store.create_dir(FOLDER)?;
-        store.create(&name)?;
-        store.write_at(&name, 0, &text)?;
-        store.sync(&name)?;
-        store.sync_dir(FOLDER)
-    };
-    write().map_err(|fault| fault.to_string())
+    note::put(store, FOLDER, incident, seen)
 }
 
 /// Looks once more, and notes what an undo will hold against what it finds.
@@ -109,15 +101,7 @@ fn since_kept(
 /// # Errors
 /// In words.
 pub fn noted(store: &dyn Store, incident: &IncidentId) -> Result<Option<Vec<Pair<Untouched>>>, String> {
-    const LONGEST: u64 = 1 << 20;
-    let name = format!("{FOLDER}/{incident}.json");
-    let Some(len) = store.len(&name).map_err(|fault| fault.to_string())? else { return Ok(None) };
-    if len > LONGEST {
-        return Err(format!("{} is far too long", store.locate(&name)));
-    }
-    let mut text = vec![0; usize::try_from(len).unwrap_or(0)];
-    store.read_at(&name, 0, &mut text).map_err(|fault| fault.to_string())?;
-    serde_json::from_slice(&text).map(Some).map_err(|error| format!("{}: {error}", store.locate(&name)))
+    note::get(store, FOLDER, incident)
 }
 
 /// Whether nothing was written since, and no generation began; if not, or if it cannot be known, why.
