@@ -427,6 +427,13 @@ fn without_a_salvage_no_salvage_is_spoken_of() {
     let mut survivor = scene.now()[0].clone();
     survivor[1 << 20] ^= 1;
     fs::write(&scene.images[0], survivor).unwrap();
+    // Nothing can be put back, and what is offered runs as it stands.
+    for words in [&["status"][..], &["--json", "status"], &["--json", "history"]] {
+        let text = scene.ends(words, if words.contains(&"history") { 0 } else { 6 });
+        let resume = text.split("resolve --resume ").nth(1).unwrap_or_else(|| panic!("{text}"));
+        let resume = resume.split(['"', '\n']).next().unwrap();
+        assert!(resume.contains(" --no-salvage") && !text.contains("unsplit undo"), "{text}");
+    }
     let text = scene.ends(&["resolve", "--resume", "--no-salvage"], 6);
     assert!(text.contains("No copy was kept") && !text.contains("unsplit undo"), "{text}");
 }

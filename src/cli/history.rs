@@ -3,7 +3,8 @@
 use super::Cli;
 use super::exit::{FINE, Failure};
 use super::incident::{
-    IncidentView, is_open, open_journal_read_only, open_store_read_only, standing, state_words, view, when,
+    IncidentView, is_open, open_journal_read_only, open_store_read_only, standing, state_words, view,
+    waiver_of, when,
 };
 use super::screen::{Screen, Tone};
 use crate::edge::state_dir::{AtWork, StateDir};
@@ -13,8 +14,9 @@ use crate::judge::incident::{Incident, IncidentState};
 use crate::model::id::IncidentId;
 use crate::model::record::{Consent, Event, Outcome, Record};
 use crate::model::seen::End;
+use crate::ports::store::Store;
 use clap::Args;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Show what was done, when and why.
 #[derive(Debug, Args)]
@@ -76,6 +78,7 @@ pub(super) fn run(cli: &Cli, args: &HistoryArgs, screen: &mut Screen) -> Result<
 struct Around {
     at_work: Option<AtWork>,
     undone: BTreeSet<IncidentId>,
+    waivers: BTreeMap<IncidentId, &'static str>,
 }
 
 impl Around {
@@ -85,6 +88,7 @@ impl Around {
         Ok(Around {
             at_work: store.as_deref().and_then(StateDir::at_work),
             undone: store.as_deref().map(|store| undone(store, all)).unwrap_or_default(),
+            waivers: store.as_deref().map(|store| waivers(store, all)).unwrap_or_default(),
         })
     }
 
@@ -99,10 +103,17 @@ impl Around {
     }
 
     fn view(&self, incident: &Incident, state_dir: &str) -> IncidentView {
-        let mut view = view(incident, state_dir, self.at_work);
+        let waiver = self.waivers.get(&incident.id).copied().unwrap_or_default();
+        let mut view = view(incident, waiver, state_dir, self.at_work);
         view.state = self.standing(incident);
         view
     }
+}
+
+/// What each open incident must be taken up with.
+fn waivers(store: &dyn Store, all: &[Incident]) -> BTreeMap<IncidentId, &'static str> {
+    let open = all.iter().filter(|incident| is_open(incident));
+    open.map(|incident| (incident.id.clone(), waiver_of(incident, store))).collect()
 }
 
 fn incidents(cli: &Cli, screen: &mut Screen, journal: &Story) -> Result<(), Failure> {

@@ -1,5 +1,6 @@
 //! Incidents on the screen, and the state directory behind them.
 
+use super::consent::waiver;
 use super::exit::{Failure, PARKED};
 use super::screen::{Screen, Tone};
 use crate::edge::blockdev::Identity;
@@ -171,16 +172,19 @@ pub struct IncidentView {
     process: Option<u32>,
 }
 
-/// The view of an incident. `state_dir` is ` --state-dir DIR`, or nothing for the default; `at_work`: who has it.
+/// The view of an incident. `waiver` as [`waiver_of`] has it; `state_dir` is ` --state-dir DIR`, or nothing for the
+/// default; `at_work`: who has it.
 #[must_use]
-pub fn view(incident: &Incident, state_dir: &str, at_work: Option<AtWork>) -> IncidentView {
+pub fn view(incident: &Incident, waiver: &str, state_dir: &str, at_work: Option<AtWork>) -> IncidentView {
     let runs = runs(incident, at_work);
+    let resume = resume_command(&incident.id);
     let (why, next) = match &incident.state {
         _ if runs.is_some() => (None, None),
         IncidentState::Parked { why, next, .. } => (Some(why.to_string()), Some(next.clone())),
         IncidentState::Closed { .. } => (None, None),
-        _ => (None, Some(resume_command(&incident.id))),
+        _ => (None, Some(resume.clone())),
     };
+    let next = next.map(|next| if next == resume { next + waiver } else { next });
     IncidentView {
         id: incident.id.clone(),
         resource: incident.resource.to_string(),
@@ -223,7 +227,8 @@ pub fn refuse_while_open(
             continue;
         }
         let refused = |text: String| {
-            let next = [resume_command(&incident.id), give_up_command(&incident.id)].join("\n");
+            let resume = resume_command(&incident.id) + waiver_of(incident, store);
+            let next = [resume, give_up_command(&incident.id)].join("\n");
             Failure::new(PARKED, anyhow::Error::msg(text)).hint(next)
         };
         let theirs = devices_of(store, incident).map_err(|error| {
@@ -289,17 +294,29 @@ fn same_thing(a: &str, b: &str) -> bool {
     a == b || identity(a).is_some_and(|found| Some(found) == identity(b))
 }
 
-/// Whether an open incident can be undone as it is: a healing of devices that began to change a side. One of a running resource must be
-/// healed first, since DRBD may still be overwriting; and an undo only goes on.
+/// What must be said again when an incident's plan goes on: ` --no-salvage`, where it keeps nothing. Nothing for a plan that
+/// cannot be read: whoever needs it reports that.
+pub(super) fn waiver_of(incident: &Incident, store: &dyn Store) -> &'static str {
+    let keeps = match drbd::plans::load(store, incident.plan) {
+        Ok(Some(live)) => live.plan().salvage,
+        _ => plans::load(store, incident.plan).map_or(true, |sealed| sealed.plan().salvage),
+    };
+    waiver(keeps)
+}
+
+/// Whether an open incident can be undone as it is: a healing of devices that began to change a side, and kept what it
+/// overwrites. One of a running resource must be healed first, since DRBD may still be overwriting; and an undo only goes on.
 #[must_use]
 pub fn can_be_undone_now(incident: &Incident, store: &dyn Store) -> bool {
     // A plan that cannot be read is reported by whoever needs it.
     incident.touched()
         && !drbd::plans::is_live(store, incident.plan)
-        && plans::load(store, incident.plan).is_ok_and(|sealed| sealed.plan().purpose == Purpose::Heal)
+        && plans::load(store, incident.plan)
+            .is_ok_and(|sealed| sealed.plan().purpose == Purpose::Heal && sealed.plan().salvage)
 }
 
-/// An open incident and its next command. `undo`: whether it can be undone now; `at_work`: who has the state directory.
+/// An open incident and its next command. `undo`: whether it can be undone now; `waiver` as [`waiver_of`] has it; `at_work`:
+/// who has the state directory.
 ///
 /// # Errors
 /// When standard output is closed.
@@ -307,10 +324,11 @@ pub fn show(
     screen: &mut Screen,
     incident: &Incident,
     undo: bool,
+    waiver: &str,
     state_dir: &str,
     at_work: Option<AtWork>,
 ) -> std::io::Result<()> {
-    let view = view(incident, state_dir, at_work);
+    let view = view(incident, waiver, state_dir, at_work);
     let title = screen.paint(Tone::Bad, &format!("Incident {} ({}): {}", view.id, view.resource, view.state));
     screen.line(title)?;
     if let Some(why) = &view.why {

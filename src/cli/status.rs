@@ -13,6 +13,7 @@ use super::suggest::Suggestion;
 use crate::edge::blockdev::Mode;
 use crate::edge::state_dir::StateDir;
 use crate::engine::inquiry::Sight;
+use crate::judge::incident::Incident;
 use crate::judge::worse::keepable;
 use crate::model::delta::{Coverage, Scope};
 use crate::model::drbd::device_flag;
@@ -147,8 +148,11 @@ fn overview(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
     };
     let store = open_store_read_only(&cli.state_dir)?;
     let at_work = store.as_deref().and_then(StateDir::at_work);
+    let waiver =
+        |incident: &Incident| store.as_deref().map_or("", |store| incident::waiver_of(incident, store));
     if cli.json {
-        let rows: Vec<_> = open.iter().map(|incident| incident::view(incident, &words, at_work)).collect();
+        let rows: Vec<_> =
+            open.iter().map(|incident| incident::view(incident, waiver(incident), &words, at_work)).collect();
         let live = running.as_ref().map(|(host, standings)| live::Document::new(host, None, standings));
         screen.json(
             &serde_json::json!({"schema": "unsplit.incidents", "version": 1, "open": rows, "live": live}),
@@ -160,7 +164,7 @@ fn overview(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
     }
     for incident in &open {
         let undo = store.as_deref().is_some_and(|store| incident::can_be_undone_now(incident, store));
-        incident::show(screen, incident, undo, &words, at_work)?;
+        incident::show(screen, incident, undo, waiver(incident), &words, at_work)?;
     }
     if opened.is_none() {
         screen.line(format!("No incidents: there is no journal in {} yet.", cli.state_dir.display()))?;

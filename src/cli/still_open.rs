@@ -5,6 +5,7 @@ use super::Cli;
 use super::exit::PARKED;
 use super::incident::{
     can_be_undone_now, devices_of, is_open, open_store_read_only, shares_a_device, show, stands_on, view,
+    waiver_of,
 };
 use super::plan::state_dir_words;
 use super::screen::Screen;
@@ -51,6 +52,7 @@ pub struct StillOpen {
 struct Found {
     incident: Incident,
     undo: bool,
+    waiver: &'static str,
     holds: Option<String>,
 }
 
@@ -109,7 +111,7 @@ impl StillOpen {
             screen.line(who.to_string())?;
         }
         for found in &self.found {
-            show(screen, &found.incident, found.undo, &self.state_dir, self.at_work)?;
+            show(screen, &found.incident, found.undo, found.waiver, &self.state_dir, self.at_work)?;
             if let Some(holds) = &found.holds {
                 screen.line(format!("  {holds}"))?;
             }
@@ -130,7 +132,7 @@ impl StillOpen {
             open: self
                 .found
                 .iter()
-                .map(|found| view(&found.incident, &self.state_dir, self.at_work))
+                .map(|found| view(&found.incident, found.waiver, &self.state_dir, self.at_work))
                 .collect(),
             not_read: self.not_read.clone(),
         }
@@ -142,6 +144,7 @@ fn among(store: &dyn Store, incidents: &[Incident], about: About<'_>) -> Vec<Fou
     open.map(|incident| Found {
         incident: incident.clone(),
         undo: can_be_undone_now(incident, store),
+        waiver: waiver_of(incident, store),
         holds: holds(store, incident),
     })
     .collect()

@@ -34,8 +34,9 @@ pub struct NotFenced(pub String);
 /// }
 /// ```
 ///
-/// So far a peer proves it by answering that it is Secondary and connected: DRBD then lets it become Primary only if this
-/// node is not. A moment's truth, asked for again by each act that promotes.
+/// So far a peer proves it by answering that it is Secondary and connected. DRBD then lets it become Primary only if this
+/// node is not; where two Primaries are allowed it may become one next. A moment's truth, asked for again by each act that
+/// promotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FencedPeer {
     resource: ResourceName,
