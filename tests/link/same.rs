@@ -4,6 +4,7 @@ use super::channels::{converse, converse_with, memory, options, pipes};
 use super::disks::{BLOCK, Fake, set};
 use proptest::prelude::*;
 use std::sync::Mutex;
+use std::time::Duration;
 use unsplit::digest::compare::{CompareOptions, Compared, compare};
 use unsplit::digest::content::content_digests;
 use unsplit::digest::link::{LEAF, LinkCompared, LinkOptions, Question};
@@ -220,4 +221,33 @@ fn progress_adds_up() {
         converse_with((mine, theirs), (&here, &there), &question, (options(3), options(1)), &progress);
     assert_eq!(asked.unwrap().compared.differs.runs(), 2);
     assert_eq!(progress.0.lock().unwrap().2, 0);
+}
+
+/// Something takes long after the last answer of a level.
+struct Slow;
+
+impl Progress for Slow {
+    fn begin(&self, _: &str, _: u64) {}
+    fn advance(&self, _: u64) {}
+    fn finish(&self) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Leaves are compared, then blocks. Between the two the answerer has nothing to do and the asker does not listen: signs
+/// of life of both at once, over a channel without any room, were two agents that wait for each other.
+#[test]
+fn agents_full_of_life_over_a_channel_without_room() {
+    let size = 4000 * LEAF;
+    let here = Fake::new(noise(size, 5));
+    let mut there = here.clone();
+    there.bytes[1_000_000] ^= 1;
+    let question = Question { size, scope: ExtentSet::whole(size), side: Side::A };
+    let expected = locally((&here, &there), &question);
+    let (mine, theirs, _) = memory(0, None);
+    let lively = LinkOptions { pulse: Duration::from_nanos(1), sketch_up_to: 0, ..options(2) };
+    let (asked, answered) =
+        converse_with((mine, theirs), (&here, &there), &question, (lively, lively), &Slow);
+    answered.unwrap();
+    check(asked.unwrap(), &expected);
 }

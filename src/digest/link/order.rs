@@ -46,14 +46,15 @@ impl<U, E> Drop for Stop<'_, U, E> {
 pub(super) enum Step<U, E> {
     /// The next result.
     Done(Result<U, E>),
-    /// There was none for a while.
+    /// There was none for a while, though something is being worked on.
     Idle,
 }
 
 /// Takes items from `source` one by one (on any thread, never on two at once), does `work` on them with `threads` threads,
 /// and hands the results to `sink` in the order of the items, on the calling thread. At most two items a thread are
 /// between `source` and `sink`. The first error, of `source` or of `work`, is handed to `sink` in its turn and ends it.
-/// Whenever no result comes for as long as `pulse`, `sink` is told so.
+/// Whenever something is worked on and no result comes for as long as `pulse`, `sink` is told so; it is not told while
+/// only `source` is waited for: whoever is waited for need not hear that, and may not be listening.
 ///
 /// # Errors
 /// The first error that `sink` returns: nothing is done after it.
@@ -134,6 +135,11 @@ pub(super) fn in_order<T: Send, U: Send, E: Send>(
                 }
                 if state.stop || state.count == Some(number) {
                     return Ok(());
+                }
+                if state.begun == number {
+                    state = line.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    since = Instant::now();
+                    continue;
                 }
                 let left = pulse.saturating_sub(since.elapsed());
                 if left.is_zero() {
@@ -254,6 +260,33 @@ mod tests {
         })
         .unwrap();
         assert_eq!(done, 1);
+    }
+
+    #[test]
+    fn who_waits_for_the_source_alone_says_nothing() {
+        for threads in [1, 3] {
+            let mut left = 3;
+            let source = || {
+                // Many times the pulse.
+                std::thread::sleep(Duration::from_millis(20));
+                left -= 1;
+                Ok::<_, ()>((left >= 0).then_some(()))
+            };
+            let (mut done, mut idle) = (0, 0);
+            in_order(threads, Duration::from_nanos(1), source, Ok, |step| {
+                match step {
+                    Step::Idle => idle += 1,
+                    Step::Done(_) => {
+                        done += 1;
+                        // What was told of the item itself, between its beginning and its end, is forgotten.
+                        idle = 0;
+                    }
+                }
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!((done, idle), (3, 0));
+        }
     }
 
     #[test]
