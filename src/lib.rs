@@ -13,6 +13,7 @@
 //! | [`digest`] | parallel reading, comparing and hashing |
 //! | [`engine`] | drives an incident: journal, the one loop and its backends, salvage |
 //! | [`edge`] | the outside world behind the ports |
+//! | [`resolver`] | the use cases, without a screen |
 //! | [`api`] | what other programs are offered: the agent on a peer |
 //! | [`cli`] | composition root and rendering |
 
@@ -26,6 +27,7 @@ pub mod judge;
 pub mod model;
 pub mod ports;
 pub mod proof;
+pub mod resolver;
 
 #[cfg(test)]
 #[path = "../tests/skipped/mod.rs"]

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the top down, as in docs/ARCHITECTURE.md.
-const ROOMS: [&str; 10] =
-    ["cli", "api", "edge", "engine", "digest", "ports", "proof", "format", "judge", "model"];
+const ROOMS: [&str; 11] =
+    ["cli", "api", "resolver", "edge", "engine", "digest", "ports", "proof", "format", "judge", "model"];
 
 /// Names of the outside that `model`, `judge`, `format` and `proof` must not mention.
 const OUTSIDE: [&str; 9] = [
@@ -87,6 +87,17 @@ fn pure_rooms_name_nothing_outside() {
         }
     }
     assert!(wrong.is_empty(), "the pure rooms reach outside:\n{}", wrong.join("\n"));
+}
+
+/// A daemon drives the same use cases: they know no command line, no screen and no exit code.
+#[test]
+fn use_cases_need_no_terminal() {
+    for (path, code) in files_of("resolver") {
+        for word in ["clap", "edge::terminal", "exit_code", "println!", "stdin", "stdout"] {
+            let names_it = |line: &str| !line.trim_start().starts_with("//") && line.contains(word);
+            assert!(!code.lines().any(names_it), "{} names {word}", path.display());
+        }
+    }
 }
 
 /// The auditors must not share code with the planners: they may know the model only, and each other.

@@ -32,7 +32,7 @@ fn main() -> ExitCode {
             }
             // Nobody is left to tell when standard error is closed, too.
             let _ = writeln!(std::io::stderr(), "{}", failure.text());
-            ExitCode::from(failure.code)
+            ExitCode::from(failure.code())
         }
     }
 }

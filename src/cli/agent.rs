@@ -1,6 +1,6 @@
 //! `unsplit agent`.
 
-use super::exit::{EVIDENCE, FINE, Failure};
+use super::exit::{FINE, Failure, Kind};
 use crate::api::agent::serve;
 use crate::api::confine::Confinement;
 use crate::model::id::ResourceName;
@@ -63,6 +63,6 @@ pub(super) fn run(args: &AgentArgs) -> Result<u8, Failure> {
     let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     // From here on nothing but frames can reach standard output, whoever prints.
     rustix::stdio::dup2_stdout(io::stderr()).map_err(io::Error::from)?;
-    serve(input, output, confinement).map_err(|error| Failure::new(EVIDENCE, error))?;
+    serve(input, output, confinement).map_err(|error| Failure::new(Kind::Evidence, error))?;
     Ok(FINE)
 }

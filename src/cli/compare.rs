@@ -2,8 +2,7 @@
 
 use super::Cli;
 use super::exit::{DIVERGED, EVIDENCE, FINE, Failure};
-use super::peer;
-use super::reading::Reading;
+use super::reading::ReadingArgs;
 use super::screen::{Screen, Tone};
 use crate::digest::compare::{CompareOptions, Compared, compare};
 use crate::digest::link::{LinkOptions, Question, Wire, ask};
@@ -18,6 +17,7 @@ use crate::model::extent::ExtentSet;
 use crate::model::side::{Pair, Side};
 use crate::model::size::human;
 use crate::ports::disk::Disk;
+use crate::resolver::there;
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -58,7 +58,7 @@ pub struct CompareArgs {
 
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub reading: Reading,
+    pub reading: ReadingArgs,
 }
 
 /// What the comparison cost on the link: bytes, and how often this side waited for an answer.
@@ -84,17 +84,18 @@ struct Document<'a> {
 }
 
 pub(super) fn run(cli: &Cli, args: &CompareArgs, screen: &mut Screen) -> Result<u8, Failure> {
-    args.reading.step_back()?;
+    let reading = args.reading.reading();
+    reading.step_back()?;
     let open = |path: &Path| -> Result<BlockFile, Failure> {
         let opened = BlockFile::open(path, Mode::ReadOnly).map_err(Failure::evidence)?;
-        Ok(opened.paced(args.reading.pace()))
+        Ok(opened.paced(reading.pace()))
     };
     let a = open(&args.a)?;
     let scope = |size| match &args.within {
         Some(path) => within(path, size),
         None => Ok(ExtentSet::whole(size)),
     };
-    let (progress, threads) = (TerminalProgress::new(), args.reading.threads());
+    let (progress, threads) = (TerminalProgress::new(), reading.threads());
     let mut notes: Vec<String> = not_itself(&args.a, &a).into_iter().collect();
     let (sizes, compared, wire) = match &args.peer {
         None => {
@@ -110,11 +111,11 @@ pub(super) fn run(cli: &Cli, args: &CompareArgs, screen: &mut Screen) -> Result<
             (sizes, compare(&a, &b, &scope, &options, &progress).map_err(Failure::evidence)?, None)
         }
         Some(spec) => {
-            let session = peer::connect(spec, args.peer_timeout)?;
-            let path = peer::path_there(&args.b)?;
-            let (b, opened) = RemoteDisk::open(&session, &path, args.reading.there())
-                .map_err(|error| peer::trouble(error, format!("{path} on {spec} cannot be used")))?;
-            if peer::is_same_thing(&a, &session.elsewhere(), &opened.identity) {
+            let session = there::connect(spec, args.peer_timeout)?;
+            let path = there::path_there(&args.b)?;
+            let (b, opened) = RemoteDisk::open(&session, &path, reading.there())
+                .map_err(|error| there::trouble(error, format!("{path} on {spec} cannot be used")))?;
+            if there::is_same_thing(&a, &session.elsewhere(), &opened.identity) {
                 return Err(same_thing(args));
             }
             let sizes = Pair::new(a.size(), b.size());
@@ -123,7 +124,7 @@ pub(super) fn run(cli: &Cli, args: &CompareArgs, screen: &mut Screen) -> Result<
             let options = LinkOptions { threads, ..LinkOptions::default() };
             let (mut sender, mut receiver) = b.answering(threads).map_err(Failure::evidence)?;
             let found = ask(&a, &asked, &mut *sender, &mut *receiver, &options, &progress)
-                .map_err(|error| Failure::evidence(error).hint(peer::MEND))?;
+                .map_err(|error| Failure::evidence(error).hint(there::MEND))?;
             let Wire { sent, received, round_trips } = found.wire;
             (sizes, found.compared, Some(Cost { sent, received, round_trips }))
         }

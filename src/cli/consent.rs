@@ -1,11 +1,12 @@
 //! Agreeing to a plan: at a prompt, or not at all; and saying twice that nothing is kept.
 
 use super::Cli;
-use super::exit::{Failure, HELD, USAGE};
+use super::exit::{Failure, Kind};
 use super::plan::state_dir_words;
 use super::screen::Screen;
 use crate::model::id::{NodeName, PlanId};
 use crate::model::record::Consent;
+use crate::resolver::desk::waiver;
 use std::io::{BufRead, IsTerminal};
 
 /// Shows what is to be done and asks, where somebody can answer. `victims`: all sides that would be overwritten.
@@ -43,19 +44,13 @@ pub(super) fn nobody_agreed(cli: &Cli, plan: PlanId, salvage: bool) -> Failure {
         "plan {plan} was drawn and kept, but nobody agreed to it (no --yes, no policy with auto = true, no matching \
          answer): nothing was changed. The command below runs it and does not ask"
     );
-    Failure::new(HELD, anyhow::Error::msg(why)).hint(run_words(cli, plan, salvage))
+    Failure::new(Kind::Held, anyhow::Error::msg(why)).hint(run_words(cli, plan, salvage))
 }
 
 /// The command that runs a plan.
 #[must_use]
 pub(super) fn run_words(cli: &Cli, plan: PlanId, salvage: bool) -> String {
     format!("unsplit resolve --plan {plan}{}{}", waiver(salvage), state_dir_words(cli))
-}
-
-/// ` --no-salvage`, when a plan keeps nothing: it must be said again when the plan is run.
-#[must_use]
-pub(super) fn waiver(salvage: bool) -> &'static str {
-    if salvage { "" } else { " --no-salvage" }
 }
 
 /// Said when the plan was drawn, and again when it runs; found out before an incident is opened for it. `salvage`: whether
@@ -69,5 +64,5 @@ pub(super) fn must_say_no_salvage(cli: &Cli, said: bool, salvage: bool) -> Resul
     }
     let text = "this plan keeps no copy of what it overwrites: --no-salvage must be said again to run it";
     let hint = format!("the same command with --no-salvage{}", state_dir_words(cli));
-    Err(Failure::new(USAGE, anyhow::Error::msg(text)).hint(hint))
+    Err(Failure::new(Kind::Usage, anyhow::Error::msg(text)).hint(hint))
 }

@@ -38,7 +38,6 @@ pub fn tell() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::exit::INTERNAL;
     use clap::Parser;
 
     #[test]
@@ -50,7 +49,7 @@ mod tests {
             Ok(nothing[usize::from(std::env::args().count() == 0)])
         });
         let failure = end.unwrap_err();
-        assert_eq!(failure.code, INTERNAL);
+        assert_eq!(failure.kind, crate::resolver::failure::Kind::Internal);
         let text = failure.text();
         assert!(text.contains("a defect in unsplit, please report it"), "{text}");
         assert!(text.contains("next: unsplit history --state-dir "), "{text}");

@@ -3,12 +3,12 @@
 use super::Cli;
 use super::compared;
 use super::exit::{DIVERGED, EVIDENCE, FINE, Failure};
-use super::live::{self, Target, TargetArgs};
-use super::pair::{Found, open};
+use super::live::{self, TargetArgs};
 use super::screen::{Screen, Tone};
 use super::still_open::{About, StillOpen};
 use super::suggest::Suggestion;
 use crate::edge::blockdev::Mode;
+use crate::edge::terminal::TerminalProgress;
 use crate::engine::inquiry::Sight;
 use crate::model::delta::{Class, Coverage, Delta, Uncertain};
 use crate::model::extent::{Extent, ExtentSet};
@@ -16,6 +16,9 @@ use crate::model::lineage::{Comparison, Relation};
 use crate::model::seen::Stamp;
 use crate::model::side::{Pair, Side};
 use crate::model::size::{BLOCK, human};
+use crate::resolver::access::Target;
+use crate::resolver::contents::Found;
+use crate::resolver::sides::open;
 use clap::Args;
 use serde::Serialize;
 
@@ -107,9 +110,9 @@ pub(super) fn run(cli: &Cli, args: &DiffArgs, screen: &mut Screen) -> Result<u8,
         Target::Several(wanted) => return live::several::diff::run(cli, args, screen, &wanted),
     };
     let opened = open(&pair, Mode::ReadOnly)?;
-    let settings = pair.options.settings()?;
+    let settings = pair.access.settings()?;
     let sight = opened.look(&settings)?;
-    let found = opened.diff(&sight, args.full, &pair.options, &cli.state_dir)?;
+    let found = opened.diff(&sight, args.full, &pair.access, &cli.state_dir, &TerminalProgress::new())?;
     if !cli.json {
         let sources = sight.evidence.as_ref().map(|seen| &seen.source);
         StillOpen::about(cli, About::Devices(sources)).show(screen)?;

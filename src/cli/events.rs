@@ -1,9 +1,9 @@
 //! `unsplit events`.
 
 use super::Cli;
-use super::exit::{EVIDENCE, FINE, Failure};
-use super::incident::when;
+use super::exit::{FINE, Failure, Kind};
 use super::screen::{Screen, Tone};
+use crate::edge::clock::local;
 use crate::edge::events::{FOLDER, read};
 use crate::edge::voice::Urgency;
 use crate::model::handled::{Handled, Handler, Outcome};
@@ -30,7 +30,7 @@ pub struct EventsArgs {
 pub(super) fn run(cli: &Cli, args: &EventsArgs, screen: &mut Screen) -> Result<u8, Failure> {
     let found = read(&cli.state_dir).map_err(|error| {
         let text = format!("{} cannot be read", cli.state_dir.join(FOLDER).display());
-        Failure::new(EVIDENCE, anyhow::Error::new(error).context(text))
+        Failure::new(Kind::Evidence, anyhow::Error::new(error).context(text))
     })?;
     let wanted = |event: &&Handled| args.resource.is_none() || event.call.resource == args.resource;
     let events: Vec<&Handled> = found.events.iter().filter(wanted).collect();
@@ -49,7 +49,7 @@ pub(super) fn run(cli: &Cli, args: &EventsArgs, screen: &mut Screen) -> Result<u
     for event in shown {
         let (urgency, text) = words(event, &state_dir);
         // Names may hold anything; an event is one line.
-        let line = format!("{}  {}", when(event.at), text.replace('\n', "\\n"));
+        let line = format!("{}  {}", local(event.at), text.replace('\n', "\\n"));
         let line = match urgency {
             Urgency::Alert | Urgency::Error => screen.paint(Tone::Bad, &line),
             Urgency::Warning | Urgency::Info => line,

@@ -1,6 +1,7 @@
 //! Exit codes, and errors that carry one.
 
 use super::screen::visible;
+pub use crate::resolver::failure::{Failure, Kind};
 use std::fmt::Write as _;
 
 /// The sides agree, or the command did what it was asked.
@@ -40,44 +41,25 @@ Exit codes:
   7   the daemon is not reachable
   70  something went wrong inside unsplit or its state directory";
 
-/// A command failed. Holds the exit code, the error with its causes, and what to do next.
-#[derive(Debug)]
-pub struct Failure {
-    /// The exit code.
-    pub code: u8,
-    /// What went wrong.
-    pub error: anyhow::Error,
-    /// The next command for a person, where there is one.
-    pub hint: Option<String>,
+/// The exit code of a kind of failure.
+#[must_use]
+pub fn code(kind: Kind) -> u8 {
+    match kind {
+        Kind::Usage => USAGE,
+        Kind::Held => HELD,
+        Kind::Evidence => EVIDENCE,
+        Kind::NotFenced => NOT_FENCED,
+        Kind::Parked => PARKED,
+        Kind::Internal => INTERNAL,
+    }
 }
 
+/// How a failure is shown.
 impl Failure {
-    /// A failure with this exit code.
-    pub fn new(code: u8, error: impl Into<anyhow::Error>) -> Self {
-        Failure { code, error: error.into(), hint: None }
-    }
-
-    /// A failure of unsplit itself or its state directory.
-    pub fn internal(error: impl Into<anyhow::Error>) -> Self {
-        Failure::new(INTERNAL, error)
-    }
-
-    /// Evidence is missing, damaged or stale.
-    pub fn evidence(error: impl Into<anyhow::Error>) -> Self {
-        Failure::new(EVIDENCE, error)
-    }
-
-    /// The command line is wrong.
+    /// The exit code.
     #[must_use]
-    pub fn usage(text: impl Into<String>) -> Self {
-        Failure::new(USAGE, anyhow::Error::msg(text.into()))
-    }
-
-    /// The same, with a hint. Each line of it can be pasted by itself.
-    #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
+    pub fn code(&self) -> u8 {
+        code(self.kind)
     }
 
     /// The same, where each line of the hint that is a command of ours names the state directory, too:
@@ -97,7 +79,7 @@ impl Failure {
     pub fn document(&self) -> serde_json::Value {
         let causes: Vec<String> = self.error.chain().map(ToString::to_string).collect();
         serde_json::json!({
-            "schema": "unsplit.error", "version": 1, "exit_code": self.code, "causes": causes, "next": self.hint,
+            "schema": "unsplit.error", "version": 1, "exit_code": self.code(), "causes": causes, "next": self.hint,
         })
     }
 

@@ -2,11 +2,9 @@
 
 use super::Cli;
 use super::exit::{FINE, Failure};
-use super::incident::{
-    IncidentView, is_open, open_journal_read_only, open_store_read_only, standing, state_words, view,
-    waiver_of, when,
-};
+use super::incident::{IncidentView, standing, state_words, view};
 use super::screen::{Screen, Tone};
+use crate::edge::clock::local;
 use crate::edge::state_dir::{AtWork, StateDir};
 use crate::engine::journal::Story;
 use crate::engine::undone::undone;
@@ -15,6 +13,7 @@ use crate::model::id::IncidentId;
 use crate::model::record::{Consent, Event, Outcome, Record};
 use crate::model::seen::End;
 use crate::ports::store::Store;
+use crate::resolver::desk::{is_open, open_journal_read_only, open_store_read_only, waiver_of};
 use clap::Args;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,7 +65,7 @@ pub(super) fn run(cli: &Cli, args: &HistoryArgs, screen: &mut Screen) -> Result<
         screen.json(&serde_json::json!({"schema": "unsplit.history", "version": 1, "incidents": incidents, "records": records}))?;
     } else if args.incident.is_some() {
         for record in records {
-            screen.line(format!("{}  {}", when(record.at), words(&record.event)))?;
+            screen.line(format!("{}  {}", local(record.at), words(&record.event)))?;
         }
     } else {
         incidents(cli, screen, &journal)?;
@@ -127,7 +126,7 @@ fn incidents(cli: &Cli, screen: &mut Screen, journal: &Story) -> Result<(), Fail
         .iter()
         .map(|incident| {
             let of = |record: &&Record| record.incident.as_ref() == Some(&incident.id);
-            let began = journal.records.iter().find(of).map_or_else(String::new, |record| when(record.at));
+            let began = journal.records.iter().find(of).map_or_else(String::new, |record| local(record.at));
             vec![
                 incident.id.to_string(),
                 incident.resource.to_string(),
@@ -146,7 +145,7 @@ fn incidents(cli: &Cli, screen: &mut Screen, journal: &Story) -> Result<(), Fail
     }
     for record in &journal.records {
         if let Event::TornTailCut { .. } = record.event {
-            let line = screen.paint(Tone::Bad, &format!("{}  {}", when(record.at), words(&record.event)));
+            let line = screen.paint(Tone::Bad, &format!("{}  {}", local(record.at), words(&record.event)));
             screen.line(line)?;
         }
     }

@@ -1,7 +1,7 @@
 //! `unsplit man`.
 
 use super::Cli;
-use super::exit::{FINE, Failure, INTERNAL};
+use super::exit::{FINE, Failure, Kind};
 use super::screen::Screen;
 use clap::{Args, CommandFactory};
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub struct ManArgs {
 pub(super) fn run(cli: &Cli, args: &ManArgs, screen: &mut Screen) -> Result<u8, Failure> {
     let failed = |what: &'static str, path: &Path| {
         let text = format!("cannot {what} {}", path.display());
-        move |error: std::io::Error| Failure::new(INTERNAL, anyhow::Error::new(error).context(text))
+        move |error: std::io::Error| Failure::new(Kind::Internal, anyhow::Error::new(error).context(text))
     };
     std::fs::create_dir_all(&args.dir).map_err(failed("create the folder", &args.dir))?;
     let mut root = Cli::command().disable_help_subcommand(true);

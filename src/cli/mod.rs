@@ -22,7 +22,6 @@ pub mod live;
 pub mod man;
 mod outlet;
 pub mod pair;
-pub mod peer;
 pub mod plan;
 pub mod policy;
 pub mod reading;
@@ -159,6 +158,6 @@ fn policy_failure(error: anyhow::Error) -> Failure {
     if printing {
         Failure::internal(error.context("the output could not be written"))
     } else {
-        Failure::new(exit::USAGE, error)
+        Failure::new(exit::Kind::Usage, error)
     }
 }

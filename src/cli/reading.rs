@@ -1,15 +1,12 @@
 //! How fast, and with how much courtesy, disks are read.
 
-use super::exit::Failure;
-use crate::edge::pace::{Pace, step_back};
-use crate::format::wire::control::Courtesy;
 use crate::model::size;
+use crate::resolver::access::Reading;
 use clap::Args;
-use std::sync::Arc;
 
 /// How disks are read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-pub struct Reading {
+pub struct ReadingArgs {
     /// Threads for reading and comparing [default: one per core, at most 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
@@ -31,37 +28,11 @@ fn rate(text: &str) -> Result<u64, String> {
     }
 }
 
-impl Reading {
-    /// Threads to use: one per core if not said, at most 8, beyond that the disks are the limit.
+impl ReadingArgs {
+    /// What was said, in the resolver's words.
     #[must_use]
-    pub fn threads(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(2, usize::from).min(8);
-        self.threads.map_or_else(cores, usize::from)
-    }
-
-    /// The bound on one disk's reads: each disk has its own.
-    #[must_use]
-    pub fn pace(&self) -> Option<Arc<Pace>> {
-        self.rate.map(|rate| Arc::new(Pace::new(rate)))
-    }
-
-    /// The same for the disks of a peer.
-    #[must_use]
-    pub fn there(&self) -> Courtesy {
-        Courtesy { rate: self.rate, nice: self.nice }
-    }
-
-    /// Takes `--nice` to heart, for this process and what it does from now on.
-    ///
-    /// # Errors
-    /// The system refused; exit code 4, because whoever asked for it would otherwise be surprised.
-    pub fn step_back(&self) -> Result<(), Failure> {
-        if !self.nice {
-            return Ok(());
-        }
-        step_back().map_err(|error| {
-            Failure::evidence(error).hint("leave out --nice, and use --rate to go gently instead")
-        })
+    pub fn reading(&self) -> Reading {
+        Reading { threads: self.threads, rate: self.rate, nice: self.nice }
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::Cli;
 use super::compared::NO_PROOF;
-use super::exit::{DIVERGED, EVIDENCE, FINE, Failure, PARKED};
-use super::incident::{self, open_journal_read_only, open_store_read_only};
+use super::exit::{DIVERGED, FINE, Failure, Kind, PARKED};
+use super::incident;
 use super::live::status as live;
-use super::pair::{PairArgs, PairOptions, open};
+use super::pair::PairOptions;
 use super::plan::state_dir_words;
 use super::screen::{Screen, Tone};
 use super::still_open::{About, OpenView, StillOpen};
@@ -23,6 +23,10 @@ use crate::model::lineage::{Comparison, Reconnect, Relation};
 use crate::model::side::{Pair, Side};
 use crate::model::size::human;
 use crate::model::standing::{Class, Weight};
+use crate::resolver::access::TwoSides;
+use crate::resolver::desk;
+use crate::resolver::desk::{open_journal_read_only, open_store_read_only};
+use crate::resolver::sides::open;
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -79,7 +83,7 @@ pub(super) fn run(cli: &Cli, args: &StatusArgs, screen: &mut Screen) -> Result<u
             let shown = live::one(cli, &name, options.peer.as_ref(), options.peer_timeout, screen);
             return match shown {
                 // No such resource, but a file of that name: that was meant.
-                Err(failure) if failure.code == EVIDENCE && word.is_file() => Err(one_path(word)),
+                Err(failure) if failure.kind == Kind::Evidence && word.is_file() => Err(one_path(word)),
                 other => other,
             };
         }
@@ -88,8 +92,8 @@ pub(super) fn run(cli: &Cli, args: &StatusArgs, screen: &mut Screen) -> Result<u
         }
         _ => return overview(cli, screen),
     };
-    let pair = PairArgs { a: a.clone(), b: b.clone(), options: args.options.clone() };
-    let settings = args.options.settings()?;
+    let pair = TwoSides { paths: Pair::new(a.clone(), b.clone()), access: args.options.access() };
+    let settings = pair.access.settings()?;
     let opened = open(&pair, Mode::ReadOnly)?;
     let sight = opened.look(&settings)?;
     let open = StillOpen::about(cli, About::Devices(sight.evidence.as_ref().map(|seen| &seen.source)));
@@ -139,7 +143,7 @@ fn overview(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
     let running = live::here()?;
     let opened = open_journal_read_only(&cli.state_dir)?;
     let all = opened.as_ref().map_or(&[][..], |opened| opened.incidents.as_slice());
-    let open: Vec<_> = all.iter().filter(|incident| incident::is_open(incident)).collect();
+    let open: Vec<_> = all.iter().filter(|incident| desk::is_open(incident)).collect();
     let words = state_dir_words(cli);
     let code = match &running {
         _ if !open.is_empty() => PARKED,
@@ -148,8 +152,7 @@ fn overview(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
     };
     let store = open_store_read_only(&cli.state_dir)?;
     let at_work = store.as_deref().and_then(StateDir::at_work);
-    let waiver =
-        |incident: &Incident| store.as_deref().map_or("", |store| incident::waiver_of(incident, store));
+    let waiver = |incident: &Incident| store.as_deref().map_or("", |store| desk::waiver_of(incident, store));
     if cli.json {
         let rows: Vec<_> =
             open.iter().map(|incident| incident::view(incident, waiver(incident), &words, at_work)).collect();
@@ -163,7 +166,7 @@ fn overview(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
         screen.line(who.to_string())?;
     }
     for incident in &open {
-        let undo = store.as_deref().is_some_and(|store| incident::can_be_undone_now(incident, store));
+        let undo = store.as_deref().is_some_and(|store| desk::can_be_undone_now(incident, store));
         incident::show(screen, incident, undo, waiver(incident), &words, at_work)?;
     }
     if opened.is_none() {
@@ -254,7 +257,7 @@ pub fn reconnect_words(reconnect: &Reconnect, names: Pair<&str>) -> String {
 }
 
 /// Both sides in a table, the relation, and what follows.
-fn show(cli: &Cli, screen: &mut Screen, pair: &PairArgs, sight: &Sight, open: bool) -> Result<(), Failure> {
+fn show(cli: &Cli, screen: &mut Screen, pair: &TwoSides, sight: &Sight, open: bool) -> Result<(), Failure> {
     let names = names(sight);
     let found = &sight.comparison;
     let tone = if found.settled() { Tone::Good } else { Tone::Bad };

@@ -3,10 +3,7 @@
 
 use super::Cli;
 use super::exit::PARKED;
-use super::incident::{
-    can_be_undone_now, devices_of, is_open, open_store_read_only, shares_a_device, show, stands_on, view,
-    waiver_of,
-};
+use super::incident::{show, view};
 use super::plan::state_dir_words;
 use super::screen::Screen;
 use crate::edge::state_dir::AtWork;
@@ -20,6 +17,9 @@ use crate::model::plan::Purpose;
 use crate::model::seen::in_words;
 use crate::model::side::Pair;
 use crate::ports::store::Store;
+use crate::resolver::desk::{
+    can_be_undone_now, devices_of, is_open, open_store_read_only, shares_a_device, stands_on, waiver_of,
+};
 use serde::Serialize;
 
 /// What somebody looks at.

@@ -2,11 +2,13 @@
 //!
 //! Each carries every option that was given and matters to it, paths as absolute ones, every word as a shell takes it.
 
-use super::pair::{MetadataDevice, PEER_TIMEOUT, PairArgs, PairOptions, RESOURCE};
-use super::plan::ChoiceArgs;
+use super::pair::RESOURCE;
 use super::{Cli, STATE_DIR};
+use crate::model::drbd::Role;
+use crate::model::evidence::Trust;
 use crate::model::shell::{quoted, shell_bytes};
-use clap::ValueEnum;
+use crate::model::side::Side;
+use crate::resolver::access::{Access, Choice, MetadataDevice, PEER_TIMEOUT, TwoSides};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
@@ -32,22 +34,23 @@ impl Suggestion {
 
     /// About two sides, and how they are to be read.
     #[must_use]
-    pub fn of_pair(cli: &Cli, verb: &str, pair: &PairArgs) -> Self {
+    pub fn of_pair(cli: &Cli, verb: &str, two: &TwoSides) -> Self {
         let mut made = Suggestion::new(cli, verb);
-        made.words.push(shell_bytes(absolute(&pair.a).as_bytes()));
+        made.words.push(shell_bytes(absolute(&two.paths.a).as_bytes()));
         // A path on the peer is absolute there, or refused.
-        let b = if pair.options.peer.is_some() { pair.b.clone().into_os_string() } else { absolute(&pair.b) };
+        let b = &two.paths.b;
+        let b = if two.access.peer.is_some() { b.clone().into_os_string() } else { absolute(b) };
         made.words.push(shell_bytes(b.as_bytes()));
-        push_options(&mut made.words, &pair.options);
+        push_access(&mut made.words, &two.access);
         made
     }
 
     /// About a running resource and its other node, with how they are to be read.
     #[must_use]
-    pub fn of_resource(cli: &Cli, verb: &str, resource: &str, options: &PairOptions) -> Self {
+    pub fn of_resource(cli: &Cli, verb: &str, resource: &str, access: &Access) -> Self {
         let mut made = Suggestion::new(cli, verb);
         made.words.push(quoted(resource));
-        push_options(&mut made.words, options);
+        push_access(&mut made.words, access);
         made
     }
 
@@ -78,7 +81,7 @@ impl Suggestion {
 
     /// With what was chosen beside the side to keep.
     #[must_use]
-    pub fn choice(self, choice: &ChoiceArgs) -> Self {
+    pub fn choice(self, choice: &Choice) -> Self {
         self.flag("--full", choice.full).flag("--no-salvage", choice.no_salvage)
     }
 }
@@ -110,54 +113,53 @@ fn absolute(path: &Path) -> OsString {
 }
 
 /// How two sides are to be read, without what nobody said.
-fn push_options(words: &mut Vec<String>, options: &PairOptions) {
-    let names = [("--name-a", "a", &options.name_a), ("--name-b", "b", &options.name_b)];
-    for (flag, default, name) in names {
-        if name.as_str() != default {
-            push(words, flag, name.as_str());
+fn push_access(words: &mut Vec<String>, access: &Access) {
+    for (side, name) in access.names.iter() {
+        if name.as_str() != side.word() {
+            push(words, &format!("--name-{side}"), name.as_str());
         }
     }
-    let there = options.peer.is_some();
-    for (flag, device, there) in [("--meta-a", &options.meta_a, false), ("--meta-b", &options.meta_b, there)]
-    {
+    for (side, device) in access.metadata.iter() {
         if let Some(MetadataDevice { path, index }) = device {
+            let there = side == Side::B && access.peer.is_some();
             let mut value = if there { path.clone().into_os_string() } else { absolute(path) };
             if let Some(index) = index {
                 value.push(format!(":{index}"));
             }
-            push_path(words, flag, &value);
+            push_path(words, &format!("--meta-{side}"), &value);
         }
     }
-    for (flag, given) in [("--as-is-a", options.as_is_a), ("--as-is-b", options.as_is_b)] {
-        if given {
-            words.push(flag.to_owned());
+    for (side, trust) in access.trust.iter() {
+        if *trust == Trust::AsIs {
+            words.push(format!("--as-is-{side}"));
         }
     }
-    if let Some(peer) = &options.peer {
+    if let Some(peer) = &access.peer {
         push(words, "--peer", peer.as_str());
     }
-    if options.peer_timeout != PEER_TIMEOUT {
-        push(words, "--peer-timeout", &options.peer_timeout.to_string());
+    if access.peer_timeout != PEER_TIMEOUT {
+        push(words, "--peer-timeout", &access.peer_timeout.to_string());
     }
-    for (flag, role) in [("--role-a", options.role_a), ("--role-b", options.role_b)] {
-        if let Some(role) = role.as_ref().and_then(ValueEnum::to_possible_value) {
-            push(words, flag, role.get_name());
+    for (side, role) in access.roles.iter() {
+        if let Some(role) = role {
+            let word = if *role == Role::Primary { "primary" } else { "secondary" };
+            push(words, &format!("--role-{side}"), word);
         }
     }
-    if options.resource.as_str() != RESOURCE {
-        push(words, "--resource", options.resource.as_str());
+    if access.resource.as_str() != RESOURCE {
+        push(words, "--resource", access.resource.as_str());
     }
-    if let Some(policy) = &options.policy {
+    if let Some(policy) = &access.policy {
         push_path(words, "--policy", &absolute(policy));
     }
-    let reading = &options.reading;
+    let reading = &access.reading;
     if let Some(threads) = reading.threads {
         push(words, "--threads", &threads.to_string());
     }
     if let Some(rate) = reading.rate {
         push(words, "--rate", &rate.to_string());
     }
-    for (flag, given) in [("--nice", reading.nice), ("--no-cache", options.no_cache)] {
+    for (flag, given) in [("--nice", reading.nice), ("--no-cache", !access.believe)] {
         if given {
             words.push(flag.to_owned());
         }

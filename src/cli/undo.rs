@@ -1,11 +1,11 @@
 //! `unsplit undo`.
 
 use super::Cli;
-use super::exit::{DIVERGED, EVIDENCE, Failure, USAGE};
-use super::incident::{Desk, give_up_command, is_open, new_id, open_desk, refuse_while_open, state_words};
+use super::exit::{DIVERGED, Failure, Kind};
+use super::incident::state_words;
 use super::live;
 use super::plan::{self, show_undo, step_words};
-use super::reading::Reading;
+use super::reading::ReadingArgs;
 use super::resolve::{conclude, context, journal_stopped, open_as_planned, take_up};
 use super::salvage;
 use super::screen::Screen;
@@ -19,6 +19,7 @@ use crate::judge::incident::Incident;
 use crate::model::id::IncidentId;
 use crate::model::plan::{Plan, Purpose};
 use crate::model::record::Consent;
+use crate::resolver::desk::{Desk, give_up_command, is_open, new_id, open_desk, refuse_while_open};
 use clap::Args;
 
 /// Put back what a healing overwrote.
@@ -41,7 +42,7 @@ pub struct UndoArgs {
 
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub reading: Reading,
+    pub reading: ReadingArgs,
 }
 
 pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8, Failure> {
@@ -78,13 +79,13 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
             ))?;
             return steps(screen, sealed.plan());
         }
-        return take_up(cli, screen, &desk, &open, &args.reading, false);
+        return take_up(cli, screen, &desk, &open, &args.reading.reading(), false);
     }
     refuse_what_changed_nothing_yet(&desk, named)?;
     let (id, healed) = healing_of(&desk.journal, &*desk.store, named).map_err(failure)?;
     let sources = healed.plan().basis.as_ref().map(|basis| &basis.source);
     refuse_while_open(sources, &*desk.store, &desk.journal, &[&id])?;
-    let opened = open_as_planned(healed.plan(), &args.reading)?;
+    let opened = open_as_planned(healed.plan(), &args.reading.reading())?;
     let sealed = plan_undo(healed.plan(), &id, opened.replicas()).map_err(failure)?;
     if args.dry_run && cli.json {
         show_undo(screen, &sealed)?;
@@ -98,7 +99,7 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
     let undo = new_id(sealed.id(), &desk.journal.incidents())?;
     let progress = TerminalProgress::new();
     let store = desk.store.clone();
-    let context = context(&opened, &*store, &progress, args.reading.threads());
+    let context = context(&opened, &*store, &progress, args.reading.reading().threads());
     let work = Work { context, sealed: &sealed, healed: Some(&healed) };
     let ending = begin(&desk.journal, &work, &undo, Consent::Operator, None)
         .map_err(|error| journal_stopped(cli, &undo, error))?;
@@ -142,13 +143,13 @@ fn steps(screen: &mut Screen, plan: &Plan) -> Result<u8, Failure> {
 }
 
 fn failure(error: UndoError) -> Failure {
-    let code = match &error {
+    let kind = match &error {
         UndoError::Unknown { .. }
         | UndoError::NothingHealed
         | UndoError::AlreadyUndone { .. }
         | UndoError::NothingChanged { .. }
-        | UndoError::IsUndo { .. } => USAGE,
-        _ => EVIDENCE,
+        | UndoError::IsUndo { .. } => Kind::Usage,
+        _ => Kind::Evidence,
     };
-    Failure::new(code, error)
+    Failure::new(kind, error)
 }

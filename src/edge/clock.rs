@@ -19,6 +19,17 @@ impl Clock for SystemClock {
     }
 }
 
+/// A stamp in the local zone, for people.
+#[must_use]
+pub fn local(stamp: Stamp) -> String {
+    match jiff::Timestamp::from_millisecond(stamp.0) {
+        Ok(moment) => {
+            moment.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+        }
+        Err(_) => format!("{} ms", stamp.0),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,6 @@ use clap::Parser;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use unsplit::cli::incident::open_desk;
 use unsplit::cli::live::discarded::run_on;
 use unsplit::cli::screen::Screen;
 use unsplit::cli::{Cli, Command};
@@ -27,6 +26,7 @@ use unsplit::model::seen::Stamp;
 use unsplit::model::side::Side;
 use unsplit::ports::node::Node;
 use unsplit::ports::progress::Silent;
+use unsplit::resolver::desk::open_desk;
 
 const NAME: &str = "resync-r0-0-whole-20261121-031502-4711";
 
@@ -141,7 +141,7 @@ fn undo(scene: &Scene, state: &Path, words: &[&str]) -> (u8, String) {
     let id = IncidentId::new(NAME).unwrap();
     match run_on(&cli, args, &mut screen, &desk, &both, &id) {
         Ok(code) => (code, paper.text()),
-        Err(failure) => (failure.code, format!("{}{}", paper.text(), failure.text())),
+        Err(failure) => (failure.code(), format!("{}{}", paper.text(), failure.text())),
     }
 }
 

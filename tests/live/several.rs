@@ -6,8 +6,6 @@ use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use unsplit::cli::incident::open_desk;
-use unsplit::cli::live::Wanted;
 use unsplit::cli::live::several::{diff, plan, resolve};
 use unsplit::cli::screen::Screen;
 use unsplit::cli::{Cli, Command};
@@ -15,6 +13,8 @@ use unsplit::model::drbd_live::Generation;
 use unsplit::model::drbd_live::words::{ConnectionState, ReplicationState, Role};
 use unsplit::model::id::ResourceName;
 use unsplit::model::side::Side;
+use unsplit::resolver::access::Wanted;
+use unsplit::resolver::desk::open_desk;
 
 /// A screen that can be read afterwards.
 #[derive(Clone, Default)]
@@ -102,7 +102,7 @@ fn run(nodes: &Arc<Nodes>, folder: &Path, words: &[&str]) -> Ran {
     let out = paper.text();
     match code {
         Ok(code) => Ran { code, out },
-        Err(failure) => Ran { code: failure.code, out: format!("{out}{}", failure.text()) },
+        Err(failure) => Ran { code: failure.code(), out: format!("{out}{}", failure.text()) },
     }
 }
 
@@ -381,7 +381,7 @@ fn what_concerns_all_of_them_stops_at_once() {
     let (nodes, folder) = (five(), tempfile::tempdir().unwrap());
     let ran = run(&nodes, folder.path(), &["plan", "--all", "--keep", "node3"]);
     assert_eq!(ran.code, 2, "{}", ran.out);
-    ran.says(&["--keep node3: there is no such node; say node1 or node2"]);
+    ran.says(&["--keep node3: there is no such side; say a, b, node1 or node2"]);
     let ran = run(&nodes, folder.path(), &["diff", "--all", "--policy", "/no/such/policy"]);
     assert_eq!(ran.code, 2, "{}", ran.out);
     nodes.cluster("r0").meddle(crate::cluster::Meddling::Deaf(Side::B, 1000));

@@ -1,6 +1,6 @@
 //! How the demonstration speaks: commentary as shell comments, commands as typed, proofs with a tick.
 
-use crate::cli::exit::{DIVERGED, Failure, INTERNAL};
+use crate::cli::exit::{DIVERGED, Failure, Kind};
 use crate::cli::screen::{Screen, Tone};
 use crate::cli::{Cli, run};
 use anyhow::anyhow;
@@ -78,7 +78,7 @@ impl<'a> Stage<'a> {
             let error = anyhow!(
                 "the demonstration failed: `unsplit {line}` ended with exit code {code}, {expected:?} was expected"
             );
-            return Err(Failure::new(INTERNAL, error));
+            return Err(Failure::new(Kind::Internal, error));
         }
         let meaning = if code == DIVERGED { "divergence found" } else { "done" };
         let ended = self.screen.paint(Tone::Faint, &format!("[exit code {code}: {meaning}]"));
@@ -94,7 +94,7 @@ impl<'a> Stage<'a> {
     pub(super) fn proven(&mut self, holds: bool, fact: &str) -> Result<(), Failure> {
         if !holds {
             return Err(Failure::new(
-                INTERNAL,
+                Kind::Internal,
                 anyhow!("the demonstration failed; this does not hold: {fact}"),
             ));
         }
@@ -118,7 +118,7 @@ pub(super) fn overheard(line: &str) -> Result<(u8, Vec<u8>), Failure> {
 fn perform(line: &str, screen: &mut Screen) -> Result<u8, Failure> {
     let words = std::iter::once("unsplit").chain(line.split_whitespace());
     let failed = |error: anyhow::Error| {
-        Failure::new(INTERNAL, error.context(format!("the demonstration failed at `unsplit {line}`")))
+        Failure::new(Kind::Internal, error.context(format!("the demonstration failed at `unsplit {line}`")))
     };
     let cli = Cli::try_parse_from(words).map_err(|error| failed(error.into()))?;
     run(&cli, screen).map_err(|failure| failed(failure.error))
@@ -175,13 +175,16 @@ mod tests {
         let mut screen = Screen::plain(Box::new(io::sink()));
         let mut stage = Stage::new(&mut screen, false);
         assert!(stage.proven(true, "fine").is_ok());
-        assert_eq!(stage.proven(false, "not so").unwrap_err().code, INTERNAL);
+        assert_eq!(stage.proven(false, "not so").unwrap_err().kind, crate::resolver::failure::Kind::Internal);
         let folder = tempfile::tempdir().unwrap();
         let line = format!("status --state-dir {}/none", folder.path().display());
         let (code, shown) = overheard(&line).unwrap();
         assert!(code == 0 && shown.starts_with(b"No incidents"));
         assert!(stage.run(&line, &[0]).is_ok());
-        assert_eq!(stage.run(&line, &[1]).unwrap_err().code, INTERNAL);
-        assert_eq!(stage.run("no-such-command", &[0]).unwrap_err().code, INTERNAL);
+        assert_eq!(stage.run(&line, &[1]).unwrap_err().kind, crate::resolver::failure::Kind::Internal);
+        assert_eq!(
+            stage.run("no-such-command", &[0]).unwrap_err().kind,
+            crate::resolver::failure::Kind::Internal
+        );
     }
 }

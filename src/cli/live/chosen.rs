@@ -2,7 +2,6 @@
 
 use super::list::{Outcome, Row};
 use super::status::{exit_code, judged};
-use super::target::Wanted;
 use crate::cli::exit::FINE;
 use crate::edge::peer::PeerSpec;
 use crate::judge::live::Witness;
@@ -11,6 +10,7 @@ use crate::model::node::NodeReport;
 use crate::model::shell::shell_word;
 use crate::model::side::{Pair, Side};
 use crate::model::standing::{Class, Standing, Weight};
+use crate::resolver::access::Wanted;
 
 /// What is to be done with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,13 +1,8 @@
 //! `unsplit diff RESOURCE`: all volumes of one.
 
-use super::both::Both;
-use super::drawing::{policy, settings};
-use super::turns::Share;
-use super::volumes::{Compared, How, compare_all};
 use crate::cli::Cli;
 use crate::cli::diff::{DiffArgs, document, offer_full, present, status};
 use crate::cli::exit::Failure;
-use crate::cli::pair::Found;
 use crate::cli::screen::{Screen, Tone};
 use crate::cli::still_open::{About, StillOpen, backing_devices};
 use crate::cli::suggest::Suggestion;
@@ -20,6 +15,11 @@ use crate::model::id::{NodeName, ResourceName};
 use crate::model::policy::Settings;
 use crate::model::side::Pair;
 use crate::ports::progress::Progress;
+use crate::resolver::access::settings;
+use crate::resolver::both::Both;
+use crate::resolver::contents::Found;
+use crate::resolver::turns::Share;
+use crate::resolver::volumes::{Compared, How, compare_all};
 use serde_json::{Value, json};
 
 /// What was found of one volume. The devices are closed.
@@ -108,9 +108,9 @@ pub(in crate::cli) fn run(
     screen: &mut Screen,
     resource: &ResourceName,
 ) -> Result<u8, Failure> {
-    let options = &args.target.options;
-    let settings = settings(policy(options)?.as_ref(), resource);
-    let both = Both::reach(resource.as_str(), options, "diff")?;
+    let access = args.target.options.access();
+    let settings = settings(access.policy()?.as_ref(), resource);
+    let both = Both::reach(resource.as_str(), &access, "diff")?;
     let pair: LivePair = both.look(resource)?;
     let devices = backing_devices(&pair.states.a, &[resource.as_str()]);
     let open = StillOpen::about(cli, About::Resources { names: &[resource.as_str()], devices: &devices });
@@ -120,7 +120,7 @@ pub(in crate::cli) fn run(
     let mut worst = crate::cli::exit::FINE;
     let mut seen: Option<Coverage> = None;
     let mut documents = Vec::new();
-    let (progress, share) = (TerminalProgress::new(), Share::whole(options.threads()));
+    let (progress, share) = (TerminalProgress::new(), Share::whole(access.threads()));
     compare_all(&both, &pair, how(cli, args, &settings, &progress, share), |compared| {
         let volume = Volume::from(compared);
         worst = worst.max(volume.code());
@@ -138,7 +138,7 @@ pub(in crate::cli) fn run(
         screen.json(&document)?;
     }
     if let Some(seen) = seen {
-        let whole = Suggestion::of_resource(cli, "diff", resource.as_str(), options);
+        let whole = Suggestion::of_resource(cli, "diff", resource.as_str(), &access);
         offer_full(cli, screen, seen, &whole.flag("--full", true).flag("--extents", args.extents))?;
     }
     Ok(worst)

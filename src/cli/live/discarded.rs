@@ -1,15 +1,10 @@
 //! `unsplit undo` of what DRBD itself discarded, by its own policy or by a hand: a handler kept it before the resync. There was no plan;
 //! one is drawn from the salvage and what both nodes show now, and goes through the same line as the undo of a healing.
 
-use super::both::Both;
 use super::resolve::{after, carry_out};
-use super::turns::Share;
 use super::undo::{as_steps, undone_by};
-use super::volumes::{Compared, How, compare_all};
 use crate::cli::Cli;
-use crate::cli::exit::{DIVERGED, EVIDENCE, Failure, USAGE};
-use crate::cli::incident::{Desk, new_id, refuse_while_open};
-use crate::cli::pair::{PEER_TIMEOUT, PairOptions};
+use crate::cli::exit::{DIVERGED, Failure, Kind};
 use crate::cli::screen::Screen;
 use crate::cli::undo::UndoArgs;
 use crate::edge::events;
@@ -36,6 +31,11 @@ use crate::model::side::{Pair, Side};
 use crate::model::size::BLOCK;
 use crate::model::verdict::{Reason, Trace};
 use crate::ports::disk::{Disk, DiskFault};
+use crate::resolver::access::Access;
+use crate::resolver::both::Both;
+use crate::resolver::desk::{Desk, new_id, refuse_while_open};
+use crate::resolver::turns::Share;
+use crate::resolver::volumes::{Compared, How, compare_all};
 
 /// Bytes compared at once.
 const CHUNK: u64 = 4 << 20;
@@ -46,14 +46,14 @@ pub(in crate::cli) fn named(word: Option<&str>) -> Option<IncidentId> {
     IncidentId::new(word.filter(|word| word.starts_with(OF_A_RESYNC))?).ok()
 }
 
-fn refused(code: u8, text: String) -> Failure {
-    Failure::new(code, anyhow::Error::msg(text))
+fn refused(kind: Kind, text: String) -> Failure {
+    Failure::new(kind, anyhow::Error::msg(text))
 }
 
 /// What cannot be put back as a whole can still be looked at.
 fn beside(cli: &Cli, id: &IncidentId, why: &str) -> Failure {
     let words = crate::cli::plan::state_dir_words(cli);
-    refused(EVIDENCE, format!("salvage {id} cannot be put back as a whole: {why}"))
+    refused(Kind::Evidence, format!("salvage {id} cannot be put back as a whole: {why}"))
         .hint(format!("open it beside, and copy over what is needed: unsplit salvage show {id}{words}"))
 }
 
@@ -73,7 +73,7 @@ pub(in crate::cli) fn run(
 
 fn proven(cli: &Cli, desk: &Desk, id: &IncidentId) -> Result<Discarded, Failure> {
     if let Some(by) = undone_by(desk, id)? {
-        return Err(refused(USAGE, format!("salvage {id} was put back by incident {by}")));
+        return Err(refused(Kind::Usage, format!("salvage {id} was put back by incident {by}")));
     }
     let told = events::read(&cli.state_dir).map_err(Failure::evidence)?.events;
     discarded(&told, id).map_err(|why| beside(cli, id, &why))
@@ -105,10 +105,10 @@ pub fn run_on(
         return as_steps(screen, sealed.plan());
     }
     // What an undo of a healing finds noted: nothing was written since if both devices still show it.
-    note_healed(&*desk.store, id, &then).map_err(|why| refused(EVIDENCE, why))?;
+    note_healed(&*desk.store, id, &then).map_err(|why| refused(Kind::Evidence, why))?;
     plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
     let undo = new_id(sealed.id(), &desk.journal.incidents())?;
-    let ending = carry_out(cli, desk, both, &sealed, args.reading.threads(), &undo, |work| {
+    let ending = carry_out(cli, desk, both, &sealed, args.reading.reading().threads(), &undo, |work| {
         begin(&desk.journal, work, &undo, Consent::Operator, None)
     })?;
     after(cli, screen, desk, both, &sealed, &undo, &ending)
@@ -123,23 +123,10 @@ fn reach(cli: &Cli, args: &UndoArgs, manifest: &Manifest, id: &IncidentId) -> Re
         .hint(command(cli, id.as_str(), manifest)));
     };
     let name = |word: &str| NodeName::new(word).map_err(Failure::internal);
-    let options = PairOptions {
-        name_a: name("a")?,
-        name_b: name("b")?,
-        meta_a: None,
-        meta_b: None,
-        as_is_a: false,
-        as_is_b: false,
-        peer: Some(peer.clone()),
-        peer_timeout: PEER_TIMEOUT,
-        role_a: None,
-        role_b: None,
-        resource: manifest.resource.clone(),
-        policy: None,
-        reading: args.reading.clone(),
-        no_cache: true,
-    };
-    Both::reach(manifest.resource.as_str(), &options, "undo")
+    let names = Pair::new(name("a")?, name("b")?);
+    let (resource, reading) = (manifest.resource.clone(), args.reading.reading());
+    let access = Access::of(names, resource, Some(peer.clone()), reading);
+    Both::reach(manifest.resource.as_str(), &access, "undo")
 }
 
 /// What both devices are to show from now on; nothing was written since the resync.
@@ -153,7 +140,7 @@ fn alone_since(
         let resource = &pair.resource;
         let why =
             format!("{resource} is not connected and in sync on both nodes, and an undo writes to both");
-        return Err(refused(EVIDENCE, why).hint(format!("unsplit status {resource}")));
+        return Err(refused(Kind::Evidence, why).hint(format!("unsplit status {resource}")));
     }
     let now = untouched(pair);
     let mut then = now.clone();
@@ -180,7 +167,7 @@ fn drawn(
     id: &IncidentId,
     discarded: &Discarded,
 ) -> Result<SealedLivePlan, Failure> {
-    let (progress, threads) = (TerminalProgress::new(), args.reading.threads());
+    let (progress, threads) = (TerminalProgress::new(), args.reading.reading().threads());
     let settings = Settings::drbd_defaults();
     let share = Share::whole(threads);
     let how =

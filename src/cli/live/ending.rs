@@ -1,11 +1,9 @@
 //! How a run on a running resource ended, on the screen and as an exit code.
 
 use crate::cli::Cli;
-use crate::cli::consent::waiver;
-use crate::cli::exit::{FINE, Failure, PARKED};
-use crate::cli::incident::{give_up_command, resume_command};
+use crate::cli::exit::{FINE, Failure, Kind};
 use crate::cli::plan::state_dir_words;
-use crate::cli::resolve::{code, equals, kept_words};
+use crate::cli::resolve::{equals, kept_words, kind};
 use crate::cli::screen::{Screen, Tone};
 use crate::cli::suggest::Suggestion;
 use crate::engine::drbd::salvage_of;
@@ -16,6 +14,7 @@ use crate::model::live_plan::{LivePlan, LiveStep};
 use crate::model::plan::Purpose;
 use crate::model::record::Outcome;
 use crate::ports::store::Store;
+use crate::resolver::desk::{give_up_command, resume_command, waiver};
 
 /// Tells how it ended.
 ///
@@ -119,7 +118,7 @@ pub(super) fn finished(
         Ending::Finished(outcome) => Ok(*outcome),
         Ending::Abandoned { obstacle, why } => {
             let text = format!("incident {id} was given up before any data was changed: {why}");
-            let failure = Failure::new(code(*obstacle, &plan.purpose), anyhow::Error::msg(text));
+            let failure = Failure::new(kind(*obstacle, &plan.purpose), anyhow::Error::msg(text));
             let left = match plan.purpose {
                 Purpose::Heal => format!("{resource} stays disconnected on {lose}, as in a split brain"),
                 Purpose::Undo { .. } => format!("`unsplit status {resource}` shows how it stands"),
@@ -153,7 +152,7 @@ pub(super) fn finished(
                 ),
                 _ => format!("mend the cause, then {resume}"),
             };
-            Err(Failure::new(PARKED, anyhow::Error::msg(text)).hint(next))
+            Err(Failure::new(Kind::Parked, anyhow::Error::msg(text)).hint(next))
         }
     }
 }

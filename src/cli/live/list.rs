@@ -1,10 +1,10 @@
 //! What came of each of several resources: a line each, one document, one exit code.
 
-use super::both::Both;
 use crate::cli::exit::{FINE, Failure, HELD, NOT_FENCED, PARKED};
 use crate::cli::screen::{Screen, Tone};
 use crate::model::id::NodeName;
 use crate::model::side::Pair;
+use crate::resolver::both::Both;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -97,7 +97,7 @@ impl Row {
     /// A resource that failed.
     #[must_use]
     pub fn failed(resource: &str, failure: &Failure) -> Row {
-        let outcome = match failure.code {
+        let outcome = match failure.code() {
             NOT_FENCED => Outcome::InUse,
             PARKED => Outcome::Parked,
             HELD => Outcome::Refused,
@@ -107,7 +107,7 @@ impl Row {
         Row {
             resource: resource.to_owned(),
             outcome,
-            exit_code: failure.code,
+            exit_code: failure.code(),
             says: causes.join(": "),
             next: failure.hint.iter().cloned().collect(),
             document: Some(failure.document()),

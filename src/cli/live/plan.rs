@@ -1,17 +1,11 @@
 //! `unsplit plan RESOURCE`: one plan on the screen.
 
-use super::both::Both;
-use super::drawing::{Drawing, DrawnPlan, LiveDrawn, policy};
-use super::in_use::{InUse, User};
-use super::turns::Share;
 use crate::cli::Cli;
 use crate::cli::compared;
 use crate::cli::diff::offer_full;
 use crate::cli::exit::{DIVERGED, FINE, Failure, HELD};
-use crate::cli::incident::open_desk;
-use crate::cli::pair::PairOptions;
 use crate::cli::plan::{
-    self, Document, Held, PlanArgs, agree, held_word, kept, loss_table, reasons, show_held, to_run,
+    self, Document, PlanArgs, agree, held_word, kept, loss_table, reasons, show_held, to_run,
 };
 use crate::cli::screen::{Screen, Tone};
 use crate::cli::still_open::{About, StillOpen, backing_devices};
@@ -26,6 +20,13 @@ use crate::model::side::Pair;
 use crate::model::size::human;
 use crate::model::verdict::Verdict;
 use crate::ports::store::Store;
+use crate::resolver::access::Access;
+use crate::resolver::both::Both;
+use crate::resolver::desk::open_desk;
+use crate::resolver::draw::Held;
+use crate::resolver::draw::drbd::{Drawing, DrawnPlan, LiveDrawn};
+use crate::resolver::in_use::{InUse, User};
+use crate::resolver::turns::Share;
 
 const SCHEMA: &str = "unsplit.live-plan";
 
@@ -35,9 +36,9 @@ pub(in crate::cli) fn run(
     screen: &mut Screen,
     resource: &ResourceName,
 ) -> Result<u8, Failure> {
-    let options = &args.target.options;
-    let policy = policy(options)?;
-    let both = Both::reach(resource.as_str(), options, "plan")?;
+    let (access, choice) = (args.target.options.access(), args.choice.choice());
+    let policy = access.policy()?;
+    let both = Both::reach(resource.as_str(), &access, "plan")?;
     let pair = both.look(resource)?;
     if !cli.json {
         // Before it is refused because of it, perhaps only after much was compared.
@@ -46,15 +47,15 @@ pub(in crate::cli) fn run(
         StillOpen::about(cli, about).show(screen)?;
     }
     let desk = open_desk(&cli.state_dir)?;
-    let (choice, policy) = (&args.choice, policy.as_ref());
-    let drawing = Drawing { both: &both, desk: &desk, options, choice, policy, reports: None };
+    let (choice, policy) = (&choice, policy.as_ref());
+    let drawing = Drawing { both: &both, desk: &desk, access: &access, choice, policy, reports: None };
     let ready = drawing.ready(pair)?;
     if let Some(in_use) = &ready.in_use {
         in_use.show_early(cli.json, screen)?;
     }
-    match drawing.draw(ready, Share::whole(options.threads()), &TerminalProgress::new())? {
+    match drawing.draw(ready, Share::whole(access.threads()), &TerminalProgress::new())? {
         LiveDrawn::Agree(agreed) => {
-            agree(cli, screen, &agreed, &everything(cli, resource, options))?;
+            agree(cli, screen, &agreed, &everything(cli, resource, &access))?;
             Ok(FINE)
         }
         LiveDrawn::Held { held: why, names } => {
@@ -71,7 +72,7 @@ pub(in crate::cli) fn run(
                 compared::show(screen, "  ", *seen)?;
                 to_run(cli, screen, sealed.id(), sealed.plan().salvage)?;
                 let keep = sealed.plan().names[sealed.plan().survivor].as_str();
-                let whole = Suggestion::of_resource(cli, "plan", resource.as_str(), options).choice(choice);
+                let whole = Suggestion::of_resource(cli, "plan", resource.as_str(), &access).choice(choice);
                 offer_full(cli, screen, *seen, &whole.flag("--full", true).keep(keep))?;
             }
             Ok(DIVERGED)
@@ -109,14 +110,14 @@ pub(super) fn held_document(held: &Held) -> impl serde::Serialize + '_ {
 }
 
 /// The command that compares everything, whatever is marked.
-pub(super) fn everything(cli: &Cli, resource: &ResourceName, options: &PairOptions) -> Suggestion {
-    Suggestion::of_resource(cli, "diff", resource.as_str(), options).flag("--full", true)
+pub(super) fn everything(cli: &Cli, resource: &ResourceName, access: &Access) -> Suggestion {
+    Suggestion::of_resource(cli, "diff", resource.as_str(), access).flag("--full", true)
 }
 
 /// The command that shows what keeping a node would do.
 #[must_use]
 pub(super) fn choose(cli: &Cli, resource: &ResourceName, by: &Drawing<'_>, keep: &NodeName) -> Suggestion {
-    Suggestion::of_resource(cli, "plan", resource.as_str(), by.options).choice(by.choice).keep(keep.as_str())
+    Suggestion::of_resource(cli, "plan", resource.as_str(), by.access).choice(by.choice).keep(keep.as_str())
 }
 
 /// Tells why the policy does not decide, and what a person can type.
@@ -139,10 +140,10 @@ pub(super) fn held(
     show_held(screen, held, names.as_ref(), &choose)?;
     if matches!(held.verdict, Verdict::Refuse { .. }) {
         screen.heading("What it is, and what can be typed")?;
-        let status = Suggestion::of_resource(cli, "status", resource.as_str(), by.options);
+        let status = Suggestion::of_resource(cli, "status", resource.as_str(), by.access);
         screen.line(format!("  {status}"))?;
     }
-    offer_full(cli, screen, held.seen, &everything(cli, resource, by.options))?;
+    offer_full(cli, screen, held.seen, &everything(cli, resource, by.access))?;
     Ok(())
 }
 

@@ -1,17 +1,12 @@
 //! `unsplit resolve RESOURCE`, and going on with what was begun.
 
-use super::both::Both;
-use super::drawing::{Drawing, DrawnPlan, LiveDrawn, policy};
 use super::ending::{conclude, finished};
 use super::plan::{everything, held, show};
-use super::turns::Share;
 use crate::cli::Cli;
 use crate::cli::consent::{agreed_at_the_prompt, must_say_no_salvage, nobody_agreed};
 use crate::cli::exit::{FINE, Failure, HELD};
-use crate::cli::incident::{Desk, new_id, state_words};
-use crate::cli::pair::{PEER_TIMEOUT, PairOptions};
+use crate::cli::incident::state_words;
 use crate::cli::plan::agree;
-use crate::cli::reading::Reading;
 use crate::cli::resolve::{Asked, ResolveArgs, asked_for, journal_stopped};
 use crate::cli::screen::Screen;
 use crate::edge::clock::SystemClock;
@@ -26,6 +21,11 @@ use crate::model::id::{IncidentId, ResourceName};
 use crate::model::live_plan::LivePlan;
 use crate::model::record::{Consent, Outcome};
 use crate::proof::OperatorSaidNoSalvage;
+use crate::resolver::access::{Access, Reading};
+use crate::resolver::both::Both;
+use crate::resolver::desk::{Desk, new_id};
+use crate::resolver::draw::drbd::{Drawing, DrawnPlan, LiveDrawn};
+use crate::resolver::turns::Share;
 
 /// Draws and runs.
 pub(in crate::cli) fn run(
@@ -35,18 +35,18 @@ pub(in crate::cli) fn run(
     desk: &Desk,
     resource: &ResourceName,
 ) -> Result<u8, Failure> {
-    let options = &args.options;
-    let policy = policy(options)?;
-    let both = Both::reach(resource.as_str(), options, "resolve")?;
-    let (choice, policy) = (&args.choice, policy.as_ref());
-    let drawing = Drawing { both: &both, desk, options, choice, policy, reports: None };
+    let (access, choice) = (args.options.access(), args.choice.choice());
+    let policy = access.policy()?;
+    let both = Both::reach(resource.as_str(), &access, "resolve")?;
+    let (choice, policy) = (&choice, policy.as_ref());
+    let drawing = Drawing { both: &both, desk, access: &access, choice, policy, reports: None };
     let ready = drawing.ready(both.look(resource)?)?;
     if let Some(in_use) = &ready.in_use {
         in_use.show_early(cli.json, screen)?;
     }
-    match drawing.draw(ready, Share::whole(options.threads()), &TerminalProgress::new())? {
+    match drawing.draw(ready, Share::whole(access.threads()), &TerminalProgress::new())? {
         LiveDrawn::Agree(agreed) => {
-            agree(cli, screen, &agreed, &everything(cli, resource, options))?;
+            agree(cli, screen, &agreed, &everything(cli, resource, &access))?;
             Ok(FINE)
         }
         LiveDrawn::Held { held: why, names } => {
@@ -86,12 +86,18 @@ pub(in crate::cli) fn run_plan(
     let sources: Vec<_> = plan.volumes.iter().map(|volume| volume.sources.as_ref()).collect();
     let of = (&plan.purpose, plan.survivor);
     match asked_for(cli, screen, desk, sealed, of, &sources, |_| None)? {
-        Asked::Begun(incident) => {
-            take_up(cli, screen, desk, &incident, sealed, &args.options.reading, args.choice.no_salvage)
-        }
+        Asked::Begun(incident) => take_up(
+            cli,
+            screen,
+            desk,
+            &incident,
+            sealed,
+            &args.options.reading.reading(),
+            args.choice.no_salvage,
+        ),
         Asked::CarriedOut(code) => Ok(code),
         Asked::New => {
-            let both = reach_as_planned(plan, &args.options.reading)?;
+            let both = reach_as_planned(plan, &args.options.reading.reading())?;
             let (id, ending) = start(cli, args, desk, &both, sealed, Consent::Operator)?;
             after(cli, screen, desk, &both, sealed, &id, &ending)
         }
@@ -107,23 +113,8 @@ pub fn reach_as_planned(plan: &LivePlan, reading: &Reading) -> Result<Both, Fail
         .peer
         .parse()
         .map_err(|why: String| Failure::internal(anyhow::anyhow!("the plan names no usable peer: {why}")))?;
-    let options = PairOptions {
-        name_a: plan.names.a.clone(),
-        name_b: plan.names.b.clone(),
-        meta_a: None,
-        meta_b: None,
-        as_is_a: false,
-        as_is_b: false,
-        peer: Some(peer),
-        peer_timeout: PEER_TIMEOUT,
-        role_a: None,
-        role_b: None,
-        resource: plan.resource.clone(),
-        policy: None,
-        reading: reading.clone(),
-        no_cache: false,
-    };
-    Both::reach(plan.resource.as_str(), &options, "resolve")
+    let access = Access::of(plan.names.clone(), plan.resource.clone(), Some(peer), reading.clone());
+    Both::reach(plan.resource.as_str(), &access, "resolve")
 }
 
 /// Carries the plan out on these nodes, as `act` says.
@@ -167,7 +158,7 @@ pub(super) fn start(
 ) -> Result<(IncidentId, Ending), Failure> {
     let id = new_id(sealed.id(), &desk.journal.incidents())?;
     let waived = OperatorSaidNoSalvage::from_flag(args.choice.no_salvage, sealed.id());
-    let ending = carry_out(cli, desk, both, sealed, args.options.threads(), &id, |work| {
+    let ending = carry_out(cli, desk, both, sealed, args.options.reading.reading().threads(), &id, |work| {
         begin(&desk.journal, work, &id, consent, waived)
     })?;
     Ok((id, ending))

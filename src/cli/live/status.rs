@@ -1,9 +1,8 @@
 //! `unsplit status` of running resources.
 
-use super::{Reports, local, nodes, page};
+use super::page;
 use crate::cli::Cli;
 use crate::cli::exit::{DIVERGED, EVIDENCE, FINE, Failure};
-use crate::cli::pair::PEER_TIMEOUT;
 use crate::cli::plan::state_dir_words;
 use crate::cli::screen::Screen;
 use crate::cli::still_open::{About, OpenView, StillOpen, backing_devices, policy_words};
@@ -16,6 +15,10 @@ use crate::model::node::{AfterSb, DrbdSeen, NodeReport};
 use crate::model::shell::shell_word;
 use crate::model::standing::{Asked, Class, Standing, Weight};
 use crate::ports::node::Node;
+use crate::resolver::access::PEER_TIMEOUT;
+use crate::resolver::failure::Kind;
+use crate::resolver::nodes::local;
+use crate::resolver::nodes::{Reports, nodes};
 use serde::Serialize;
 
 /// A document of `unsplit.live-status`.
@@ -113,7 +116,7 @@ impl Told {
 /// Asks this node and, if it is named, the peer. A peer that does not answer leaves this node's view.
 fn ask(peer: Option<&PeerSpec>, silence: u16) -> Result<Told, Failure> {
     let unanswered = |failure: Failure| -> Result<Told, Failure> {
-        let Some(spec) = peer.filter(|_| failure.code == EVIDENCE) else { return Err(failure) };
+        let Some(spec) = peer.filter(|_| failure.kind == Kind::Evidence) else { return Err(failure) };
         let name = spec.as_str().strip_prefix("ssh:").unwrap_or("the peer");
         let name = name.rsplit('@').next().unwrap_or(name).to_owned();
         let unseen = |why| Failure::evidence(anyhow::anyhow!("{why}"));
@@ -345,7 +348,7 @@ pub fn judged(witnesses: &[Witness<'_>]) -> Vec<Standing> {
 
 /// This node's resources, for `unsplit status` without a word. Nothing without DRBD.
 pub(in crate::cli) fn here() -> Result<Option<(String, Vec<Standing>)>, Failure> {
-    let told = ask(None, crate::cli::pair::PEER_TIMEOUT)?;
+    let told = ask(None, crate::resolver::access::PEER_TIMEOUT)?;
     match told.local.state.drbd {
         DrbdSeen::Told(_) => {
             let standings = judged(&told.witnesses());

@@ -11,13 +11,15 @@
 //! no command line changes its meaning by this.
 
 use crate::cli::exit::Failure;
-use crate::cli::incident::Desk;
-use crate::cli::pair::{PairArgs, PairOptions};
+use crate::cli::pair::PairOptions;
 use crate::engine::drbd::plans;
 use crate::judge::audit::SealedLivePlan;
 use crate::judge::incident::Incident;
 use crate::model::id::ResourceName;
 use crate::model::live_plan::LivePlan;
+use crate::model::side::Pair;
+use crate::resolver::access::{Access, Target, TwoSides, Wanted};
+use crate::resolver::desk::Desk;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -56,34 +58,12 @@ pub struct OneTargetArgs {
     pub options: PairOptions,
 }
 
-/// What was meant.
-#[derive(Debug)]
-pub enum Target {
-    /// Two sides.
-    Pair(Box<PairArgs>),
-    /// A resource that runs.
-    Resource(ResourceName),
-    /// Several of them.
-    Several(Wanted),
-}
-
-/// Which of the resources that run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
-    /// These, each once.
-    Named(Vec<ResourceName>),
-    /// All that both nodes know.
-    All,
-}
-
-impl Wanted {
-    /// As it was typed.
-    #[must_use]
-    pub fn words(&self) -> String {
-        match self {
-            Wanted::All => "--all".to_owned(),
-            Wanted::Named(names) => names.iter().map(ResourceName::as_str).collect::<Vec<_>>().join(" "),
-        }
+/// As it was typed.
+#[must_use]
+pub fn words_of(wanted: &Wanted) -> String {
+    match wanted {
+        Wanted::All => "--all".to_owned(),
+        Wanted::Named(names) => names.iter().map(ResourceName::as_str).collect::<Vec<_>>().join(" "),
     }
 }
 
@@ -93,7 +73,7 @@ impl TargetArgs {
     /// # Errors
     /// See [`meant`].
     pub fn target(&self) -> Result<Target, Failure> {
-        meant(&self.words, self.all, &self.options)
+        meant(&self.words, self.all, &self.options.access())
     }
 }
 
@@ -104,14 +84,15 @@ impl OneTargetArgs {
     /// One word that is no resource's name.
     pub fn target(&self) -> Result<Target, Failure> {
         match &self.b {
-            Some(b) => Ok(pair(&self.a, b, &self.options)),
+            Some(b) => Ok(pair(&self.a, b, &self.options.access())),
             None => resource(&self.a).map(Target::Resource),
         }
     }
 }
 
-fn pair(a: &Path, b: &Path, options: &PairOptions) -> Target {
-    Target::Pair(Box::new(PairArgs { a: a.to_owned(), b: b.to_owned(), options: options.clone() }))
+fn pair(a: &Path, b: &Path, access: &Access) -> Target {
+    let paths = Pair::new(a.to_owned(), b.to_owned());
+    Target::Pair(Box::new(TwoSides { paths, access: access.clone() }))
 }
 
 /// Whether a word can only be a path.
@@ -123,14 +104,14 @@ fn is_path(word: &Path) -> bool {
 ///
 /// # Errors
 /// Exit code 2: a path among resources, or no name of a resource.
-pub fn meant(words: &[PathBuf], all: bool, options: &PairOptions) -> Result<Target, Failure> {
+pub fn meant(words: &[PathBuf], all: bool, access: &Access) -> Result<Target, Failure> {
     if all {
         return Ok(Target::Several(Wanted::All));
     }
     match words {
         [] => Err(Failure::usage("say what it is about: a resource, several, two sides, or --all")),
         [one] => resource(one).map(Target::Resource),
-        [a, b] if options.peer.is_none() || is_path(b) => Ok(pair(a, b, options)),
+        [a, b] if access.peer.is_none() || is_path(b) => Ok(pair(a, b, access)),
         several => {
             if let Some(path) = several.iter().find(|word| is_path(word)) {
                 return Err(Failure::usage(format!(
@@ -247,11 +228,11 @@ mod tests {
             &["/dev/a", "/dev/b", "/dev/c"],
         ] {
             let failure = asked(words).unwrap_err();
-            assert_eq!(failure.code, crate::cli::exit::USAGE, "{words:?}");
+            assert_eq!(failure.code(), crate::cli::exit::USAGE, "{words:?}");
             assert!(failure.text().contains("is a path") && failure.hint.is_some(), "{}", failure.text());
         }
         for words in [&["r0", "--all"][..], &[]] {
-            assert_eq!(asked(words).unwrap_err().code, crate::cli::exit::USAGE, "{words:?}");
+            assert_eq!(asked(words).unwrap_err().code(), crate::cli::exit::USAGE, "{words:?}");
         }
     }
 }

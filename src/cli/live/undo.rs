@@ -3,8 +3,8 @@
 use super::resolve::{after, carry_out, reach_as_planned, take_up};
 use super::target::load;
 use crate::cli::Cli;
-use crate::cli::exit::{DIVERGED, EVIDENCE, Failure, USAGE};
-use crate::cli::incident::{Desk, is_open, new_id, refuse_while_open, resume_command, state_words};
+use crate::cli::exit::{DIVERGED, Failure, Kind};
+use crate::cli::incident::state_words;
 use crate::cli::screen::Screen;
 use crate::cli::undo::UndoArgs;
 use crate::edge::terminal::TerminalProgress;
@@ -25,6 +25,8 @@ use crate::model::plan::Purpose;
 use crate::model::record::Consent;
 use crate::model::salvage::PartKind;
 use crate::ports::replica::Unseen;
+use crate::resolver::both::Both;
+use crate::resolver::desk::{Desk, is_open, new_id, refuse_while_open, resume_command};
 
 /// An incident and its live plan.
 pub struct LiveIncident {
@@ -78,8 +80,8 @@ pub(super) fn undone_by(desk: &Desk, healing: &IncidentId) -> Result<Option<Inci
     Ok(by.map(|undo| undo.id.clone()))
 }
 
-fn refused(code: u8, text: String) -> Failure {
-    Failure::new(code, anyhow::Error::msg(text))
+fn refused(kind: Kind, text: String) -> Failure {
+    Failure::new(kind, anyhow::Error::msg(text))
 }
 
 pub(in crate::cli) fn run(
@@ -99,31 +101,34 @@ pub(in crate::cli) fn run(
             return as_steps(screen, healed);
         }
         if is_open(&live.incident) {
-            return take_up(cli, screen, desk, &live.incident, &live.sealed, &args.reading, false);
+            return take_up(cli, screen, desk, &live.incident, &live.sealed, &args.reading.reading(), false);
         }
-        return Err(refused(USAGE, format!("incident {id} is itself an undo")));
+        return Err(refused(Kind::Usage, format!("incident {id} is itself an undo")));
     }
     if is_open(&live.incident) {
         let text =
             format!("incident {id} is not over: DRBD may still be overwriting. It must be healed first");
-        return Err(refused(EVIDENCE, text).hint(resume_command(id)));
+        return Err(refused(Kind::Evidence, text).hint(resume_command(id)));
     }
     if !live.incident.touched() {
         return Err(refused(
-            USAGE,
+            Kind::Usage,
             format!("incident {id} did not change anything: there is nothing to undo"),
         ));
     }
     if let Some(by) = undone_by(desk, id)? {
-        return Err(refused(USAGE, format!("incident {id} was undone by {by}")));
+        return Err(refused(Kind::Usage, format!("incident {id} was undone by {by}")));
     }
     if !healed.salvage {
-        return Err(refused(EVIDENCE, format!("incident {id} kept no copy: there is nothing to put back")));
+        return Err(refused(
+            Kind::Evidence,
+            format!("incident {id} kept no copy: there is nothing to put back"),
+        ));
     }
     for volume in &healed.volumes {
         refuse_while_open(volume.sources.as_ref(), &*desk.store, &desk.journal, &[id])?;
     }
-    let both = reach_as_planned(healed, &args.reading)?;
+    let both = reach_as_planned(healed, &args.reading.reading())?;
     let pair = both.look(&healed.resource)?;
     nothing_written(desk, live, &pair)?;
     let sealed = draw(desk, live, &both, &pair, args)?;
@@ -137,7 +142,7 @@ pub(in crate::cli) fn run(
     }
     plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
     let undo = new_id(sealed.id(), &desk.journal.incidents())?;
-    let ending = carry_out(cli, desk, &both, &sealed, args.reading.threads(), &undo, |work| {
+    let ending = carry_out(cli, desk, &both, &sealed, args.reading.reading().threads(), &undo, |work| {
         begin(&desk.journal, work, &undo, Consent::Operator, None)
     })?;
     after(cli, screen, desk, &both, &sealed, &undo, &ending)
@@ -156,7 +161,7 @@ fn nothing_written(
     pair: &crate::engine::drbd::pair::LivePair,
 ) -> Result<(), Failure> {
     let id = &live.incident.id;
-    let then = noted(&*desk.store, id).map_err(|why| refused(EVIDENCE, why))?;
+    let then = noted(&*desk.store, id).map_err(|why| refused(Kind::Evidence, why))?;
     let why = match then {
         None => Some("what the devices showed after the healing was not noted".to_owned()),
         Some(then) => written_since(&pair.names, &pair.volumes, &then, &untouched(pair)),
@@ -170,7 +175,7 @@ fn nothing_written(
         .map(|salvage| format!("unsplit salvage show {salvage}"))
         .collect();
     Err(refused(
-        EVIDENCE,
+        Kind::Evidence,
         format!(
             "incident {id} cannot be undone as a whole: {why}. Putting back what was kept would mix it with newer data"
         ),
@@ -182,7 +187,7 @@ fn nothing_written(
 fn draw(
     desk: &Desk,
     live: &LiveIncident,
-    both: &super::both::Both,
+    both: &Both,
     pair: &crate::engine::drbd::pair::LivePair,
     args: &UndoArgs,
 ) -> Result<SealedLivePlan, Failure> {
@@ -193,14 +198,14 @@ fn draw(
         let extents: ExtentSet = if volume.overwrite.is_empty() {
             ExtentSet::empty()
         } else {
-            let salvage = salvage_of(id, volume.volume).map_err(|why| refused(EVIDENCE, why))?;
+            let salvage = salvage_of(id, volume.volume).map_err(|why| refused(Kind::Evidence, why))?;
             let manifest = load_manifest(&*desk.store, &dir_of(&salvage)).map_err(Failure::evidence)?;
             let parts = manifest.parts.iter().filter(|part| part.kind == PartKind::VictimData);
             parts.flat_map(|part| part.pieces.iter().map(|piece| piece.extent())).collect()
         };
         let replica = both.operated().a.replica(&now.backing.a);
         let replica = replica.map_err(|Unseen(why)| Failure::evidence(anyhow::anyhow!("{why}")))?;
-        let content = content_of(&*replica, &extents, args.reading.threads(), &progress);
+        let content = content_of(&*replica, &extents, args.reading.reading().threads(), &progress);
         kept.push((extents, content.map_err(Failure::evidence)?));
     }
     plans::seal_undo(draw_undo(healed, id.clone(), kept), healed).map_err(Failure::internal)

@@ -9,36 +9,30 @@ mod parts;
 mod verdict;
 
 pub(super) use parts::{fate_words, kept, loss_table, steps, to_run};
-pub(super) use verdict::{Agreed, Document, Held, agree, agree_document, held_word, reasons, show_held};
+pub(super) use verdict::{Document, agree, agree_document, held_word, reasons, show_held};
 
 use super::Cli;
 use super::compared;
 use super::diff::offer_full;
 use super::exit::{DIVERGED, FINE, Failure, HELD};
-use super::incident::{open_desk, refuse_while_open};
-use super::live::{self, Target, TargetArgs};
-use super::pair::{Found, OpenPair, PairArgs, open};
+use super::live::{self, TargetArgs};
 use super::screen::{Screen, Tone};
 use super::suggest::Suggestion;
 use crate::edge::blockdev::Mode;
-use crate::engine::inquiry::Sight;
-use crate::engine::journal::Journal;
-use crate::engine::plans;
-use crate::engine::recall::Place;
-use crate::judge::audit::{SealedPlan, Seen};
-use crate::judge::planner::images::{Inputs, draw};
-use crate::judge::policy::{Case, Clues, DeltaSummary, decide, decide_running};
-use crate::judge::units::losses;
-use crate::judge::worse::keepable;
-use crate::model::delta::{Coverage, Uncertain};
-use crate::model::id::{NodeName, ResourceName};
+use crate::edge::terminal::TerminalProgress;
+use crate::judge::audit::SealedPlan;
+use crate::model::delta::Uncertain;
+use crate::model::id::NodeName;
 use crate::model::plan::{Plan, Purpose, Step};
-use crate::model::policy::{SalvageRule, Settings};
 use crate::model::shell::shell_path;
-use crate::model::side::{Pair, Side};
+use crate::model::side::Side;
 use crate::model::size::human;
-use crate::model::verdict::{Trace, Verdict};
 use crate::ports::store::Store;
+use crate::resolver::access::{Choice, Target, TwoSides};
+use crate::resolver::desk::open_desk;
+use crate::resolver::draw::Held;
+use crate::resolver::draw::images::{Drawn, draw_plan};
+use crate::resolver::sides::open;
 use clap::Args;
 
 /// Draw a plan: what would happen, what would be lost, what would be kept.
@@ -73,136 +67,10 @@ pub struct ChoiceArgs {
 }
 
 impl ChoiceArgs {
-    /// The side that `--keep` names.
-    ///
-    /// # Errors
-    /// It is neither `a`, `b` nor a side's name.
-    pub fn keep_side(&self, names: &Pair<NodeName>) -> Result<Option<Side>, Failure> {
-        let Some(word) = &self.keep else { return Ok(None) };
-        // A name wins over the letters: a node may be called `b` and be side a.
-        let by_name = Side::BOTH.into_iter().find(|side| names[*side].as_str() == word);
-        let by_letter = Side::BOTH.into_iter().find(|side| side.word() == word);
-        by_name.or(by_letter).map(Some).ok_or_else(|| {
-            let named = match (names.a.as_str(), names.b.as_str()) {
-                ("a", "b") => "a or b".to_owned(),
-                (a, b) => format!("a, b, {a} or {b}"),
-            };
-            Failure::usage(format!("--keep {word}: there is no such side; say {named}"))
-        })
-    }
-}
-
-/// What `plan` (and `resolve` without a plan) came to.
-pub enum Drawn {
-    /// Nothing to do.
-    Agree(Agreed),
-    /// A sealed and kept plan; `auto` says whether the policy lets it run without asking.
-    Sealed {
-        /// The plan.
-        sealed: Box<SealedPlan>,
-        /// From the policy.
-        auto: bool,
-        /// How much was compared.
-        seen: Coverage,
-    },
-    /// The policy does not decide, or refuses.
-    Held(Held),
-}
-
-/// Observes, compares, decides, plans, seals; keeps the plan in the state directory.
-///
-/// `said`: gets sentences about where the comparison came from.
-///
-/// # Errors
-/// Anything that keeps a plan from being drawn.
-pub fn draw_plan(
-    opened: &OpenPair,
-    pair: &PairArgs,
-    choice: &ChoiceArgs,
-    settings: &Settings,
-    store: &dyn Store,
-    journal: &Journal,
-    said: &mut Vec<String>,
-) -> Result<Drawn, Failure> {
-    let sight = opened.look(settings)?;
-    // One incident at a time for a device: an open one must be ended first.
-    refuse_while_open(sight.evidence.as_ref().map(|seen| &seen.source), store, journal, &[])?;
-    let names = sight.evidence.as_ref().map(|seen| seen.name.clone());
-    let keep = choice.keep_side(&names)?;
-    let found = opened.diff_in(&sight, choice.full, &pair.options, Place::Open(store))?;
-    said.extend_from_slice(&found.remarks);
-    let seen = found.delta.coverage();
-    let (survivor, auto, trace) = match judge(settings, &sight, &found, keep) {
-        Verdict::Agree { trace } => return Ok(Drawn::Agree(Agreed { trace, seen })),
-        Verdict::Heal { survivor, auto, trace } => (survivor, auto, trace),
-        verdict @ (Verdict::Hold { .. } | Verdict::Refuse { .. }) => {
-            let keepable = keepable(sight.disks(), &sight.comparison);
-            return Ok(Drawn::Held(Held { verdict, keepable, seen }));
-        }
-    };
-    let salvage = salvage_wanted(settings, choice)?;
-    let plan =
-        draw_from(pair.options.resource.clone(), &sight, &found, survivor, salvage, choice.full, trace)?;
-    let sealed = plans::seal_healing(plan, &[Seen { evidence: &sight.evidence, delta: &found.delta }])
-        .map_err(Failure::internal)?;
-    plans::keep(store, &sealed).map_err(Failure::internal)?;
-    Ok(Drawn::Sealed { sealed: Box::new(sealed), auto, seen })
-}
-
-/// What the policy says of this pair.
-#[must_use]
-pub fn judge(settings: &Settings, sight: &Sight, found: &Found, keep: Option<Side>) -> Verdict {
-    decide(settings, &case(sight, found, keep))
-}
-
-/// The same of a volume of a resource that runs.
-#[must_use]
-pub fn judge_running(settings: &Settings, sight: &Sight, found: &Found, keep: Option<Side>) -> Verdict {
-    decide_running(settings, &case(sight, found, keep))
-}
-
-fn case(sight: &Sight, found: &Found, keep: Option<Side>) -> Case {
-    Case {
-        names: found.names.clone(),
-        lineages: sight.lineages.clone(),
-        comparison: sight.comparison.clone(),
-        delta: DeltaSummary::of(&found.delta),
-        clues: Clues::default(),
-        keep,
-    }
-}
-
-fn draw_from(
-    resource: ResourceName,
-    sight: &Sight,
-    found: &Found,
-    survivor: Side,
-    salvage: bool,
-    full: bool,
-    trace: Trace,
-) -> Result<Plan, Failure> {
-    draw(Inputs {
-        resource,
-        evidence: &sight.evidence,
-        superblocks: sight.superblocks.clone(),
-        delta: &found.delta,
-        survivor,
-        salvage,
-        full,
-        losses: losses(&found.units, survivor),
-        trace,
-    })
-    .map_err(Failure::evidence)
-}
-
-/// Both the policy and the command line must say so before nothing is kept.
-pub(super) fn salvage_wanted(settings: &Settings, choice: &ChoiceArgs) -> Result<bool, Failure> {
-    match (settings.salvage, choice.no_salvage) {
-        (SalvageRule::Off, true) => Ok(false),
-        (SalvageRule::Required, true) => Err(Failure::usage(
-            "--no-salvage needs a policy that says salvage = \"off\", too: what is discarded would be gone for good",
-        )),
-        (SalvageRule::Off | SalvageRule::Required, false) => Ok(true),
+    /// What was chosen.
+    #[must_use]
+    pub fn choice(&self) -> Choice {
+        Choice { keep: self.keep.clone(), full: self.full, no_salvage: self.no_salvage }
     }
 }
 
@@ -212,11 +80,12 @@ pub(super) fn run(cli: &Cli, args: &PlanArgs, screen: &mut Screen) -> Result<u8,
         Target::Resource(resource) => return live::plan::run(cli, args, screen, &resource),
         Target::Several(wanted) => return live::several::plan::run(cli, args, screen, &wanted),
     };
-    let settings = pair.options.settings()?;
+    let settings = pair.access.settings()?;
     let opened = open(&pair, Mode::ReadOnly)?;
     let desk = open_desk(&cli.state_dir)?;
-    let mut said = Vec::new();
-    let drawn = draw_plan(&opened, &pair, &args.choice, &settings, &*desk.store, &desk.journal, &mut said)?;
+    let (choice, mut said) = (args.choice.choice(), Vec::new());
+    let progress = TerminalProgress::new();
+    let drawn = draw_plan(&opened, &pair.access, &choice, &settings, &desk, &progress, &mut said)?;
     if !cli.json {
         said.iter().try_for_each(|remark| screen.line(remark))?;
     }
@@ -226,7 +95,7 @@ pub(super) fn run(cli: &Cli, args: &PlanArgs, screen: &mut Screen) -> Result<u8,
             Ok(FINE)
         }
         Drawn::Held(verdict) => {
-            held(cli, screen, verdict, &pair, &args.choice)?;
+            held(cli, screen, verdict, &pair, &choice)?;
             Ok(HELD)
         }
         Drawn::Sealed { sealed, auto, seen } => {
@@ -239,7 +108,7 @@ pub(super) fn run(cli: &Cli, args: &PlanArgs, screen: &mut Screen) -> Result<u8,
                 compared::show(screen, "  ", *seen)?;
                 to_run(cli, screen, sealed.id(), sealed.plan().salvage)?;
                 let keep = sealed.plan().names[sealed.plan().survivor].as_str();
-                let whole = Suggestion::of_pair(cli, "plan", &pair).choice(&args.choice);
+                let whole = Suggestion::of_pair(cli, "plan", &pair).choice(&choice);
                 offer_full(cli, screen, *seen, &whole.flag("--full", true).keep(keep))?;
             }
             Ok(DIVERGED)
@@ -269,22 +138,22 @@ pub(super) fn held(
     cli: &Cli,
     screen: &mut Screen,
     held: &Held,
-    pair: &PairArgs,
-    choice: &ChoiceArgs,
+    pair: &TwoSides,
+    choice: &Choice,
 ) -> Result<(), Failure> {
     if cli.json {
         let document: Document<'_, Plan> =
             Document::without_plan("unsplit.plan", held_word(&held.verdict), held.verdict.trace());
         return Ok(screen.json(&Document { coverage: Some(held.seen), ..document })?);
     }
-    let names = Pair::new(&pair.options.name_a, &pair.options.name_b);
+    let names = pair.access.names.as_ref();
     let choose = |keep: &NodeName| Suggestion::of_pair(cli, "plan", pair).choice(choice).keep(keep.as_str());
     show_held(screen, held, names, &choose)?;
     Ok(offer_full(cli, screen, held.seen, &everything(cli, pair))?)
 }
 
 /// The command that compares everything, whatever is marked.
-pub(super) fn everything(cli: &Cli, pair: &PairArgs) -> Suggestion {
+pub(super) fn everything(cli: &Cli, pair: &TwoSides) -> Suggestion {
     Suggestion::of_pair(cli, "diff", pair).flag("--full", true)
 }
 

@@ -9,8 +9,9 @@ use crate::cli::suggest::Suggestion;
 use crate::model::delta::Coverage;
 use crate::model::id::NodeName;
 use crate::model::plan::Plan;
-use crate::model::side::{Pair, Side};
+use crate::model::side::Pair;
 use crate::model::verdict::{Trace, Verdict};
+use crate::resolver::draw::{Agreed, Held};
 use serde::Serialize;
 
 /// A verdict, and the plan that follows from it, as JSON shows them: for devices and for resources that run.
@@ -56,26 +57,6 @@ impl<'a, P: Serialize, U: Serialize> Document<'a, P, U> {
             in_use: None,
         }
     }
-}
-
-/// There is nothing to do: why, and how much was compared.
-#[derive(Debug, Clone)]
-pub struct Agreed {
-    /// Why.
-    pub trace: Trace,
-    /// How much was compared.
-    pub seen: Coverage,
-}
-
-/// No plan was drawn: why, and whom a person may keep without a warning, the better side first.
-#[derive(Debug, Clone)]
-pub struct Held {
-    /// Why.
-    pub verdict: Verdict,
-    /// Whom a person may keep.
-    pub keepable: Vec<Side>,
-    /// How much was compared.
-    pub seen: Coverage,
 }
 
 /// That there is nothing to do, as JSON.

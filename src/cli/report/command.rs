@@ -9,23 +9,28 @@ use super::{
 use crate::cli::Cli;
 use crate::cli::diff::doubtful;
 use crate::cli::exit::{DIVERGED, EVIDENCE, FINE, Failure};
-use crate::cli::incident::when;
-use crate::cli::live::{self, OneTargetArgs, Target};
-use crate::cli::pair::{Found, PairArgs, open};
-use crate::cli::plan::judge;
+use crate::cli::live::{OneTargetArgs, words_of};
 use crate::cli::screen::Screen;
 use crate::cli::suggest::Suggestion;
 use crate::edge::blockdev::{BlockFile, Identity, Mode};
-use crate::edge::clock::SystemClock;
+use crate::edge::clock::{SystemClock, local};
+use crate::edge::terminal::TerminalProgress;
 use crate::engine::inquiry::Sight;
 use crate::judge::units::{LayoutDifference, losses};
 use crate::judge::worse::keepable;
 use crate::model::extent::ExtentSet;
+use crate::model::id::ResourceName;
 use crate::model::plan::Fate;
 use crate::model::policy::Settings;
 use crate::model::side::{Pair, Side};
 use crate::model::unit::Unit;
 use crate::ports::clock::Clock;
+use crate::resolver::access::{Access, Target, TwoSides};
+use crate::resolver::both::Both;
+use crate::resolver::contents::Found;
+use crate::resolver::draw::judge;
+use crate::resolver::sides::open;
+use crate::resolver::volumes::as_pair;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -51,18 +56,18 @@ pub struct ReportArgs {
 pub(crate) fn run(cli: &Cli, args: &ReportArgs, screen: &mut Screen) -> Result<u8, Failure> {
     let pair = match args.target.target()? {
         Target::Pair(pair) => pair,
-        Target::Resource(resource) => Box::new(live::only_volume(cli, &resource, &args.target.options)?),
+        Target::Resource(resource) => Box::new(only_volume(cli, &resource, &args.target.options.access())?),
         Target::Several(wanted) => {
-            return Err(Failure::usage(format!("{}: a report is about one resource", wanted.words())));
+            return Err(Failure::usage(format!("{}: a report is about one resource", words_of(&wanted))));
         }
     };
-    let settings = pair.options.settings()?;
+    let settings = pair.access.settings()?;
     let opened = open(&pair, Mode::ReadOnly)?;
     if let Some(path) = &args.html {
         refuse_a_side(path, &pair)?;
     }
     let sight = opened.look(&settings)?;
-    let found = opened.diff(&sight, args.full, &pair.options, &cli.state_dir)?;
+    let found = opened.diff(&sight, args.full, &pair.access, &cli.state_dir, &TerminalProgress::new())?;
     let data = gather(cli, &pair, args.full, &settings, &sight, &found);
     if let Some(path) = &args.html {
         write_page(path, &render_html(&data))?;
@@ -88,9 +93,32 @@ pub(crate) fn run(cli: &Cli, args: &ReportArgs, screen: &mut Screen) -> Result<u
     })
 }
 
+/// The devices of a resource's only volume.
+///
+/// # Errors
+/// It has several.
+fn only_volume(cli: &Cli, resource: &ResourceName, access: &Access) -> Result<TwoSides, Failure> {
+    let both = Both::reach(resource.as_str(), access, "report")?;
+    let pair = both.look(resource)?;
+    match pair.volumes.as_slice() {
+        [volume] => Ok(as_pair(&pair, volume, both.peer(), access)),
+        several => {
+            let all: Vec<String> = several
+                .iter()
+                .map(|volume| {
+                    let args = as_pair(&pair, volume, both.peer(), access);
+                    format!("volume {}: {}", volume.volume, Suggestion::of_pair(cli, "report", &args))
+                })
+                .collect();
+            Err(Failure::usage(format!("{resource} has {} volumes: report one at a time", several.len()))
+                .hint(all.join("; ")))
+        }
+    }
+}
+
 fn gather(
     cli: &Cli,
-    args: &PairArgs,
+    args: &TwoSides,
     full: bool,
     settings: &Settings,
     sight: &Sight,
@@ -111,11 +139,11 @@ fn gather(
     ReportData {
         schema: SCHEMA,
         version: VERSION,
-        title: args.options.resource.to_string(),
-        generated_at: when(SystemClock.now()),
+        title: args.access.resource.to_string(),
+        generated_at: local(SystemClock.now()),
         sides: Pair::from_fn(|side| {
             let seen = &sight.evidence[side];
-            SideFacts::new(seen, &sight.lineages[side], when(seen.taken_at))
+            SideFacts::new(seen, &sight.lineages[side], local(seen.taken_at))
         }),
         comparison: Some(ComparisonFacts::new(&sight.comparison, &names)),
         scope: delta.scope,
@@ -124,7 +152,7 @@ fn gather(
         marks_complete: delta.marks_complete,
         if_keep: Pair::from_fn(|side| discard(found, side, &classes)),
         next: next(cli, args, full, sight, found),
-        verdict: args.options.policy.is_some().then(|| judge(settings, sight, found, None)),
+        verdict: args.access.policy.is_some().then(|| judge(settings, sight, found, None)),
         names,
         classes,
         units,
@@ -174,7 +202,7 @@ fn rows(found: &Found, classes: &[ClassFacts]) -> Vec<UnitRow> {
     rows
 }
 
-fn next(cli: &Cli, args: &PairArgs, full: bool, sight: &Sight, found: &Found) -> Vec<NextCommand> {
+fn next(cli: &Cli, args: &TwoSides, full: bool, sight: &Sight, found: &Found) -> Vec<NextCommand> {
     let type_this = |verb: &str| Suggestion::of_pair(cli, verb, args);
     let mut all = Vec::new();
     if !(sight.comparison.settled() && found.delta.differs.is_empty()) {
@@ -196,7 +224,7 @@ fn next(cli: &Cli, args: &PairArgs, full: bool, sight: &Sight, found: &Found) ->
 }
 
 /// A slip of the tongue (`--html node2.img`) must not cost a node's disk.
-fn refuse_a_side(path: &Path, pair: &PairArgs) -> Result<(), Failure> {
+fn refuse_a_side(path: &Path, pair: &TwoSides) -> Result<(), Failure> {
     let Ok(metadata) = std::fs::metadata(path) else { return Ok(()) };
     let refused =
         |why: &str| Err(Failure::usage(format!("--html {}: {why}; name another file", path.display())));
@@ -204,9 +232,9 @@ fn refuse_a_side(path: &Path, pair: &PairArgs) -> Result<(), Failure> {
         return refused("exists and is not a regular file");
     }
     // What is on a peer is no file of this machine.
-    let here = if pair.options.peer.is_some() { 1 } else { 2 };
-    let metas = [&pair.options.meta_a, &pair.options.meta_b].into_iter().take(here).flatten();
-    for side in [&pair.a, &pair.b].into_iter().take(here).chain(metas.map(|device| &device.path)) {
+    let here = if pair.access.peer.is_some() { 1 } else { 2 };
+    let metas = pair.access.metadata.iter().map(|(_, device)| device).take(here).flatten();
+    for side in pair.paths.iter().map(|(_, path)| path).take(here).chain(metas.map(|device| &device.path)) {
         let same =
             std::fs::metadata(side).is_ok_and(|theirs| Identity::of(&theirs) == Identity::of(&metadata));
         if same {

@@ -1,13 +1,8 @@
 //! How a run ended, for people and for programs, and what can be done next.
 
 use crate::cli::Cli;
-use crate::cli::consent::waiver;
-use crate::cli::exit::{EVIDENCE, FINE, Failure, INTERNAL, NOT_FENCED, PARKED};
-use crate::cli::incident::{give_up_command, resume_command};
-use crate::cli::pair::args_from_sources;
-use crate::cli::peer::MEND;
+use crate::cli::exit::{FINE, Failure, Kind};
 use crate::cli::plan::state_dir_words;
-use crate::cli::reading::Reading;
 use crate::cli::screen::{Screen, Tone};
 use crate::cli::suggest::Suggestion;
 use crate::engine::incident::{Ending, Obstacle};
@@ -20,6 +15,10 @@ use crate::model::record::Outcome;
 use crate::model::side::Side;
 use crate::model::size::human;
 use crate::ports::store::Store;
+use crate::resolver::access::Reading;
+use crate::resolver::desk::{give_up_command, resume_command, waiver};
+use crate::resolver::sides::as_planned;
+use crate::resolver::there::MEND;
 use serde::Serialize;
 
 /// What `resolve` and `undo` came to, as JSON.
@@ -113,7 +112,7 @@ pub(in crate::cli) fn conclude(
         }
         Ending::Abandoned { obstacle, why } => {
             let text = format!("incident {id} was given up before anything was changed: {why}");
-            let failure = Failure::new(code(*obstacle, &plan.purpose), anyhow::Error::msg(text));
+            let failure = Failure::new(kind(*obstacle, &plan.purpose), anyhow::Error::msg(text));
             Err(match (&plan.purpose, obstacle) {
                 (Purpose::Heal, Obstacle::Stale) => {
                     let [diff, plan] = again(cli, plan);
@@ -152,7 +151,7 @@ pub(in crate::cli) fn conclude(
                 ),
                 _ => format!("mend the cause, then `{resume}`{back}"),
             };
-            Err(Failure::new(PARKED, anyhow::Error::msg(text)).hint(next))
+            Err(Failure::new(Kind::Parked, anyhow::Error::msg(text)).hint(next))
         }
     }
 }
@@ -162,7 +161,7 @@ fn again(cli: &Cli, plan: &Plan) -> [String; 2] {
     let sources = plan.basis.as_ref().map(|basis| &basis.source);
     let full = plan.steps.iter().any(|step| matches!(step, Step::VerifyContent { full: true }));
     // A plan whose peer cannot be named any more is no reason to say nothing.
-    match args_from_sources(sources, &plan.names, &plan.resource, &Reading::default()) {
+    match as_planned(sources, &plan.names, &plan.resource, &Reading::default()) {
         Ok(pair) => {
             let typed = |verb: &str| Suggestion::of_pair(cli, verb, &pair).flag("--full", full);
             let keep = plan.names[plan.survivor].as_str();
@@ -201,14 +200,14 @@ pub(in crate::cli) fn kept_words(salvage: bool, purpose: &Purpose, obstacle: Obs
     }
 }
 
-/// The exit code of a run that gave itself up.
-pub(in crate::cli) fn code(obstacle: Obstacle, purpose: &Purpose) -> u8 {
+/// What kind of failure a run is that gave itself up.
+pub(in crate::cli) fn kind(obstacle: Obstacle, purpose: &Purpose) -> Kind {
     match obstacle {
         // The salvage is what an undo works from.
-        Obstacle::Salvage if *purpose != Purpose::Heal => EVIDENCE,
-        Obstacle::Busy => NOT_FENCED,
-        Obstacle::Stale | Obstacle::Device | Obstacle::Link | Obstacle::Verify => EVIDENCE,
-        Obstacle::Salvage => INTERNAL,
+        Obstacle::Salvage if *purpose != Purpose::Heal => Kind::Evidence,
+        Obstacle::Busy => Kind::NotFenced,
+        Obstacle::Stale | Obstacle::Device | Obstacle::Link | Obstacle::Verify => Kind::Evidence,
+        Obstacle::Salvage => Kind::Internal,
     }
 }
 
@@ -223,7 +222,7 @@ mod tests {
         let cli = Cli::try_parse_from(["unsplit", "--state-dir", "/s", "resolve", "--resume"]).unwrap();
         let id = IncidentId::new("i1").unwrap();
         let failure = journal_stopped(&cli, &id, NotReady::NoSuchIncident { id: id.clone() }.into());
-        assert_eq!(failure.code, INTERNAL);
+        assert_eq!(failure.kind, Kind::Internal);
         assert!(failure.text().contains("unsplit resolve --resume i1 --state-dir /s"), "{}", failure.text());
     }
 
@@ -240,7 +239,7 @@ mod tests {
             }
             assert!(kept_words(true, purpose, Obstacle::Salvage).contains("missing or damaged"));
         }
-        assert_eq!(code(Obstacle::Salvage, &Purpose::Heal), INTERNAL);
-        assert_eq!(code(Obstacle::Salvage, &undo), EVIDENCE);
+        assert_eq!(kind(Obstacle::Salvage, &Purpose::Heal), Kind::Internal);
+        assert_eq!(kind(Obstacle::Salvage, &undo), Kind::Evidence);
     }
 }

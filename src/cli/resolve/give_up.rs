@@ -3,8 +3,8 @@
 use super::ResolveArgs;
 use super::ending::forget_comparisons;
 use crate::cli::Cli;
-use crate::cli::exit::{FINE, Failure, HELD};
-use crate::cli::incident::{Desk, give_up_command, is_open, state_words};
+use crate::cli::exit::{FINE, Failure, Kind};
+use crate::cli::incident::state_words;
 use crate::cli::live;
 use crate::cli::plan::state_dir_words;
 use crate::cli::screen::Screen;
@@ -15,6 +15,7 @@ use crate::engine::salvage::dir_of;
 use crate::model::plan::Purpose;
 use crate::model::record::Outcome;
 use crate::ports::store::Store;
+use crate::resolver::desk::{Desk, give_up_command, is_open};
 
 /// Ends an open incident as it is. Nothing but the journal is read or written: it must be possible whatever became of
 /// the devices, the plan and the salvage.
@@ -52,7 +53,7 @@ pub(super) fn give_up(
             )
         };
         let next = format!("{} --yes{}", give_up_command(&id), state_dir_words(cli));
-        return Err(Failure::new(HELD, anyhow::Error::msg(text)).hint(next));
+        return Err(Failure::new(Kind::Held, anyhow::Error::msg(text)).hint(next));
     }
     desk.journal.end(&id, "the operator gave it up", Outcome::Abandoned).map_err(Failure::internal)?;
     before::forget(&*desk.store, &id);

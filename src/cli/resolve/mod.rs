@@ -4,17 +4,15 @@ mod ending;
 mod give_up;
 mod resume;
 
-pub(super) use ending::{code, conclude, equals, journal_stopped, kept_words};
+pub(super) use ending::{conclude, equals, journal_stopped, kept_words, kind};
 pub(super) use resume::take_up;
 
 use super::Cli;
 use super::consent::{agreed_at_the_prompt, must_say_no_salvage, nobody_agreed};
-use super::exit::{EVIDENCE, FINE, Failure, HELD, INTERNAL, USAGE};
-use super::incident::{Desk, is_open, new_id, open_desk, refuse_while_open};
-use super::live::{self, Target};
-use super::pair::{OpenPair, OpenSide, PairArgs, PairOptions, args_from_sources, open};
-use super::plan::{ChoiceArgs, Drawn, agree, draw_plan, everything, held, show};
-use super::reading::Reading;
+use super::exit::{FINE, Failure, HELD, Kind};
+use super::live;
+use super::pair::PairOptions;
+use super::plan::{ChoiceArgs, agree, everything, held, show};
 use super::screen::Screen;
 use crate::edge::blockdev::Mode;
 use crate::edge::clock::SystemClock;
@@ -26,13 +24,17 @@ use crate::engine::salvage::dir_of;
 use crate::engine::undone::undone_by;
 use crate::judge::audit::{Sealed, SealedPlan};
 use crate::judge::incident::Incident;
-use crate::model::evidence::Source;
+use crate::model::evidence::{Source, Trust};
 use crate::model::id::IncidentId;
 use crate::model::plan::{Plan, Purpose};
 use crate::model::record::Consent;
 use crate::model::side::{Pair, Side};
 use crate::ports::store::Store;
 use crate::proof::preserved::OperatorSaidNoSalvage;
+use crate::resolver::access::{Reading, Target, TwoSides};
+use crate::resolver::desk::{Desk, is_open, new_id, open_desk, refuse_while_open};
+use crate::resolver::draw::images::{Drawn, draw_plan};
+use crate::resolver::sides::{OpenPair, OpenSide, as_planned, open};
 use clap::Args;
 use ending::outcome_document;
 use give_up::give_up;
@@ -104,7 +106,7 @@ pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<
     if args.words.is_empty() && !args.all {
         return Err(Failure::usage("say what to resolve: a resource, two sides, --plan ID, or --resume"));
     }
-    let pair = match live::meant(&args.words, args.all, &args.options)? {
+    let pair = match live::meant(&args.words, args.all, &args.options.access())? {
         Target::Pair(pair) => *pair,
         Target::Resource(resource) => {
             return live::resolve::run(cli, args, screen, &desk, &resource);
@@ -113,10 +115,11 @@ pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<
             return live::several::resolve::run(cli, args, screen, &desk, &wanted);
         }
     };
-    let settings = args.options.settings()?;
+    let settings = pair.access.settings()?;
     let opened = open(&pair, Mode::ReadWrite)?;
-    let mut said = Vec::new();
-    let drawn = draw_plan(&opened, &pair, &args.choice, &settings, &*desk.store, &desk.journal, &mut said)?;
+    let (choice, mut said) = (args.choice.choice(), Vec::new());
+    let progress = TerminalProgress::new();
+    let drawn = draw_plan(&opened, &pair.access, &choice, &settings, &desk, &progress, &mut said)?;
     if !cli.json {
         said.iter().try_for_each(|remark| screen.line(remark))?;
     }
@@ -126,7 +129,7 @@ pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<
             Ok(FINE)
         }
         Drawn::Held(verdict) => {
-            held(cli, screen, &verdict, &pair, &args.choice)?;
+            held(cli, screen, &verdict, &pair, &choice)?;
             Ok(HELD)
         }
         Drawn::Sealed { sealed, auto, .. } => {
@@ -160,12 +163,12 @@ fn refuse_what_a_plan_says(args: &ResolveArgs) -> Result<(), Failure> {
 }
 
 fn not_found(error: PlanError) -> Failure {
-    let code = match &error {
-        PlanError::Unknown { .. } | PlanError::Ambiguous { .. } => USAGE,
-        PlanError::Store(_) => INTERNAL,
-        _ => EVIDENCE,
+    let kind = match &error {
+        PlanError::Unknown { .. } | PlanError::Ambiguous { .. } => Kind::Usage,
+        PlanError::Store(_) => Kind::Internal,
+        _ => Kind::Evidence,
     };
-    Failure::new(code, error)
+    Failure::new(kind, error)
 }
 
 /// Asks, unless the policy or `--yes` already answered.
@@ -255,11 +258,11 @@ fn run_plan(
     let salvage = |id: &IncidentId| plan.salvage.then(|| desk.store.locate(&dir_of(id)));
     match asked_for(cli, screen, desk, sealed, (&plan.purpose, plan.survivor), &sources, salvage)? {
         Asked::Begun(incident) => {
-            take_up(cli, screen, desk, &incident, &args.options.reading, args.choice.no_salvage)
+            take_up(cli, screen, desk, &incident, &args.options.reading.reading(), args.choice.no_salvage)
         }
         Asked::CarriedOut(code) => Ok(code),
         Asked::New => {
-            let opened = open_as_planned(plan, &args.options.reading)?;
+            let opened = open_as_planned(plan, &args.options.reading.reading())?;
             start(cli, args, screen, desk, &opened, sealed, Consent::Operator)
         }
     }
@@ -269,17 +272,17 @@ pub(in crate::cli) fn open_as_planned(plan: &Plan, reading: &Reading) -> Result<
     open(&args_as_planned(plan, reading)?, Mode::ReadWrite)
 }
 
-fn args_as_planned(plan: &Plan, reading: &Reading) -> Result<PairArgs, Failure> {
+fn args_as_planned(plan: &Plan, reading: &Reading) -> Result<TwoSides, Failure> {
     let sources = plan.basis.as_ref().map(|basis| &basis.source);
-    args_from_sources(sources, &plan.names, &plan.resource, reading)
+    as_planned(sources, &plan.names, &plan.resource, reading)
 }
 
 /// The same for a run that was cut off. A side may hold a mixture of both sides' bytes now, which looks like neither, so it
 /// is not looked at again: every sector is held against what the plan can have left there.
 pub(in crate::cli) fn open_again(plan: &Plan, reading: &Reading) -> Result<OpenPair, Failure> {
-    let mut args = args_as_planned(plan, reading)?;
-    (args.options.as_is_a, args.options.as_is_b) = (true, true);
-    open(&args, Mode::ReadWrite)
+    let mut two = args_as_planned(plan, reading)?;
+    two.access.trust = Pair::new(Trust::AsIs, Trust::AsIs);
+    open(&two, Mode::ReadWrite)
 }
 
 pub(in crate::cli) fn context<'w>(
@@ -310,7 +313,7 @@ fn start(
     let id = new_id(sealed.id(), &desk.journal.incidents())?;
     let progress = TerminalProgress::new();
     let store = desk.store.clone();
-    let context = context(opened, &*store, &progress, args.options.threads());
+    let context = context(opened, &*store, &progress, args.options.reading.reading().threads());
     let work = Work { context, sealed, healed: None };
     let waived = OperatorSaidNoSalvage::from_flag(args.choice.no_salvage, sealed.id());
     let ending = begin(&desk.journal, &work, &id, consent, waived)

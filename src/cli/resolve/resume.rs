@@ -4,10 +4,9 @@ use super::ending::{conclude, journal_stopped, outcome_document};
 use super::{ResolveArgs, context, open_again};
 use crate::cli::Cli;
 use crate::cli::consent::must_say_no_salvage;
-use crate::cli::exit::{FINE, Failure, INTERNAL, PARKED};
-use crate::cli::incident::{Desk, is_open, resume_command, state_words};
+use crate::cli::exit::{FINE, Failure, Kind};
+use crate::cli::incident::state_words;
 use crate::cli::live;
-use crate::cli::reading::Reading;
 use crate::cli::screen::Screen;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::images::Work;
@@ -19,6 +18,8 @@ use crate::judge::incident::Incident;
 use crate::model::id::IncidentId;
 use crate::model::plan::Purpose;
 use crate::proof::preserved::OperatorSaidNoSalvage;
+use crate::resolver::access::Reading;
+use crate::resolver::desk::{Desk, is_open, resume_command};
 
 pub(super) fn resume_one(
     cli: &Cli,
@@ -46,7 +47,7 @@ pub(super) fn resume_one(
     };
     match found.cloned() {
         Some(incident) if is_open(&incident) => {
-            take_up(cli, screen, desk, &incident, &args.options.reading, args.choice.no_salvage)
+            take_up(cli, screen, desk, &incident, &args.options.reading.reading(), args.choice.no_salvage)
         }
         Some(incident) => {
             Err(Failure::usage(format!("incident {} is over: {}", incident.id, state_words(&incident.state))))
@@ -113,15 +114,14 @@ fn refuse_while_undoing(desk: &Desk, healing: &IncidentId) -> Result<(), Failure
         None => Ok(()),
         Some(undo) => {
             let text = format!("incident {healing} is being undone by {}", undo.id);
-            Err(Failure::new(PARKED, anyhow::Error::msg(text)).hint(resume_command(&undo.id)))
+            Err(Failure::new(Kind::Parked, anyhow::Error::msg(text)).hint(resume_command(&undo.id)))
         }
     }
 }
 
 fn sealed_of(desk: &Desk, id: &IncidentId) -> Result<SealedPlan, Failure> {
-    let incident = desk
-        .journal
-        .incident(id)
-        .ok_or_else(|| Failure::new(INTERNAL, anyhow::anyhow!("incident {id} is not in the journal")))?;
+    let incident = desk.journal.incident(id).ok_or_else(|| {
+        Failure::new(Kind::Internal, anyhow::anyhow!("incident {id} is not in the journal"))
+    })?;
     plans::load(&*desk.store, incident.plan).map_err(Failure::internal)
 }

@@ -11,10 +11,10 @@ mod owner;
 use self::opening::Behind;
 use self::owner::WayBack;
 use super::Cli;
-use super::exit::{EVIDENCE, FINE, Failure};
-use super::incident::{open_store_read_only, when};
+use super::exit::{EVIDENCE, FINE, Failure, Kind};
 use super::live::discarded as live_discarded;
 use super::screen::{Screen, Tone};
+use crate::edge::clock::local;
 use crate::edge::events;
 use crate::edge::state_dir::StateDir;
 use crate::edge::terminal::TerminalProgress;
@@ -29,6 +29,7 @@ use crate::model::salvage::{Manifest, Part, PartKind};
 use crate::model::seen::in_words;
 use crate::model::size::human;
 use crate::ports::store::Store;
+use crate::resolver::desk::open_store_read_only;
 use clap::{Args, Subcommand};
 use std::sync::Arc;
 
@@ -70,7 +71,7 @@ pub enum SalvageCommand {
 fn store(cli: &Cli) -> Result<Arc<StateDir>, Failure> {
     open_store_read_only(&cli.state_dir)?.ok_or_else(|| {
         let text = format!("there are no salvages: {} does not exist", cli.state_dir.display());
-        Failure::new(EVIDENCE, anyhow::Error::msg(text)).hint("give the right folder with --state-dir")
+        Failure::new(Kind::Evidence, anyhow::Error::msg(text)).hint("give the right folder with --state-dir")
     })
 }
 
@@ -157,7 +158,7 @@ fn known(store: &StateDir, incident: &str) -> Result<(String, Manifest), Failure
         Ok(manifest) => Ok((format!("{FOLDER}/{name}"), manifest.clone())),
         Err(fault) => {
             let text = format!("the salvage of incident {name} is not usable: {}", fault.words());
-            Err(Failure::new(EVIDENCE, anyhow::Error::msg(text)))
+            Err(Failure::new(Kind::Evidence, anyhow::Error::msg(text)))
         }
     }
 }
@@ -201,7 +202,7 @@ fn list_all(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
                     manifest.resource.to_string(),
                     manifest.victim_name.to_string(),
                     human(data_bytes(&manifest)),
-                    when(manifest.taken_at),
+                    local(manifest.taken_at),
                 ]);
             }
             Err(fault) => {
@@ -338,8 +339,8 @@ fn show(cli: &Cli, screen: &mut Screen, asked: &str) -> Result<u8, Failure> {
         manifest.victim_name, manifest.survivor_name
     ))?;
     match note(&store, &dir) {
-        Some(note) => screen.line(format!("taken {}\n\n{}", when(manifest.taken_at), note.trim_end()))?,
-        None => screen.line(format!("taken {} for plan {}", when(manifest.taken_at), manifest.plan))?,
+        Some(note) => screen.line(format!("taken {}\n\n{}", local(manifest.taken_at), note.trim_end()))?,
+        None => screen.line(format!("taken {} for plan {}", local(manifest.taken_at), manifest.plan))?,
     }
     screen.line("")?;
     let rows: Vec<Vec<String>> = manifest

@@ -1,7 +1,6 @@
 //! Whose a salvage is, and how what is in it can be put back.
 
 use super::salvages_of;
-use crate::cli::incident::{can_be_undone_now, is_open, resume_command};
 use crate::engine::undone::undone_by;
 use crate::engine::{drbd, plans};
 use crate::judge::incident::Incident;
@@ -9,6 +8,7 @@ use crate::model::evidence::Source;
 use crate::model::plan::Purpose;
 use crate::model::salvage::Manifest;
 use crate::ports::store::Store;
+use crate::resolver::desk::{can_be_undone_now, is_open, resume_command};
 
 /// The incident that took a salvage.
 pub(super) struct Owner<'a> {

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::cli::Command;
-use crate::cli::live::{Target, meant};
+use crate::cli::live::meant;
+use crate::model::side::Pair;
+use crate::resolver::access::Target;
 use clap::Parser;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -58,22 +60,24 @@ fn typed(text: &str) -> Cli {
 }
 
 /// Everything that says what a command is about and how it reads, whichever command it is.
-fn about(cli: &Cli) -> (PathBuf, Vec<PathBuf>, PairOptions, ChoiceArgs) {
-    let none = || ChoiceArgs { keep: None, full: false, no_salvage: false };
+fn about(cli: &Cli) -> (PathBuf, Vec<PathBuf>, Access, Choice) {
+    let none = || Choice { keep: None, full: false, no_salvage: false };
     let one = |a: &PathBuf, b: &Option<PathBuf>| [a].into_iter().chain(b).cloned().collect::<Vec<_>>();
     let (words, options, choice) = match &cli.command {
         Command::Status(args) => {
-            (args.a.iter().chain(&args.b).cloned().collect(), args.options.clone(), none())
+            (args.a.iter().chain(&args.b).cloned().collect(), args.options.access(), none())
         }
         Command::Diff(args) => {
-            (args.target.words.clone(), args.target.options.clone(), ChoiceArgs { full: args.full, ..none() })
+            (args.target.words.clone(), args.target.options.access(), Choice { full: args.full, ..none() })
         }
-        Command::Plan(args) => (args.target.words.clone(), args.target.options.clone(), args.choice.clone()),
-        Command::Resolve(args) => (args.words.clone(), args.options.clone(), args.choice.clone()),
+        Command::Plan(args) => {
+            (args.target.words.clone(), args.target.options.access(), args.choice.choice())
+        }
+        Command::Resolve(args) => (args.words.clone(), args.options.access(), args.choice.choice()),
         Command::Report(args) => (
             one(&args.target.a, &args.target.b),
-            args.target.options.clone(),
-            ChoiceArgs { full: args.full, ..none() },
+            args.target.options.access(),
+            Choice { full: args.full, ..none() },
         ),
         other => panic!("{other:?}"),
     };
@@ -81,7 +85,7 @@ fn about(cli: &Cli) -> (PathBuf, Vec<PathBuf>, PairOptions, ChoiceArgs) {
 }
 
 /// A command line with its paths made absolute, as a suggestion has them.
-fn with_absolute_paths(mut seen: (PathBuf, Vec<PathBuf>, PairOptions, ChoiceArgs)) -> String {
+fn with_absolute_paths(mut seen: (PathBuf, Vec<PathBuf>, Access, Choice)) -> String {
     let made = |path: &Path| std::path::absolute(path).unwrap();
     let there = seen.2.peer.is_some();
     seen.0 = made(&seen.0);
@@ -90,10 +94,10 @@ fn with_absolute_paths(mut seen: (PathBuf, Vec<PathBuf>, PairOptions, ChoiceArgs
             *word = made(word);
         }
     }
-    if let Some(meta) = &mut seen.2.meta_a {
+    if let Some(meta) = &mut seen.2.metadata.a {
         meta.path = made(&meta.path);
     }
-    if let Some(meta) = seen.2.meta_b.as_mut().filter(|_| !there) {
+    if let Some(meta) = seen.2.metadata.b.as_mut().filter(|_| !there) {
         meta.path = made(&meta.path);
     }
     seen.2.policy = seen.2.policy.as_deref().map(made);
@@ -175,7 +179,8 @@ proptest! {
             ["unsplit".to_owned(), from.to_owned(), a, b].into_iter().chain(given).collect();
         let first = Cli::try_parse_from(&line).unwrap();
         let seen = about(&first);
-        let pair = PairArgs { a: seen.1[0].clone(), b: seen.1[1].clone(), options: seen.2.clone() };
+        let paths = Pair::new(seen.1[0].clone(), seen.1[1].clone());
+        let pair = TwoSides { paths, access: seen.2.clone() };
         let chooses = matches!(to, "plan" | "resolve");
         let mut made = Suggestion::of_pair(&first, to, &pair).flag("--full", full && to != "status");
         if let Some(keep) = keep.as_deref().filter(|_| chooses) {
@@ -186,7 +191,7 @@ proptest! {
         prop_assert!(!text.chars().any(char::is_control), "{text:?}");
         let again = typed(&text);
         let mut wanted = seen;
-        wanted.3 = ChoiceArgs {
+        wanted.3 = Choice {
             keep: keep.filter(|_| chooses),
             full: full && to != "status",
             no_salvage: false,
@@ -206,8 +211,8 @@ proptest! {
         let again = typed(&text);
         let (state_dir, words, options, _) = about(&again);
         prop_assert!(matches!(meant(&words, false, &options), Ok(Target::Resource(_))), "{}", text);
-        let shown = |state_dir: PathBuf, options: PairOptions| {
-            with_absolute_paths((state_dir, Vec::new(), options, ChoiceArgs::default()))
+        let shown = |state_dir: PathBuf, options: Access| {
+            with_absolute_paths((state_dir, Vec::new(), options, Choice::default()))
         };
         prop_assert_eq!(shown(state_dir, options), shown(seen.0, seen.2), "{}", text);
     }

@@ -81,13 +81,6 @@ pub fn reach(generation: Generation, common_base: bool) -> Reach {
     }
 }
 
-/// The node that a word names: a node's name, or `a` and `b`.
-#[must_use]
-pub fn side_named(names: &Pair<crate::model::id::NodeName>, word: &str) -> Option<Side> {
-    let by_name = Side::BOTH.into_iter().find(|side| names[*side].as_str() == word);
-    by_name.or_else(|| Side::BOTH.into_iter().find(|side| side.word() == word))
-}
-
 /// Whether DRBD, asked to connect as the plan says, would overwrite the victim with the survivor's data and reach all that
 /// differs: by its own rules, on these lineages. No policy decides, the victim is Secondary and connects with
 /// `--discard-my-data`.

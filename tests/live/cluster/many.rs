@@ -1,8 +1,8 @@
 //! Two nodes with several resources: each resource is a cluster of its own, and the nodes put them together as a real one does.
 
 use super::*;
-use unsplit::cli::live::both::Both;
 use unsplit::model::id::ResourceName;
+use unsplit::resolver::both::Both;
 
 /// Both nodes, and their resources by name.
 pub struct Nodes {

@@ -5,19 +5,19 @@ use crate::cli::Cli;
 use crate::cli::compared::nothing_differs;
 use crate::cli::diff::DiffArgs;
 use crate::cli::exit::{DIVERGED, EVIDENCE, FINE, Failure};
-use crate::cli::live::both::Both;
 use crate::cli::live::chosen::Task;
 use crate::cli::live::diff::{Volume, how, whole_document};
-use crate::cli::live::drawing::{policy, settings};
 use crate::cli::live::list::{List, Outcome, Row};
-use crate::cli::live::target::Wanted;
-use crate::cli::live::volumes::compare_all;
+use crate::cli::live::words_of;
 use crate::cli::screen::{Screen, Tone};
 use crate::model::delta::{Coverage, Scope};
 use crate::model::id::{NodeName, ResourceName};
 use crate::model::side::Pair;
 use crate::model::size::human;
 use crate::ports::progress::Silent;
+use crate::resolver::access::{Wanted, settings};
+use crate::resolver::both::Both;
+use crate::resolver::volumes::compare_all;
 
 /// Reaches the peer and compares.
 pub(in crate::cli) fn run(
@@ -26,7 +26,7 @@ pub(in crate::cli) fn run(
     screen: &mut Screen,
     wanted: &Wanted,
 ) -> Result<u8, Failure> {
-    let both = Both::reach(&wanted.words(), &args.target.options, "diff")?;
+    let both = Both::reach(&words_of(wanted), &args.target.options.access(), "diff")?;
     over(cli, args, screen, &both, wanted)
 }
 
@@ -41,15 +41,15 @@ pub fn over(
     both: &Both,
     wanted: &Wanted,
 ) -> Result<u8, Failure> {
-    let options = &args.target.options;
-    let policy = policy(options)?;
+    let access = args.target.options.access();
+    let policy = access.policy()?;
     let asked = ask(both, wanted, Task::Diff)?;
     still_open(cli, screen, wanted, &asked)?;
     let mut rows = Rows::default();
     let names = both.names();
     asked.each(
         both,
-        options.threads(),
+        access.threads(),
         "compared",
         |pair, share| {
             let settings = settings(policy.as_ref(), &pair.resource);

@@ -10,11 +10,8 @@ pub mod diff;
 pub mod plan;
 pub mod resolve;
 
-use super::both::Both;
 use super::chosen::{Chosen, Task, choose};
 use super::list::{Outcome, Row};
-use super::target::Wanted;
-use super::turns::{Share, in_turn};
 use crate::cli::Cli;
 use crate::cli::exit::Failure;
 use crate::cli::screen::Screen;
@@ -24,6 +21,9 @@ use crate::engine::drbd::pair::LivePair;
 use crate::model::id::ResourceName;
 use crate::model::node::NodeReport;
 use crate::model::side::Pair;
+use crate::resolver::access::Wanted;
+use crate::resolver::both::Both;
+use crate::resolver::turns::{Share, in_turn};
 
 /// Both nodes' words, and what was asked for.
 struct Asked {

@@ -6,14 +6,11 @@ use crate::cli::Cli;
 use crate::cli::compared;
 use crate::cli::consent::run_words;
 use crate::cli::exit::{DIVERGED, FINE, Failure, HELD};
-use crate::cli::incident::open_desk;
-use crate::cli::live::both::Both;
 use crate::cli::live::chosen::Task;
-use crate::cli::live::drawing::{Drawing, DrawnPlan, LiveDrawn, kept_side, policy};
 use crate::cli::live::list::{List, Outcome, Row};
 use crate::cli::live::plan::{choose, document, everything, held, held_document, show};
-use crate::cli::live::target::Wanted;
-use crate::cli::plan::{Held, PlanArgs, agree, agree_document};
+use crate::cli::live::words_of;
+use crate::cli::plan::{PlanArgs, agree, agree_document};
 use crate::cli::screen::{Screen, Tone};
 use crate::model::id::{NodeName, ResourceName};
 use crate::model::side::{Pair, Side};
@@ -21,6 +18,11 @@ use crate::model::size::human;
 use crate::model::verdict::Verdict;
 use crate::ports::progress::Silent;
 use crate::ports::store::Store;
+use crate::resolver::access::Wanted;
+use crate::resolver::both::Both;
+use crate::resolver::desk::open_desk;
+use crate::resolver::draw::Held;
+use crate::resolver::draw::drbd::{Drawing, DrawnPlan, LiveDrawn};
 
 /// Reaches the peer and draws.
 pub(in crate::cli) fn run(
@@ -29,7 +31,7 @@ pub(in crate::cli) fn run(
     screen: &mut Screen,
     wanted: &Wanted,
 ) -> Result<u8, Failure> {
-    let both = Both::reach(&wanted.words(), &args.target.options, "plan")?;
+    let both = Both::reach(&words_of(wanted), &args.target.options.access(), "plan")?;
     over(cli, args, screen, &both, wanted)
 }
 
@@ -44,13 +46,13 @@ pub fn over(
     both: &Both,
     wanted: &Wanted,
 ) -> Result<u8, Failure> {
-    let options = &args.target.options;
-    let policy = policy(options)?;
+    let (access, choice) = (args.target.options.access(), args.choice.choice());
+    let policy = access.policy()?;
     let desk = open_desk(&cli.state_dir)?;
     let asked = ask(both, wanted, Task::Heal)?;
     still_open(cli, screen, wanted, &asked)?;
-    let (choice, policy, reports) = (&args.choice, policy.as_ref(), Some(&asked.reports));
-    let drawing = Drawing { both, desk: &desk, options, choice, policy, reports };
+    let (choice, policy, reports) = (&choice, policy.as_ref(), Some(&asked.reports));
+    let drawing = Drawing { both, desk: &desk, access: &access, choice, policy, reports };
     let mut rows = Rows::default();
     let salvages = desk.store.locate("salvage");
     draw_each(cli, screen, &drawing, &asked, &mut rows, |cli, screen, drawn| {
@@ -89,7 +91,7 @@ pub(super) fn draw_each(
     mut drawn: impl FnMut(&Cli, &mut Screen, &mut DrawnPlan) -> Result<Option<Row>, Failure>,
 ) -> Result<(), Failure> {
     let both = drawing.both;
-    kept_side(drawing.choice, &both.names())?;
+    drawing.choice.keep_side(&both.names())?;
     for name in asked.taken() {
         // What cannot be used says so in its turn.
         let Ok(ready) = both.paired(&asked.reports, name).and_then(|pair| drawing.ready(pair)) else {
@@ -101,7 +103,7 @@ pub(super) fn draw_each(
     }
     asked.each(
         both,
-        drawing.options.threads(),
+        drawing.access.threads(),
         "planned",
         |pair, share| drawing.draw(drawing.ready(pair)?, share, &Silent),
         |name, found| {
@@ -110,7 +112,7 @@ pub(super) fn draw_each(
                 Ok(LiveDrawn::Agree(agreed)) => {
                     if !cli.json {
                         title(screen, name)?;
-                        agree(cli, screen, &agreed, &everything(cli, name, drawing.options))?;
+                        agree(cli, screen, &agreed, &everything(cli, name, drawing.access))?;
                         screen.line("")?;
                     }
                     let says = if agreed.seen.whole() {

@@ -8,20 +8,21 @@ use super::{Rows, ask, row};
 use crate::cli::Cli;
 use crate::cli::consent::{agreed_at_the_prompt, nobody_agreed, run_words};
 use crate::cli::exit::{FINE, Failure, HELD};
-use crate::cli::incident::Desk;
-use crate::cli::live::both::Both;
 use crate::cli::live::chosen::Task;
-use crate::cli::live::drawing::{Drawing, DrawnPlan, policy};
 use crate::cli::live::ending::{finished_document, show_finished};
 use crate::cli::live::list::{List, Outcome, Row};
 use crate::cli::live::plan::show;
 use crate::cli::live::resolve::{ended, others, start};
-use crate::cli::live::target::Wanted;
+use crate::cli::live::words_of;
 use crate::cli::resolve::ResolveArgs;
 use crate::cli::screen::{Screen, Tone};
 use crate::model::id::NodeName;
 use crate::model::record::Consent;
 use crate::ports::store::Store;
+use crate::resolver::access::Wanted;
+use crate::resolver::both::Both;
+use crate::resolver::desk::Desk;
+use crate::resolver::draw::drbd::{Drawing, DrawnPlan};
 
 /// Reaches the peer, draws, asks and heals.
 pub(in crate::cli) fn run(
@@ -31,7 +32,7 @@ pub(in crate::cli) fn run(
     desk: &Desk,
     wanted: &Wanted,
 ) -> Result<u8, Failure> {
-    let both = Both::reach(&wanted.words(), &args.options, "resolve")?;
+    let both = Both::reach(&words_of(wanted), &args.options.access(), "resolve")?;
     over(cli, args, screen, desk, &both, wanted)
 }
 
@@ -47,15 +48,16 @@ pub fn over(
     both: &Both,
     wanted: &Wanted,
 ) -> Result<u8, Failure> {
-    let policy = policy(&args.options)?;
+    let (access, choice) = (args.options.access(), args.choice.choice());
+    let policy = access.policy()?;
     let asked = ask(both, wanted, Task::Heal)?;
     let mut rows = Rows::default();
     let mut plans: Vec<DrawnPlan> = Vec::new();
     let salvages = desk.store.locate("salvage");
     {
-        let (options, choice) = (&args.options, &args.choice);
+        let (access, choice) = (&access, &choice);
         let (policy, reports) = (policy.as_ref(), Some(&asked.reports));
-        let drawing = Drawing { both, desk, options, choice, policy, reports };
+        let drawing = Drawing { both, desk, access, choice, policy, reports };
         draw_each(cli, screen, &drawing, &asked, &mut rows, |cli, screen, drawn| {
             if !cli.json {
                 show(screen, &drawn.sealed, &salvages, Some(&drawn.in_use))?;

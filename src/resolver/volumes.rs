@@ -1,14 +1,11 @@
 //! The volumes of a running resource, read beside DRBD on both nodes and compared.
 
+use super::access::{Access, MetadataDevice, TwoSides};
 use super::both::{Both, Pause};
+use super::contents::{Found, briefly, contents, inquiry_failure};
+use super::failure::Failure;
+use super::there::MEND;
 use super::turns::{Share, in_turn};
-use crate::cli::Cli;
-use crate::cli::exit::Failure;
-use crate::cli::pair::{
-    Found, MetadataDevice, PairArgs, PairOptions, RoleWord, briefly, contents, inquiry_failure,
-};
-use crate::cli::peer::MEND;
-use crate::cli::suggest::Suggestion;
 use crate::edge::clock::SystemClock;
 use crate::edge::peer::PeerSpec;
 use crate::engine::drbd::beside::look_beside;
@@ -35,65 +32,59 @@ fn metadata(backing: &Backing) -> Option<MetadataDevice> {
     Some(MetadataDevice { path, index })
 }
 
-fn role(backing: &Backing) -> Option<RoleWord> {
-    Some(match backing.role {
-        Role::Primary => RoleWord::Primary,
-        _ => RoleWord::Secondary,
-    })
-}
-
-/// The two backing devices of a volume, as the command line would name them.
-fn as_pair(pair: &LivePair, volume: &PairedVolume, peer: &PeerSpec, options: &PairOptions) -> PairArgs {
-    let backing = &volume.backing;
-    PairArgs {
-        a: backing.a.data.clone().into(),
-        b: backing.b.data.clone().into(),
-        options: PairOptions {
-            name_a: pair.names.a.clone(),
-            name_b: pair.names.b.clone(),
-            meta_a: metadata(&backing.a),
-            meta_b: metadata(&backing.b),
+/// The two backing devices of a volume, as two sides.
+#[must_use]
+pub fn as_pair(pair: &LivePair, volume: &PairedVolume, peer: &PeerSpec, access: &Access) -> TwoSides {
+    let backing = volume.backing.as_ref();
+    let role = |backing: &Backing| match backing.role {
+        Role::Primary => Role::Primary,
+        _ => Role::Secondary,
+    };
+    TwoSides {
+        paths: backing.map(|backing| backing.data.clone().into()),
+        access: Access {
+            names: pair.names.clone(),
+            metadata: backing.map(metadata),
             peer: Some(peer.clone()),
-            role_a: role(&backing.a),
-            role_b: role(&backing.b),
+            roles: backing.map(|backing| Some(role(backing))),
             resource: pair.resource.clone(),
-            ..options.clone()
+            ..access.clone()
         },
     }
 }
 
 /// How volumes are to be compared.
 #[derive(Clone, Copy)]
-pub(super) struct How<'h> {
+pub struct How<'h> {
     /// By these settings.
-    pub(super) settings: &'h Settings,
+    pub settings: &'h Settings,
     /// Everything, not only what is marked.
-    pub(super) full: bool,
+    pub full: bool,
     /// Whether a kept comparison may be used.
-    pub(super) believe: bool,
+    pub believe: bool,
     /// Where comparisons are kept, if they are.
-    pub(super) state_dir: Option<&'h Path>,
+    pub state_dir: Option<&'h Path>,
     /// Who watches.
-    pub(super) progress: &'h dyn Progress,
+    pub progress: &'h dyn Progress,
     /// What may be used of the machine.
-    pub(super) share: Share,
+    pub share: Share,
 }
 
 /// One volume, compared.
-pub(super) struct Compared {
+pub struct Compared {
     /// Which.
-    pub(super) volume: PairedVolume,
+    pub volume: PairedVolume,
     /// Both sides.
-    pub(super) replicas: Pair<Box<dyn Replica>>,
+    pub replicas: Pair<Box<dyn Replica>>,
     /// Their metadata.
-    pub(super) sight: Sight,
+    pub sight: Sight,
     /// What differs.
-    pub(super) found: Found,
+    pub found: Found,
 }
 
 impl Compared {
     /// Both sides, for reading.
-    pub(super) fn replicas(&self) -> Pair<&dyn Replica> {
+    pub fn replicas(&self) -> Pair<&dyn Replica> {
         self.replicas.as_ref().map(|replica| &**replica)
     }
 }
@@ -101,8 +92,8 @@ impl Compared {
 /// Compares all volumes, several at once, and hands them over in order, each as soon as its turn has come.
 ///
 /// # Errors
-/// Exit code 4; or what `take` says.
-pub(super) fn compare_all(
+/// One could not be compared; or what `take` says.
+pub fn compare_all(
     both: &Both,
     pair: &LivePair,
     how: How<'_>,
@@ -175,27 +166,4 @@ fn compared(
 
 fn unseen(node: &str, why: Unseen) -> Failure {
     Failure::evidence(anyhow::Error::new(why).context(format!("its device on {node} cannot be used")))
-}
-
-/// The devices of a resource's only volume.
-///
-/// # Errors
-/// It has several.
-pub fn only_volume(cli: &Cli, resource: &ResourceName, options: &PairOptions) -> Result<PairArgs, Failure> {
-    let both = Both::reach(resource.as_str(), options, "report")?;
-    let pair = both.look(resource)?;
-    match pair.volumes.as_slice() {
-        [volume] => Ok(as_pair(&pair, volume, both.peer(), options)),
-        several => {
-            let all: Vec<String> = several
-                .iter()
-                .map(|volume| {
-                    let args = as_pair(&pair, volume, both.peer(), options);
-                    format!("volume {}: {}", volume.volume, Suggestion::of_pair(cli, "report", &args))
-                })
-                .collect();
-            Err(Failure::usage(format!("{resource} has {} volumes: report one at a time", several.len()))
-                .hint(all.join("; ")))
-        }
-    }
 }

@@ -1,7 +1,8 @@
 //! Side B on another node.
 
-use super::exit::{EVIDENCE, Failure, USAGE};
-use super::pair::{OpenPair, OpenSide, PairArgs, open_a};
+use super::access::TwoSides;
+use super::failure::{Failure, Kind};
+use super::sides::{OpenPair, OpenSide, open_a};
 use crate::edge::blockdev::{BlockFile, Identity, Mode};
 use crate::edge::peer::greet::{machine_id, ourselves};
 use crate::edge::peer::replica::Address;
@@ -17,12 +18,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What to do about a lost link.
-pub(super) const MEND: &str = "mend the connection to the peer, then run the same command again";
+pub const MEND: &str = "mend the connection to the peer, then run the same command again";
 
 /// Starts the agent on the peer.
 ///
 /// # Errors
-/// Exit code 4, with what to do.
+/// It cannot be talked to, with what to do.
 pub fn connect(peer: &PeerSpec, silence: u16) -> Result<Arc<Session>, Failure> {
     let limits = Limits::of(Duration::from_secs(u64::from(silence)));
     Session::connect(peer, limits).map_err(|error: ConnectError| {
@@ -40,7 +41,11 @@ pub fn trouble(trouble: Trouble, what: String) -> Failure {
         Trouble::Lost(_) => Some(MEND.to_owned()),
         _ => None,
     };
-    Failure { code: EVIDENCE, error: anyhow::Error::new(Told::new(trouble.causes())).context(what), hint }
+    Failure {
+        kind: Kind::Evidence,
+        error: anyhow::Error::new(Told::new(trouble.causes())).context(what),
+        hint,
+    }
 }
 
 /// Paths travel as text.
@@ -48,7 +53,7 @@ pub fn trouble(trouble: Trouble, what: String) -> Failure {
 /// # Errors
 /// The path is not UTF-8, or relative: a peer has no folder that it could be relative to.
 pub fn path_there(path: &Path) -> Result<String, Failure> {
-    let refused = |why: &str| Failure::new(USAGE, anyhow::anyhow!("{}: {why}", path.display()));
+    let refused = |why: &str| Failure::new(Kind::Usage, anyhow::anyhow!("{}: {why}", path.display()));
     if !path.is_absolute() {
         return Err(refused("a path on the peer must be absolute"));
     }
@@ -56,29 +61,29 @@ pub fn path_there(path: &Path) -> Result<String, Failure> {
 }
 
 /// Opens side A here and side B on the peer.
-pub(super) fn open_there(args: &PairArgs, peer: &PeerSpec, mode: Mode) -> Result<OpenPair, Failure> {
-    let options = &args.options;
-    let (name, meta, role) = options.of(Side::B);
+pub(super) fn open_there(two: &TwoSides, peer: &PeerSpec, mode: Mode) -> Result<OpenPair, Failure> {
+    let access = &two.access;
+    let (name, meta) = (&access.names.b, access.metadata.b.as_ref());
     let address = Address {
         name: name.clone(),
-        data: path_there(&args.b)?,
+        data: path_there(&two.paths.b)?,
         metadata: meta.map(|meta| path_there(&meta.path)).transpose()?,
         place: meta.and_then(|meta| meta.index).map(MetadataPlace::IndexedExternal),
-        role,
+        role: access.roles.b,
         write: mode != Mode::ReadOnly,
-        trust: options.trust(Side::B),
-        courtesy: options.reading.there(),
+        trust: access.trust.b,
+        courtesy: access.reading.there(),
     };
-    let (data, a) = open_a(args, mode)?;
-    let session = connect(peer, options.peer_timeout)?;
+    let (data, a) = open_a(two, mode)?;
+    let session = connect(peer, access.peer_timeout)?;
     let b = RemoteReplica::open(&session, address).map_err(|error| {
         trouble(error, format!("{} on {peer} cannot be used", side_words(Side::B, name.as_str())))
     })?;
     if is_same_thing(&data, &session.elsewhere(), b.identity()) {
         return Err(Failure::usage(format!(
             "{} and {} on {peer} are the same thing: the peer is this machine",
-            args.a.display(),
-            args.b.display()
+            two.paths.a.display(),
+            two.paths.b.display()
         )));
     }
     Ok(OpenPair { sides: Pair::new(OpenSide::Here(Box::new(a)), OpenSide::There(Box::new(b))) })

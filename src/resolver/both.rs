@@ -1,9 +1,9 @@
 //! Both nodes, reached once for whatever is asked of them: one session, and one report each however many resources.
 
-use super::nodes;
-use crate::cli::exit::{EVIDENCE, Failure, USAGE};
-use crate::cli::pair::PairOptions;
-use crate::cli::peer::MEND;
+use super::access::Access;
+use super::failure::{Failure, Kind};
+use super::nodes::nodes;
+use super::there::MEND;
 use crate::edge::peer::{PeerSpec, Session};
 use crate::engine::drbd::pair::{LivePair, PairError, look, put_together};
 use crate::judge::advice::resize;
@@ -30,21 +30,21 @@ impl Both {
     ///
     /// # Errors
     /// No peer is named, or it cannot be talked to.
-    pub fn reach(what: &str, options: &PairOptions, command: &str) -> Result<Both, Failure> {
-        let Some(peer) = &options.peer else {
+    pub fn reach(what: &str, access: &Access, command: &str) -> Result<Both, Failure> {
+        let Some(peer) = &access.peer else {
             let whose = if what == "--all" { "the resources" } else { what };
             return Err(Failure::usage(format!(
                 "the other node of {whose} must be named: both sides are needed"
             ))
             .hint(format!("unsplit {command} {what} --peer ssh:OTHER-NODE")));
         };
-        options.reading.step_back()?;
-        let found = nodes(Some(peer), options.peer_timeout)?;
+        access.reading.step_back()?;
+        let found = nodes(Some(peer), access.peer_timeout)?;
         let Some(remote) = found.remote else {
             return Err(Failure::internal(anyhow::anyhow!("the peer was not reached")));
         };
-        let local = found.local.at(options.reading.rate);
-        let remote = remote.with(options.reading.there());
+        let local = found.local.at(access.reading.rate);
+        let remote = remote.with(access.reading.there());
         Ok(Both {
             nodes: Pair::new(Arc::new(local), Arc::new(remote)),
             peer: peer.clone(),
@@ -91,7 +91,7 @@ impl Both {
     /// What both tell of the resource now.
     ///
     /// # Errors
-    /// Exit code 4 or 2.
+    /// They are no pair, or one cannot be asked.
     pub fn look(&self, resource: &ResourceName) -> Result<LivePair, Failure> {
         look(self.asked(), resource).map_err(not_a_pair)
     }
@@ -99,7 +99,7 @@ impl Both {
     /// Everything that both tell now, asked once, at the same time.
     ///
     /// # Errors
-    /// Exit code 4.
+    /// One of them cannot be asked.
     pub fn reports(&self) -> Result<Pair<NodeReport>, Failure> {
         let nodes = self.asked();
         let told = |node: &dyn Node| {
@@ -116,7 +116,7 @@ impl Both {
     /// What the reports tell of the resource.
     ///
     /// # Errors
-    /// Exit code 4 or 2.
+    /// They are no pair, or one cannot be asked.
     pub fn paired(&self, reports: &Pair<NodeReport>, resource: &ResourceName) -> Result<LivePair, Failure> {
         let states = reports.as_ref().map(|report| report.state.clone());
         put_together(self.names(), states, resource).map_err(not_a_pair)
@@ -136,12 +136,12 @@ impl Both {
 
 fn not_a_pair(error: PairError) -> Failure {
     match error {
-        PairError::OneMachine(_) => Failure::new(USAGE, error),
+        PairError::OneMachine(_) => Failure::new(Kind::Usage, error),
         PairError::Sizes { ref resource, volume, ref smaller, .. } => {
             let next =
                 format!("on {smaller}, once its backing device is as large: {}", resize(resource, volume));
-            Failure::new(EVIDENCE, error).hint(next)
+            Failure::new(Kind::Evidence, error).hint(next)
         }
-        _ => Failure::new(EVIDENCE, error),
+        _ => Failure::new(Kind::Evidence, error),
     }
 }

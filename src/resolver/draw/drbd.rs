@@ -1,13 +1,6 @@
 //! From two nodes to a plan for a resource that runs: comparing, deciding, planning, sealing.
 
-use super::both::Both;
-use super::in_use::{InUse, in_use};
-use super::turns::Share;
-use super::volumes::{Compared, How, compare_all};
-use crate::cli::exit::{Failure, HELD, NOT_FENCED};
-use crate::cli::incident::{Desk, refuse_while_open};
-use crate::cli::pair::{PairOptions, load_policy};
-use crate::cli::plan::{Agreed, ChoiceArgs, Held, judge_running, salvage_wanted};
+use super::{Agreed, Held, judge_running, salvage_wanted};
 use crate::engine::drbd::draw::{Decision, Found, draw};
 use crate::engine::drbd::others::in_the_way;
 use crate::engine::drbd::pair::LivePair;
@@ -15,13 +8,13 @@ use crate::engine::drbd::plans;
 use crate::engine::drbd::policies::{to_restore, to_restore_as_told};
 use crate::engine::inquiry::InquiryError;
 use crate::judge::audit::{SealedLivePlan, Seen};
-use crate::judge::planner::drbd::{reach, side_named, would_heal};
+use crate::judge::planner::drbd::{reach, would_heal};
 use crate::judge::policy::Policy;
 use crate::judge::units::losses;
 use crate::judge::worse;
 use crate::model::delta::{Class, Coverage, Scope};
 use crate::model::drbd_live::words::ConnectionState;
-use crate::model::id::{NodeName, ResourceName};
+use crate::model::id::NodeName;
 use crate::model::live_plan::Reach;
 use crate::model::node::NodeReport;
 use crate::model::policy::Settings;
@@ -29,9 +22,16 @@ use crate::model::shell::shell_word;
 use crate::model::side::{Pair, Side};
 use crate::model::verdict::{Reason, Trace, Verdict};
 use crate::ports::progress::Progress;
+use crate::resolver::access::{Access, Choice, settings};
+use crate::resolver::both::Both;
+use crate::resolver::desk::{Desk, refuse_while_open};
+use crate::resolver::failure::{Failure, Kind};
+use crate::resolver::in_use::{InUse, in_use};
+use crate::resolver::turns::Share;
+use crate::resolver::volumes::{Compared, How, compare_all};
 
 /// What drawing came to.
-pub(super) enum LiveDrawn {
+pub enum LiveDrawn {
     /// Nothing to do.
     Agree(Agreed),
     /// A sealed and kept plan.
@@ -47,7 +47,7 @@ pub(super) enum LiveDrawn {
 
 /// A plan that was drawn just now.
 #[derive(Clone)]
-pub(super) struct DrawnPlan {
+pub struct DrawnPlan {
     /// The plan.
     pub sealed: SealedLivePlan,
     /// Whether the policy lets it run without asking.
@@ -58,52 +58,38 @@ pub(super) struct DrawnPlan {
     pub seen: Coverage,
 }
 
-/// What a policy file says, read once for however many resources.
-///
-/// # Errors
-/// The policy file is missing or wrong.
-pub(super) fn policy(options: &PairOptions) -> Result<Option<Policy>, Failure> {
-    options.policy.as_deref().map(load_policy).transpose()
-}
-
-/// The settings for a resource.
-#[must_use]
-pub(super) fn settings(policy: Option<&Policy>, resource: &ResourceName) -> Settings {
-    policy.map_or_else(Settings::drbd_defaults, |policy| policy.settings_for(resource).clone())
-}
-
 /// What drawing needs, the same for every resource.
 #[derive(Clone, Copy)]
-pub(super) struct Drawing<'d> {
+pub struct Drawing<'d> {
     /// Both nodes.
-    pub(super) both: &'d Both,
+    pub both: &'d Both,
     /// The state directory.
-    pub(super) desk: &'d Desk,
+    pub desk: &'d Desk,
     /// How to read.
-    pub(super) options: &'d PairOptions,
+    pub access: &'d Access,
     /// What to keep.
-    pub(super) choice: &'d ChoiceArgs,
+    pub choice: &'d Choice,
     /// The policy file, if one was named.
-    pub(super) policy: Option<&'d Policy>,
+    pub policy: Option<&'d Policy>,
     /// What both nodes told of everything, if they were asked.
-    pub(super) reports: Option<&'d Pair<NodeReport>>,
+    pub reports: Option<&'d Pair<NodeReport>>,
 }
 
 /// A resource that a plan may be drawn for: the two stand apart, and what `--keep` says has a meaning.
-pub(super) struct Ready {
+pub struct Ready {
     pair: LivePair,
     keep: Option<Side>,
     /// Who uses the victim, where `--keep` says which one it is.
-    pub(super) in_use: Option<InUse>,
+    pub in_use: Option<InUse>,
 }
 
 impl Drawing<'_> {
     /// What is known before anything is compared.
     ///
     /// # Errors
-    /// Exit code 2: there is no such node. Exit code 4: the two are connected.
-    pub(super) fn ready(&self, pair: LivePair) -> Result<Ready, Failure> {
-        let keep = kept_side(self.choice, &pair.names)?;
+    /// There is no such node, or the two are connected.
+    pub fn ready(&self, pair: LivePair) -> Result<Ready, Failure> {
+        let keep = self.choice.keep_side(&pair.names)?;
         must_be_apart(&pair)?;
         let in_use = keep.map(|keep| in_use(self.both, &pair, keep.other()));
         Ok(Ready { pair, keep, in_use })
@@ -113,20 +99,15 @@ impl Drawing<'_> {
     ///
     /// # Errors
     /// Anything that keeps a plan from being drawn.
-    pub(super) fn draw(
-        &self,
-        ready: Ready,
-        share: Share,
-        progress: &dyn Progress,
-    ) -> Result<LiveDrawn, Failure> {
-        let Drawing { both, desk, options, choice, policy, reports } = *self;
+    pub fn draw(&self, ready: Ready, share: Share, progress: &dyn Progress) -> Result<LiveDrawn, Failure> {
+        let Drawing { both, desk, access, choice, policy, reports } = *self;
         let Ready { pair, keep, in_use: asked } = ready;
         let settings = settings(policy, &pair.resource);
         let mut compared = Vec::new();
         let how = How {
             settings: &settings,
             full: choice.full,
-            believe: !options.no_cache,
+            believe: access.believe,
             state_dir: None,
             progress,
             share,
@@ -151,7 +132,7 @@ impl Drawing<'_> {
         };
         if let Some(why) = in_the_way(&pair, survivor) {
             let next = why.what_to_type(&pair.resource);
-            return Err(Failure::new(NOT_FENCED, why).hint(next));
+            return Err(Failure::new(Kind::NotFenced, why).hint(next));
         }
         refuse_what_drbd_would_not_do(both, &pair, &compared, survivor)?;
         refuse_what_cannot_be_read(&pair, &compared)?;
@@ -184,17 +165,6 @@ impl Drawing<'_> {
         let in_use = asked.unwrap_or_else(|| in_use(both, &pair, survivor.other()));
         Ok(LiveDrawn::Sealed(Box::new(DrawnPlan { sealed, auto, in_use, seen: covered })))
     }
-}
-
-/// The side that `--keep` names.
-///
-/// # Errors
-/// Exit code 2: neither node is called so.
-pub(super) fn kept_side(choice: &ChoiceArgs, names: &Pair<NodeName>) -> Result<Option<Side>, Failure> {
-    let Some(word) = &choice.keep else { return Ok(None) };
-    side_named(names, word).map(Some).ok_or_else(|| {
-        Failure::usage(format!("--keep {word}: there is no such node; say {} or {}", names.a, names.b))
-    })
 }
 
 /// Unrelated data is not healed; what a person types who knows which node's data is to stay.
@@ -295,7 +265,7 @@ fn refuse_what_drbd_would_not_do(
                 pair.resource, names[survivor], volume.volume.volume
             );
             let next = by_its_devices(both, pair, volume, survivor, "");
-            return Err(Failure::new(HELD, anyhow::Error::msg(text)).hint(next));
+            return Err(Failure::new(Kind::Held, anyhow::Error::msg(text)).hint(next));
         }
     }
     Ok(())
@@ -333,7 +303,7 @@ fn refuse_what_nobody_marked(
                 first.start
             );
             let next = by_its_devices(both, pair, volume, survivor, " --full");
-            return Err(Failure::new(HELD, anyhow::Error::msg(text)).hint(next));
+            return Err(Failure::new(Kind::Held, anyhow::Error::msg(text)).hint(next));
         }
     }
     Ok(())

@@ -1,31 +1,31 @@
 //! Work on many things, a few at a time, whose results are wanted in order.
 
-use crate::cli::exit::Failure;
+use super::failure::Failure;
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// How many volumes are compared at once, at most: a session has eight channels, and an agent eight workers.
-pub(super) const AT_ONCE: usize = 6;
+pub const AT_ONCE: usize = 6;
 
 /// What a thread may use of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Share {
+pub struct Share {
     /// Things that are worked on at once.
-    pub(super) at_once: usize,
+    pub at_once: usize,
     /// Threads for each of them.
-    pub(super) threads: usize,
+    pub threads: usize,
     /// What each of them may divide itself into, so that no more than [`AT_ONCE`] are under way in all.
-    pub(super) room: usize,
+    pub room: usize,
 }
 
 impl Share {
     /// All of `threads`, for whatever there is.
-    pub(super) fn whole(threads: usize) -> Share {
+    pub fn whole(threads: usize) -> Share {
         Share { at_once: 1, threads, room: AT_ONCE }
     }
 
     /// What each of `count` things gets of one of these.
-    pub(super) fn among(self, count: usize) -> Share {
+    pub fn among(self, count: usize) -> Share {
         let at_once = self.threads.min(count).min(self.room).max(1);
         Share { at_once, threads: (self.threads / at_once).max(1), room: (self.room / at_once).max(1) }
     }
@@ -71,7 +71,7 @@ impl<T> Drop for Watch<'_, T> {
 ///
 /// # Errors
 /// What `take` says; then nothing more is begun.
-pub(super) fn in_turn<T: Send>(
+pub fn in_turn<T: Send>(
     count: usize,
     at_once: usize,
     work: impl Fn(usize) -> T + Sync,

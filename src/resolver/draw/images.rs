@@ -1,0 +1,101 @@
+//! From two sides to a plan.
+
+use super::{Agreed, Held, judge, salvage_wanted};
+use crate::engine::inquiry::Sight;
+use crate::engine::plans;
+use crate::engine::recall::Place;
+use crate::judge::audit::{SealedPlan, Seen};
+use crate::judge::planner::images::{Inputs, draw};
+use crate::judge::units::losses;
+use crate::judge::worse::keepable;
+use crate::model::delta::Coverage;
+use crate::model::id::ResourceName;
+use crate::model::plan::Plan;
+use crate::model::policy::Settings;
+use crate::model::side::Side;
+use crate::model::verdict::{Trace, Verdict};
+use crate::ports::progress::Progress;
+use crate::resolver::access::{Access, Choice};
+use crate::resolver::contents::Found;
+use crate::resolver::desk::{Desk, refuse_while_open};
+use crate::resolver::failure::Failure;
+use crate::resolver::sides::OpenPair;
+
+/// What `plan` (and `resolve` without a plan) came to.
+pub enum Drawn {
+    /// Nothing to do.
+    Agree(Agreed),
+    /// A sealed and kept plan; `auto` says whether the policy lets it run without asking.
+    Sealed {
+        /// The plan.
+        sealed: Box<SealedPlan>,
+        /// From the policy.
+        auto: bool,
+        /// How much was compared.
+        seen: Coverage,
+    },
+    /// The policy does not decide, or refuses.
+    Held(Held),
+}
+
+/// Observes, compares, decides, plans, seals; keeps the plan in the state directory.
+///
+/// `said`: gets sentences about where the comparison came from.
+///
+/// # Errors
+/// Anything that keeps a plan from being drawn.
+pub fn draw_plan(
+    opened: &OpenPair,
+    access: &Access,
+    choice: &Choice,
+    settings: &Settings,
+    desk: &Desk,
+    progress: &dyn Progress,
+    said: &mut Vec<String>,
+) -> Result<Drawn, Failure> {
+    let sight = opened.look(settings)?;
+    // One incident at a time for a device: an open one must be ended first.
+    refuse_while_open(sight.evidence.as_ref().map(|seen| &seen.source), &*desk.store, &desk.journal, &[])?;
+    let names = sight.evidence.as_ref().map(|seen| seen.name.clone());
+    let keep = choice.keep_side(&names)?;
+    let found = opened.diff_in(&sight, choice.full, access, Place::Open(&*desk.store), progress)?;
+    said.extend_from_slice(&found.remarks);
+    let seen = found.delta.coverage();
+    let (survivor, auto, trace) = match judge(settings, &sight, &found, keep) {
+        Verdict::Agree { trace } => return Ok(Drawn::Agree(Agreed { trace, seen })),
+        Verdict::Heal { survivor, auto, trace } => (survivor, auto, trace),
+        verdict @ (Verdict::Hold { .. } | Verdict::Refuse { .. }) => {
+            let keepable = keepable(sight.disks(), &sight.comparison);
+            return Ok(Drawn::Held(Held { verdict, keepable, seen }));
+        }
+    };
+    let salvage = salvage_wanted(settings, choice)?;
+    let plan = draw_from(access.resource.clone(), &sight, &found, survivor, salvage, choice.full, trace)?;
+    let sealed = plans::seal_healing(plan, &[Seen { evidence: &sight.evidence, delta: &found.delta }])
+        .map_err(Failure::internal)?;
+    plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
+    Ok(Drawn::Sealed { sealed: Box::new(sealed), auto, seen })
+}
+
+fn draw_from(
+    resource: ResourceName,
+    sight: &Sight,
+    found: &Found,
+    survivor: Side,
+    salvage: bool,
+    full: bool,
+    trace: Trace,
+) -> Result<Plan, Failure> {
+    draw(Inputs {
+        resource,
+        evidence: &sight.evidence,
+        superblocks: sight.superblocks.clone(),
+        delta: &found.delta,
+        survivor,
+        salvage,
+        full,
+        losses: losses(&found.units, survivor),
+        trace,
+    })
+    .map_err(Failure::evidence)
+}

@@ -1,0 +1,71 @@
+//! From what was found to a plan: comparing, deciding, planning, sealing. One file for each backend.
+
+pub mod drbd;
+pub mod images;
+
+use super::access::Choice;
+use super::contents::Found;
+use super::failure::Failure;
+use crate::engine::inquiry::Sight;
+use crate::judge::policy::{Case, Clues, DeltaSummary, decide, decide_running};
+use crate::model::delta::Coverage;
+use crate::model::policy::{SalvageRule, Settings};
+use crate::model::side::Side;
+use crate::model::verdict::{Trace, Verdict};
+
+/// There is nothing to do: why, and how much was compared.
+#[derive(Debug, Clone)]
+pub struct Agreed {
+    /// Why.
+    pub trace: Trace,
+    /// How much was compared.
+    pub seen: Coverage,
+}
+
+/// No plan was drawn: why, and whom a person may keep without a warning, the better side first.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// Why.
+    pub verdict: Verdict,
+    /// Whom a person may keep.
+    pub keepable: Vec<Side>,
+    /// How much was compared.
+    pub seen: Coverage,
+}
+
+/// What the policy says of this pair.
+#[must_use]
+pub fn judge(settings: &Settings, sight: &Sight, found: &Found, keep: Option<Side>) -> Verdict {
+    decide(settings, &case(sight, found, keep))
+}
+
+/// The same of a volume of a resource that runs.
+#[must_use]
+pub fn judge_running(settings: &Settings, sight: &Sight, found: &Found, keep: Option<Side>) -> Verdict {
+    decide_running(settings, &case(sight, found, keep))
+}
+
+fn case(sight: &Sight, found: &Found, keep: Option<Side>) -> Case {
+    Case {
+        names: found.names.clone(),
+        lineages: sight.lineages.clone(),
+        comparison: sight.comparison.clone(),
+        delta: DeltaSummary::of(&found.delta),
+        clues: Clues::default(),
+        keep,
+    }
+}
+
+/// Both the policy and whoever drives must say so before nothing is kept.
+///
+/// # Errors
+/// Only the latter says so.
+pub fn salvage_wanted(settings: &Settings, choice: &Choice) -> Result<bool, Failure> {
+    match (settings.salvage, choice.no_salvage) {
+        (SalvageRule::Off, true) => Ok(false),
+        (SalvageRule::Required, true) => Err(Failure::usage(
+            "--no-salvage needs a policy that says salvage = \"off\", too: what is discarded would be gone for good",
+        )),
+        (SalvageRule::Off | SalvageRule::Required, false) => Ok(true),
+    }
+}

@@ -1,0 +1,27 @@
+//! The use cases: what is done for a person at a terminal, and for a daemon without one. No screen, no words of a command
+//! line, no exit codes: [`failure::Kind`] says what kind of failure it was, and whoever drives renders, asks and exits.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `access` | what is to be healed, and how it is reached and read |
+//! | `failure` | why a use case did not come to its end |
+//! | `desk` | the state directory, its journal, and which incidents are open |
+//! | `sides` | two sides, opened; `there`: one of them on a peer |
+//! | `nodes`, `both` | this node and its peer, asked about running resources |
+//! | `contents` | comparing contents |
+//! | `volumes`, `turns` | the volumes of a running resource, several at once |
+//! | `in_use` | who uses the side that would be overwritten |
+//! | `draw` | from what was found to a plan |
+
+pub mod access;
+pub mod both;
+pub mod contents;
+pub mod desk;
+pub mod draw;
+pub mod failure;
+pub mod in_use;
+pub mod nodes;
+pub mod sides;
+pub mod there;
+pub mod turns;
+pub mod volumes;
