@@ -6,7 +6,8 @@
 use super::armed::Armed;
 use super::confine::Confinement;
 use crate::digest::content::content_digest;
-use crate::edge::blockdev::{BlockFile, Identity, Mode};
+use crate::edge::blockdev::{BlockFile, Mode};
+use crate::edge::common::{Common, common};
 use crate::edge::drbd::image::{ImageReplica, ObserveError};
 use crate::edge::drbd::node::{LocalNode, act_as_told};
 use crate::edge::drbd::offline::{Claimant, Devices};
@@ -107,13 +108,6 @@ fn disk(path: &str, mode: Mode, courtesy: Courtesy) -> Result<BlockFile, Fault> 
     }
     let disk = BlockFile::open(Path::new(path), mode).map_err(unseen)?;
     Ok(disk.paced(courtesy.rate.filter(|rate| *rate > 0).map(|rate| Arc::new(Pace::new(rate)))))
-}
-
-fn identity(disk: &BlockFile) -> String {
-    match disk.identity() {
-        Identity::File { dev, ino } => format!("file {dev}:{ino}"),
-        Identity::Device { rdev } => format!("device {rdev}"),
-    }
 }
 
 fn ended<E: std::error::Error + 'static>(result: Result<(), E>) -> Reply {
@@ -355,7 +349,7 @@ impl Desk {
 
     fn open_disk(&self, path: &str, courtesy: Courtesy, asked: Option<u32>) -> Answer {
         let disk = self.disk(path, Mode::ReadOnly, courtesy)?;
-        let (data, size, identity) = (disk.name().to_owned(), disk.size(), identity(&disk));
+        let (data, size, identity) = (disk.name().to_owned(), disk.size(), disk.identity().to_string());
         let thing = self.sit(Seat { data: Arc::new(disk), replica: None }, asked)?;
         plain(Reply::Opened(Opened { thing, data, size, identity, source: None, superblock: None }))
     }
@@ -368,10 +362,14 @@ impl Desk {
         let open = |path: &str| self.disk(path, mode, courtesy).map(Arc::new);
         let data = open(&data)?;
         let metadata = metadata.as_deref().map(open).transpose()?;
-        if metadata.as_ref().is_some_and(|metadata| metadata.identity() == data.identity()) {
-            return Err(refused("the metadata device is the data device itself; leave it out"));
+        match metadata.as_ref().and_then(|metadata| common(metadata.identity(), data.identity())) {
+            None => {}
+            Some(Common::All) => {
+                return Err(refused("the metadata device is the data device itself; leave it out"));
+            }
+            Some(shared) => return Err(refused(&shared.words("the metadata device", "the data device"))),
         }
-        let identity = identity(&data);
+        let identity = data.identity().to_string();
         let claimant =
             Devices::new([Some(Arc::clone(&data)), metadata.clone()].into_iter().flatten().collect());
         let metadata = metadata.map(|metadata| metadata as Arc<dyn DiskMut>);

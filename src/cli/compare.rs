@@ -7,6 +7,7 @@ use super::screen::{Screen, Tone};
 use crate::digest::compare::{CompareOptions, Compared, compare};
 use crate::digest::link::{LinkOptions, Question, Wire, ask};
 use crate::edge::blockdev::{BlockFile, Mode};
+use crate::edge::common::{Common, common};
 use crate::edge::peer::PeerSpec;
 use crate::edge::peer::disk::RemoteDisk;
 use crate::edge::terminal::TerminalProgress;
@@ -102,8 +103,8 @@ pub(super) fn run(cli: &Cli, args: &CompareArgs, screen: &mut Screen) -> Result<
             let b = open(&args.b)?;
             // What is on a peer is not looked at.
             notes.extend(not_itself(&args.b, &b));
-            if a.identity() == b.identity() {
-                return Err(same_thing(args));
+            if let Some(common) = common(a.identity(), b.identity()) {
+                return Err(not_two(args, &common));
             }
             let sizes = Pair::new(a.size(), b.size());
             let options = CompareOptions { threads, ..CompareOptions::default() };
@@ -115,8 +116,8 @@ pub(super) fn run(cli: &Cli, args: &CompareArgs, screen: &mut Screen) -> Result<
             let path = there::path_there(&args.b)?;
             let (b, opened) = RemoteDisk::open(&session, &path, reading.there())
                 .map_err(|error| there::trouble(error, format!("{path} on {spec} cannot be used")))?;
-            if there::is_same_thing(&a, &session.elsewhere(), &opened.identity) {
-                return Err(same_thing(args));
+            if let Some(common) = there::common_there(&a, &session.elsewhere(), &opened.identity) {
+                return Err(not_two(args, &common));
             }
             let sizes = Pair::new(a.size(), b.size());
             let size = sizes.a.min(sizes.b);
@@ -171,8 +172,9 @@ fn not_itself(path: &Path, disk: &BlockFile) -> Option<String> {
     Some(format!("{} is {}: its own bytes were compared, not what is in it", path.display(), kind.what))
 }
 
-fn same_thing(args: &CompareArgs) -> Failure {
-    Failure::usage(format!("{} and {} are the same thing: name two", args.a.display(), args.b.display()))
+fn not_two(args: &CompareArgs, common: &Common) -> Failure {
+    let words = common.words(&args.a.display().to_string(), &args.b.display().to_string());
+    Failure::usage(format!("{words}: name two"))
 }
 
 /// The ranges to compare.

@@ -148,6 +148,31 @@ impl Identity {
     }
 }
 
+/// As it travels to another machine.
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Identity::File { dev, ino } => write!(f, "file {dev}:{ino}"),
+            Identity::Device { rdev } => write!(f, "device {rdev}"),
+        }
+    }
+}
+
+impl std::str::FromStr for Identity {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Identity, ()> {
+        let number = |text: &str| text.parse().map_err(drop);
+        match text.split_once(' ').ok_or(())? {
+            ("file", place) => {
+                let (dev, ino) = place.split_once(':').ok_or(())?;
+                Ok(Identity::File { dev: number(dev)?, ino: number(ino)? })
+            }
+            ("device", rdev) => Ok(Identity::Device { rdev: number(rdev)? }),
+            _ => Err(()),
+        }
+    }
+}
+
 /// A regular file or block device of fixed size.
 ///
 /// Devices are read and written with `O_DIRECT`, always: the page cache of a backing device does not see

@@ -3,6 +3,7 @@
 pub mod blockdev;
 pub mod claim;
 pub mod clock;
+pub mod common;
 pub mod drbd;
 pub mod events;
 mod exact;

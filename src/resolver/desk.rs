@@ -3,6 +3,7 @@
 use super::failure::{Failure, Kind};
 use crate::edge::blockdev::Identity;
 use crate::edge::clock::SystemClock;
+use crate::edge::common::common;
 use crate::edge::peer::greet::ourselves;
 use crate::edge::state_dir::{StateDir, StateDirError};
 use crate::engine::drbd;
@@ -180,8 +181,9 @@ pub fn shares_a_device(a: &Source, b: &Source) -> bool {
     };
     let is_here = same_machine && machine(a) == (here().machine, here().host);
     let same = |a: &str, b: &str| if is_here { same_thing(a, b) } else { a == b };
+    let share = |a: &str, b: &str| if is_here { shares_bytes(a, b) } else { a == b };
     same_machine
-        && (same(&a.data, &b.data) || (a.superblock_at == b.superblock_at && same(&a.metadata, &b.metadata)))
+        && (share(&a.data, &b.data) || (a.superblock_at == b.superblock_at && same(&a.metadata, &b.metadata)))
 }
 
 /// Whether a side is this device of this machine, by whatever path.
@@ -193,12 +195,20 @@ pub fn stands_on(source: &Source, path: &str) -> bool {
         Some(on) if on.machine.is_some() => on.machine == here().machine,
         Some(on) => on.host == here().host,
     };
-    is_here && same_thing(&source.data, path)
+    is_here && shares_bytes(&source.data, path)
 }
 
 fn same_thing(a: &str, b: &str) -> bool {
-    let identity = |path: &str| std::fs::metadata(path).ok().and_then(|found| Identity::of(&found));
     a == b || identity(a).is_some_and(|found| Some(found) == identity(b))
+}
+
+/// Whether two paths lead to some of the same bytes: one may be a loop device over the other, or a partition of it.
+fn shares_bytes(a: &str, b: &str) -> bool {
+    a == b || identity(a).zip(identity(b)).is_some_and(|(a, b)| common(a, b).is_some())
+}
+
+fn identity(path: &str) -> Option<Identity> {
+    std::fs::metadata(path).ok().and_then(|found| Identity::of(&found))
 }
 
 /// ` --no-salvage`, when a plan keeps nothing: it must be said again when the plan is run.

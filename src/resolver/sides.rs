@@ -6,6 +6,7 @@ use super::failure::{Failure, Kind};
 use super::there::MEND;
 use crate::edge::blockdev::{BlockFile, Mode};
 use crate::edge::clock::SystemClock;
+use crate::edge::common::{Common, common};
 use crate::edge::drbd::offline::OfflineReplica;
 use crate::edge::peer::RemoteReplica;
 use crate::engine::incident::{Ending, Obstacle};
@@ -64,14 +65,15 @@ fn metadata_device_of(
     let Some(meta) = &access.metadata[side] else { return Ok(None) };
     let opened = device(&meta.path, access, mode)?;
     for (whose, data) in data {
-        if opened.identity() == data.identity() {
-            let whose = if *whose == side {
-                "the data device itself; leave it out"
-            } else {
-                "the other side's data device"
-            };
-            return Err(Failure::usage(format!("side {side}: --meta-{side} names {whose}")));
-        }
+        let Some(common) = common(opened.identity(), data.identity()) else { continue };
+        let words = match common {
+            Common::All if *whose == side => {
+                format!("--meta-{side} names the data device itself; leave it out")
+            }
+            Common::All => format!("--meta-{side} names the other side's data device"),
+            shared => shared.words(&format!("--meta-{side}"), &format!("{whose}'s data device")),
+        };
+        return Err(Failure::usage(format!("side {side}: {words}")));
     }
     Ok(Some(opened))
 }
@@ -132,18 +134,19 @@ fn or_resources(failure: Failure, two: &TwoSides) -> Failure {
 fn open_here(two: &TwoSides, mode: Mode) -> Result<OpenPair, Failure> {
     let access = &two.access;
     let data = Pair::new(device(&two.paths.a, access, mode)?, device(&two.paths.b, access, mode)?);
-    if data.a.identity() == data.b.identity() {
-        return Err(Failure::usage(format!(
-            "{} and {} are the same thing: give one image of each node",
-            two.paths.a.display(),
-            two.paths.b.display()
-        )));
+    if let Some(common) = common(data.a.identity(), data.b.identity()) {
+        let words = common.words(&two.paths.a.display().to_string(), &two.paths.b.display().to_string());
+        return Err(Failure::usage(format!("{words}: give one image of each node")));
     }
     let all = [(Side::A, &data.a), (Side::B, &data.b)];
     let meta = |side| metadata_device_of(side, access, &all, mode);
     // One device may hold the metadata of both sides, at two indexes: then it is opened once, and claimed once.
     let metadata = match (meta(Side::A)?, meta(Side::B)?) {
-        (Some(a), Some(b)) if a.identity() == b.identity() => Pair::new(Some(a.clone()), Some(a)),
+        (Some(a), Some(b)) => match common(a.identity(), b.identity()) {
+            None => Pair::new(Some(a), Some(b)),
+            Some(Common::All) => Pair::new(Some(a.clone()), Some(a)),
+            Some(shared) => return Err(Failure::usage(shared.words("--meta-a", "--meta-b"))),
+        },
         (a, b) => Pair::new(a, b),
     };
     let a = open_side(Side::A, access, &data.a, metadata.a)?;

@@ -3,7 +3,8 @@
 use super::access::TwoSides;
 use super::failure::{Failure, Kind};
 use super::sides::{OpenPair, OpenSide, open_a};
-use crate::edge::blockdev::{BlockFile, Identity, Mode};
+use crate::edge::blockdev::{BlockFile, Mode};
+use crate::edge::common::{Common, common};
 use crate::edge::peer::greet::{machine_id, ourselves};
 use crate::edge::peer::replica::Address;
 use crate::edge::peer::session::ConnectError;
@@ -79,26 +80,21 @@ pub(super) fn open_there(two: &TwoSides, peer: &PeerSpec, mode: Mode) -> Result<
     let b = RemoteReplica::open(&session, address).map_err(|error| {
         trouble(error, format!("{} on {peer} cannot be used", side_words(Side::B, name.as_str())))
     })?;
-    if is_same_thing(&data, &session.elsewhere(), b.identity()) {
-        return Err(Failure::usage(format!(
-            "{} and {} on {peer} are the same thing: the peer is this machine",
-            two.paths.a.display(),
-            two.paths.b.display()
-        )));
+    if let Some(common) = common_there(&data, &session.elsewhere(), b.identity()) {
+        let there = format!("{} on {peer}", two.paths.b.display());
+        let words = common.words(&two.paths.a.display().to_string(), &there);
+        return Err(Failure::usage(format!("{words}: the peer is this machine")));
     }
     Ok(OpenPair { sides: Pair::new(OpenSide::Here(Box::new(a)), OpenSide::There(Box::new(b))) })
 }
 
-/// A peer may be this very machine, and the two disks the same.
+/// What a disk here shares with one of a peer, which may be this very machine.
 #[must_use]
-pub fn is_same_thing(a: &BlockFile, there: &Elsewhere, b: &str) -> bool {
+pub fn common_there(a: &BlockFile, there: &Elsewhere, b: &str) -> Option<Common> {
     let same_machine = match (machine_id(), &there.machine) {
         (Some(here), Some(there)) => here == *there,
         _ => ourselves(None).host == there.host,
     };
-    let identity = match a.identity() {
-        Identity::File { dev, ino } => format!("file {dev}:{ino}"),
-        Identity::Device { rdev } => format!("device {rdev}"),
-    };
-    same_machine && identity == b
+    let b = b.parse().ok().filter(|_| same_machine)?;
+    common(a.identity(), b)
 }

@@ -9,6 +9,7 @@ mod captures;
 mod scene;
 
 mod images;
+mod loops;
 mod moments;
 mod offered;
 mod pairing;

@@ -352,9 +352,16 @@ pub struct Loop(pub String);
 impl Loop {
     /// `None`, said aloud, where there is none to be had.
     pub fn over(file: &Path, read_only: bool) -> Option<Loop> {
-        let mut words = vec!["--find", "--show"];
-        words.extend(read_only.then_some("--read-only"));
-        words.push(file.to_str().unwrap());
+        Loop::with(file, if read_only { &["--read-only"] } else { &[] })
+    }
+
+    /// The same over a part of the file.
+    pub fn over_part(file: &Path, from: u64, len: u64) -> Option<Loop> {
+        Loop::with(file, &["--offset", &from.to_string(), "--sizelimit", &len.to_string()])
+    }
+
+    fn with(file: &Path, options: &[&str]) -> Option<Loop> {
+        let words = [&["--find", "--show"], options, &[file.to_str().unwrap()]].concat();
         let device = is_root().then(|| quietly("losetup", &words)).flatten();
         if device.is_none() {
             skipped("loop devices need root and losetup");

@@ -6,6 +6,7 @@
 //! | `census` | everybody who uses a device, with what ends each use |
 //! | `others` | everybody who can write to a file or device now |
 //! | `sought` | what leads to the bytes in question |
+//! | `footing` | on which bytes of what else a partition or loop device stands |
 //! | `reach` | how a process reaches them: by a descriptor, its memory, an io_uring |
 //! | `maps`, `rings` | the last two of these |
 //! | `remote` | what must not be asked, because it may hang |
@@ -18,6 +19,7 @@
 
 mod census;
 mod exports;
+mod footing;
 mod maps;
 mod mounts;
 mod open;
@@ -34,6 +36,7 @@ mod stack;
 mod tests;
 
 pub(in crate::edge) use census::users;
+pub(in crate::edge) use footing::{footings, shared};
 pub(in crate::edge) use roots::{Number, Roots};
 pub(in crate::edge) use stack::Upper;
 

@@ -1,11 +1,12 @@
 //! Everybody else who can write to a file or device now, whether or not they asked for its locks.
 
 use super::exports::served;
+use super::footing::{Footing, Ground, footings, shared};
 use super::mounts::{processes, swap_files};
 use super::open::process;
 use super::reach::way;
 use super::remote::Remote;
-use super::roots::{Number, Roots};
+use super::roots::Roots;
 use super::sought::Sought;
 use super::stack::loop_files;
 use crate::edge::blockdev::Identity;
@@ -43,38 +44,36 @@ pub(super) fn kernel(roots: &Roots, identity: Identity) -> Vec<String> {
                 .map(|path| format!("swap ({path})")),
         );
     }
-    by.extend(loop_over(roots, &is_at, None));
-    if let Identity::Device { rdev } = identity {
-        by.extend(behind(roots, Number::of(rdev)));
-    }
+    let own = footings(roots, identity);
+    by.extend(loops(roots, &own));
+    by.extend(behind(roots, &own));
     by
 }
 
-/// The loop devices over what `is_at` finds, other than the one with the number `own`.
-fn loop_over(roots: &Roots, is_at: &dyn Fn(&Path) -> bool, own: Option<Number>) -> Vec<String> {
+/// The loop devices that lead to some of the bytes that these are, and are not one of them.
+fn loops(roots: &Roots, own: &[Footing]) -> Vec<String> {
     let all = loop_files(roots).into_iter();
-    let over = all.filter(|(_, number, backing)| Some(*number) != own && is_at(Path::new(backing)));
-    over.map(|(name, _, _)| format!("the loop device /dev/{name}")).collect()
+    let leads = all.filter(|(_, number, _)| {
+        let theirs = footings(roots, number.identity());
+        !own.iter().any(|own| own.of == Ground::Seen(number.identity())) && shared(own, &theirs).is_some()
+    });
+    leads.map(|(name, _, _)| format!("the loop device /dev/{name}")).collect()
 }
 
-/// For a loop device: who else leads to the file that it stands on.
-fn behind(roots: &Roots, own: Number) -> Vec<String> {
-    let Some((_, _, backing)) = loop_files(roots).into_iter().find(|(_, number, _)| *number == own) else {
-        return Vec::new();
-    };
-    let backing = Path::new(&backing);
-    if Remote::path(roots, backing) {
-        return Vec::new();
+/// For a loop device or its partition: who else leads to the file or device that it stands on. Which bytes of it they mean is
+/// known of loop devices only.
+fn behind(roots: &Roots, own: &[Footing]) -> Vec<String> {
+    let mut by = Vec::new();
+    for below in own.iter().filter(|below| below.behind_a_loop) {
+        let Ground::Seen(file) = below.of else { continue };
+        let sought = Sought::of(roots, file);
+        let is_at = |path: &Path| !Remote::path(roots, path) && sought.is_at(roots, path);
+        let served = served(roots, &is_at).into_iter().map(|user| user.who);
+        by.extend(
+            served
+                .chain(writers(roots, file))
+                .map(|who| format!("{who}, which writes to the file behind it")),
+        );
     }
-    let Some(file) = std::fs::metadata(backing).ok().as_ref().and_then(Identity::of) else {
-        return Vec::new();
-    };
-    let sought = Sought::of(roots, file);
-    let is_at = |path: &Path| !Remote::path(roots, path) && sought.is_at(roots, path);
-    let mut by = loop_over(roots, &is_at, Some(own));
-    let served = served(roots, &is_at).into_iter().map(|user| user.who);
-    by.extend(
-        served.chain(writers(roots, file)).map(|who| format!("{who}, which writes to the file behind it")),
-    );
     by
 }

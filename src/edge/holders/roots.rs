@@ -1,5 +1,6 @@
 //! Where `/proc` and `/sys` are, so that a test can put others in their place.
 
+use crate::edge::blockdev::Identity;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,11 @@ impl Number {
     /// Of a `dev_t`.
     pub(in crate::edge) fn of(rdev: u64) -> Number {
         Number { major: rustix::fs::major(rdev), minor: rustix::fs::minor(rdev) }
+    }
+
+    /// The device that has it.
+    pub(in crate::edge) fn identity(self) -> Identity {
+        Identity::Device { rdev: rustix::fs::makedev(self.major, self.minor) }
     }
 }
 
