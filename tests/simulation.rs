@@ -639,7 +639,7 @@ fn a_write_that_a_disk_loses_is_found_before_anything_says_in_sync() {
             scene.site.faults.go_on([(at, Fault::Lost)]);
             let ending = scene.run(Command::Resolve).unwrap().unwrap();
             assert!(
-                matches!(&ending, Ending::Parked { obstacle: Obstacle::Verify, why } if why.contains("still differ")),
+                matches!(&ending, Ending::Parked { obstacle: Obstacle::Verify, why, .. } if why.contains("still differ")),
                 "{ending:?}"
             );
             scene.power_cut(at).unwrap();

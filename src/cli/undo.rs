@@ -102,7 +102,7 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
     let context = context(&opened, &*store, &progress, args.reading.reading().threads());
     let work = Work { context, sealed: &sealed, healed: Some(&healed) };
     let ending = begin(&desk.journal, &work, &undo, Consent::Operator, None)
-        .map_err(|error| journal_stopped(cli, &undo, error))?;
+        .map_err(|error| journal_stopped(cli, &undo, sealed.plan().salvage, error))?;
     let ending = opened.told_by_the_link(ending);
     conclude(cli, screen, &*store, sealed.plan(), &undo, &ending)
 }

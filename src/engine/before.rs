@@ -1,16 +1,23 @@
-//! What stood on the victim before a healing that keeps no salvage: a short digest of each sector,
-//! under `before/<incident>` of the state directory.
+//! What stood on both sides before a healing that keeps no salvage, under `before/<incident>` of the state directory: a short
+//! digest of each of the victim's sectors that are overwritten, and the blocks of both sides' metadata that change.
 //!
 //! It brings nothing back. It tells, after a cut in the middle of overwriting, what was there from
 //! what somebody else wrote since: a disk that loses power keeps any of the sectors it was given, so
 //! nothing coarser than a sector would do. It costs 1/64 of what is overwritten. Somebody else's bytes
-//! are taken for what was there once in 2^64 sectors.
+//! are taken for what was there once in 2^64 sectors. Bitmaps and logs are small: of them the bytes
+//! themselves are noted, so that they are looked at as after a healing that keeps a salvage.
+//!
+//! A note is a header, the table of the metadata's blocks ([`blocks`]), the digests, and those blocks.
 
-use super::salvage::RESERVE;
+mod blocks;
+
+pub use blocks::Blocks;
+
 use crate::digest::content::for_each_piece;
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::id::{IncidentId, PlanId};
 use crate::model::salvage::Piece;
+use crate::model::side::{Pair, Side};
 use crate::model::size::{SECTOR, human};
 use crate::ports::disk::{Disk, DiskFault};
 use crate::ports::progress::Progress;
@@ -20,18 +27,20 @@ use rayon::prelude::*;
 /// The folder of all notes.
 pub const FOLDER: &str = "before";
 /// Begins a note.
-const MAGIC: &[u8; 8] = b"UNSBEF\0\x01";
-/// Magic, the plan's digest, the digest of the marks.
+const MAGIC: &[u8; 8] = b"UNSBEF\0\x02";
+/// Magic, the plan's digest, the digest of all that follows.
 const HEADER: usize = 8 + 32 + 32;
 /// Bytes for each sector.
 const MARK: usize = 8;
-/// Bytes of marks moved at once.
+/// Bytes moved at once.
 const BATCH: usize = 1 << 20;
+/// What the journal takes until the incident is over, many times over.
+pub const JOURNAL: u64 = 64 << 10;
 
 /// Why what stood there cannot be noted, or is not known any more.
 #[derive(Debug, thiserror::Error)]
 pub enum BeforeError {
-    /// The victim could not be read.
+    /// A side could not be read.
     #[error(transparent)]
     Disk(#[from] DiskFault),
     /// The state directory refused.
@@ -39,9 +48,10 @@ pub enum BeforeError {
     Store(#[from] StoreFault),
     /// It would not fit.
     #[error(
-        "to notice later what others write, {needed} bytes ({}) are needed in the state directory and {reserve} bytes \
-         shall stay free, but only {free} bytes ({}) are free: make room or choose another --state-dir",
-        human(*needed), human(*free), reserve = RESERVE
+        "nothing is kept of what is overwritten, but to notice what others write there meanwhile, {needed} bytes ({}) are \
+         needed in the state directory, and {JOURNAL} bytes for the journal; only {free} bytes ({}) are free: make room or \
+         choose another --state-dir",
+        human(*needed), human(*free)
     )]
     NoSpace {
         /// Bytes of the note.
@@ -50,11 +60,20 @@ pub enum BeforeError {
         free: u64,
     },
     /// It is not what was written.
-    #[error("{path} is damaged: what stood on the victim before is not known any more")]
+    #[error("{path} is damaged: what stood on the sides before is not known any more")]
     Damaged {
         /// The file.
         path: String,
     },
+}
+
+/// What is noted.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'s> {
+    /// The victim's data, and what of it is overwritten.
+    pub(super) data: (&'s dyn Disk, &'s ExtentSet),
+    /// Both sides' metadata, and what of it changes.
+    pub(super) metadata: Pair<(&'s dyn Disk, &'s ExtentSet)>,
 }
 
 fn path_of(incident: &IncidentId) -> String {
@@ -82,26 +101,31 @@ fn marks_of(bytes: &[u8]) -> Vec<u8> {
     bytes.par_chunks(sector).with_min_len(64).flat_map_iter(mark).collect()
 }
 
-/// Reads what the victim holds in `extents` and notes it durably. Returns its pieces, ascending.
+/// Reads what is overwritten and notes it durably. Returns the pieces of the victim's data, ascending.
 ///
 /// # Errors
 /// [`BeforeError`]; there is then no note.
 pub(super) fn note(
     store: &dyn Store,
     (incident, plan): (&IncidentId, PlanId),
-    (victim, extents): (&dyn Disk, &ExtentSet),
+    from: Sources<'_>,
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<Vec<Piece>, BeforeError> {
     let path = path_of(incident);
-    let needed = HEADER as u64 + marks(extents).saturating_mul(MARK as u64);
+    let (victim, extents) = from.data;
+    let table = blocks::table(&from.metadata);
+    let bytes = from.metadata.a.1.bytes().saturating_add(from.metadata.b.1.bytes());
+    let needed = ((HEADER + table.len()) as u64)
+        .saturating_add(marks(extents).saturating_mul(MARK as u64))
+        .saturating_add(bytes);
     let free = store.free_space()?;
-    if needed.saturating_add(RESERVE) > free {
+    if needed.saturating_add(JOURNAL) > free {
         return Err(BeforeError::NoSpace { needed, free });
     }
     store.create_dir(FOLDER)?;
     store.create(&path)?;
-    let (mut at, mut batch, mut standing) = (HEADER as u64, Vec::with_capacity(BATCH), Vec::new());
+    let (mut at, mut batch, mut standing) = (HEADER as u64, table, Vec::new());
     let mut all = blake3::Hasher::new();
     let mut put = |batch: &mut Vec<u8>| {
         all.update(batch);
@@ -116,6 +140,13 @@ pub(super) fn note(
         if batch.len() >= BATCH { Ok(put(&mut batch)?) } else { Ok::<(), BeforeError>(()) }
     };
     for_each_piece(victim, extents, threads, progress, visit)?;
+    for (_, (disk, blocks)) in from.metadata.iter() {
+        for piece in blocks.iter().flat_map(|block| block.pieces(BATCH as u64)) {
+            put(&mut batch)?;
+            batch.resize(usize::try_from(piece.len).unwrap_or(BATCH), 0);
+            disk.read_at(piece.start, &mut batch)?;
+        }
+    }
     put(&mut batch)?;
     store.sync(&path)?;
     // The header comes last: without it, it is no note.
@@ -136,6 +167,9 @@ pub fn forget(store: &dyn Store, incident: &IncidentId) {
 pub struct Noted<'s> {
     store: &'s dyn Store,
     path: String,
+    /// Where the digests begin.
+    marks_at: u64,
+    metadata: Pair<Blocks<'s>>,
 }
 
 impl<'s> Noted<'s> {
@@ -149,10 +183,9 @@ impl<'s> Noted<'s> {
         extents: &ExtentSet,
     ) -> Result<Option<Noted<'s>>, BeforeError> {
         let path = path_of(incident);
-        let Some(len) = store.len(&path)? else { return Ok(None) };
+        let Some(end) = store.len(&path)? else { return Ok(None) };
         let damaged = || BeforeError::Damaged { path: store.locate(&path) };
-        let end = HEADER as u64 + marks(extents).saturating_mul(MARK as u64);
-        if len != end {
+        if end < HEADER as u64 {
             return Err(damaged());
         }
         let mut header = [0; HEADER];
@@ -167,14 +200,26 @@ impl<'s> Noted<'s> {
         if header[..] != [&MAGIC[..], &plan.0.0, all.finalize().as_bytes()].concat() {
             return Err(damaged());
         }
-        Ok(Some(Noted { store, path }))
+        let (tables, marks_at) = blocks::read_table(store, &path, HEADER as u64, end)?.ok_or_else(damaged)?;
+        let mut at = marks_at.saturating_add(marks(extents).saturating_mul(MARK as u64));
+        let metadata = tables.map(|(size, kept)| {
+            let blocks = Blocks::new(store, &path, size, kept, at);
+            at = at.saturating_add(blocks.kept().bytes());
+            blocks
+        });
+        if at == end { Ok(Some(Noted { store, path, marks_at, metadata })) } else { Err(damaged()) }
     }
 
     /// The marks of a piece's sectors, `before` of which come before it in all that is noted.
     pub(super) fn marks(&self, before: u64, piece: Extent) -> Result<Vec<u8>, StoreFault> {
         let mut marks = vec![0; usize::try_from(sectors(piece)).unwrap_or_default() * MARK];
-        self.store.read_at(&self.path, HEADER as u64 + before * MARK as u64, &mut marks)?;
+        self.store.read_at(&self.path, self.marks_at + before * MARK as u64, &mut marks)?;
         Ok(marks)
+    }
+
+    /// The blocks of a side's metadata, as they were.
+    pub(super) fn metadata(&self, side: Side) -> &Blocks<'s> {
+        &self.metadata[side]
     }
 }
 

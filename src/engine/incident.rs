@@ -30,6 +30,8 @@ pub enum Ending {
     Parked {
         /// What kind of obstacle.
         obstacle: Obstacle,
+        /// Whether going on can succeed once it is out of the way, as [`Run::may_pass`] has it.
+        may_pass: bool,
         /// In words.
         why: String,
     },
@@ -133,16 +135,18 @@ fn give_way(
         }
         End::NotDone(why) | End::Unknown(why) => {
             let id = stopped.incident();
-            let next = match run.may_pass(obstacle) {
+            let may_pass = run.may_pass(obstacle);
+            let next = match may_pass {
                 true => format!("unsplit resolve --resume {id}"),
                 false => format!("unsplit resolve --give-up {id} --yes"),
             };
             stopped.park(why.clone(), next)?;
-            Ok(Ending::Parked { obstacle, why: why.0 })
+            Ok(Ending::Parked { obstacle, may_pass, why: why.0 })
         }
         End::Done | End::AlreadySo => {
             stopped.park("a step that ended well was taken for a failure", "unsplit history")?;
-            Ok(Ending::Parked { obstacle, why: "a defect in unsplit: please report it".to_owned() })
+            let why = "a defect in unsplit: please report it".to_owned();
+            Ok(Ending::Parked { obstacle, may_pass: true, why })
         }
     }
 }

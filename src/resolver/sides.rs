@@ -256,7 +256,8 @@ impl OpenPair {
         match ending {
             Ending::Finished(outcome) => Ending::Finished(outcome),
             Ending::Abandoned { why, .. } => Ending::Abandoned { obstacle, why },
-            Ending::Parked { why, .. } => Ending::Parked { obstacle, why },
+            // A link comes back.
+            Ending::Parked { why, .. } => Ending::Parked { obstacle, may_pass: true, why },
         }
     }
 

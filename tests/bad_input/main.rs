@@ -13,4 +13,5 @@ mod loops;
 mod moments;
 mod offered;
 mod pairing;
+mod room;
 mod state;

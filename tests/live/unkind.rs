@@ -3,6 +3,8 @@
 use crate::cluster::{Apart, BLOCK, Meddling, Shape, Third};
 use crate::healing::Scene;
 use unsplit::engine::incident::{Ending, Obstacle};
+use unsplit::judge::incident::IncidentState;
+use unsplit::model::drbd::GenerationUuid;
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::drbd_live::words::{ConnectionState, DiskState, Role};
 use unsplit::model::extent::{Extent, ExtentSet};
@@ -452,5 +454,31 @@ fn a_volume_that_is_still_whole_is_looked_at_beside_one_that_is_not() {
             assert_eq!(ending, Ok(Ending::Finished(Outcome::Healed)), "{}", scene.log());
             scene.healed().unwrap();
         }
+    }
+}
+
+/// While a healing waits, the victim begins a generation of its own: going on cannot succeed any more, and is not offered first.
+#[test]
+fn a_generation_that_went_on_meanwhile_leaves_only_a_new_plan() {
+    for generation in BOTH {
+        let mut scene = Scene::new(&shape(generation));
+        let sealed = scene.plan().unwrap();
+        scene.cluster.lock().hosts.b.refuses = 1;
+        let waits = scene.resolve(sealed.id());
+        assert!(matches!(waits, Ok(Ending::Parked { may_pass: true, .. })), "{waits:?}\n{}", scene.log());
+        {
+            let mut state = scene.cluster.lock();
+            state.hosts.b.refuses = 0;
+            state.hosts.b.volumes[0].superblock.current = GenerationUuid(0x1234_5678_9ABC_DEF0);
+            scene.cluster.persist(&mut state, Side::B);
+        }
+        let ending = scene.resolve(sealed.id());
+        let Ok(Ending::Parked { obstacle: Obstacle::Stale, may_pass: false, why }) = &ending else {
+            panic!("{generation}: {ending:?}\n{}", scene.log())
+        };
+        assert!(why.contains("another generation on node2"), "{why}");
+        let incidents = scene.journal().unwrap().incidents();
+        let IncidentState::Parked { next, .. } = &incidents[0].state else { panic!("{incidents:?}") };
+        assert_eq!(*next, format!("unsplit resolve --give-up {} --yes", incidents[0].id));
     }
 }

@@ -1,21 +1,40 @@
 //! A healing that keeps nothing, cut in the middle: what others wrote since is told from what was there.
 
 use super::*;
+use crate::world::disk::FakeDisk;
+use std::sync::Arc;
 use unsplit::engine::before::FOLDER;
 use unsplit::ports::store::Store;
 
-/// A byte of the victim, where the plan overwrites, becomes one that stood there on neither side.
-fn somebody_writes(scene: &Scene, chance: u64) -> (usize, u8) {
-    let (images, victim) = (&scene.site.images, scene.victim());
-    let extents = Vec::from_iter(&scene.sealed.plan().overwrite);
-    let extent = extents[usize::try_from(chance).unwrap() % extents.len()];
-    let at = usize::try_from(extent.start + chance * 577 % extent.len).unwrap();
-    let disk = &scene.site.devices[victim].data;
+/// Where somebody else writes.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// The victim's data, where the plan overwrites.
+    Data,
+    /// The bitmap of this side.
+    Bitmap(Side),
+}
+
+/// A byte there becomes one that stood there on neither side, and that no healing writes there.
+fn somebody_writes(scene: &Scene, place: Place, chance: u64) -> (Arc<FakeDisk>, usize, u8) {
+    let images = &scene.site.images;
+    let (disk, at) = match place {
+        Place::Data => {
+            let extents = Vec::from_iter(&scene.sealed.plan().overwrite);
+            let extent = extents[usize::try_from(chance).unwrap() % extents.len()];
+            (&scene.site.devices[scene.victim()].data, extent.start + chance * 577 % extent.len)
+        }
+        Place::Bitmap(side) => {
+            let bitmap = images.sides[side].geometry.bitmap;
+            (scene.site.devices[side].of_metadata(), bitmap.start + chance * 577 % bitmap.len)
+        }
+    };
+    let at = usize::try_from(at).unwrap();
     let was = disk.content()[at];
-    let known = [was, images.sides.a.data[at], images.sides.b.data[at]];
-    let is = (0..=u8::MAX).find(|byte| !known.contains(byte)).unwrap();
+    let known = [was, images.sides.a.data[at], images.sides.b.data[at], 0, 0xFF];
+    let is = (0..=u8::MAX).rev().find(|byte| !known.contains(byte)).unwrap();
     disk.meddle(at, &[is]);
-    (at, was)
+    (Arc::clone(disk), at, was)
 }
 
 /// Nothing is kept of the victim. Wherever the power goes, what somebody else writes to it before the run goes on is still
@@ -44,13 +63,14 @@ fn without_a_salvage_what_others_wrote_after_a_cut_stays() {
             let _ = scene.run(Command::Resolve)?;
             scene.power_cut(operation)?;
             let over = scene.closed_as(Outcome::Healed);
-            if !over {
-                let (at, was) = somebody_writes(&scene, operation);
-                let disk = &scene.site.devices[scene.victim()].data;
+            let places = [Place::Data, Place::Bitmap(Side::A), Place::Bitmap(Side::B)];
+            for place in places.into_iter().filter(|_| !over) {
+                let (disk, at, was) = somebody_writes(&scene, place, operation);
                 let is = disk.content()[at];
                 let ending = scene.site.resolve(scene.sealed.id());
-                ensure(disk.content()[at] == is, &format!("byte {at} is overwritten: {ending:?}"))?;
-                ensure(!matches!(ending, Ok(Ending::Finished(_))), "a foreign byte was not noticed")?;
+                let told = format!("{place:?}, byte {at}: {ending:?}");
+                ensure(disk.content()[at] == is, &format!("it is overwritten: {told}"))?;
+                ensure(!matches!(ending, Ok(Ending::Finished(_))), &format!("it was not noticed: {told}"))?;
                 disk.meddle(at, &[was]);
             }
             scene.finish(Command::Resolve)?;

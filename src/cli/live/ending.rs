@@ -3,7 +3,7 @@
 use crate::cli::Cli;
 use crate::cli::exit::{FINE, Failure, Kind};
 use crate::cli::plan::state_dir_words;
-use crate::cli::resolve::{equals, kept_words, kind};
+use crate::cli::resolve::{equals, kept_words, kind, only_a_new_plan};
 use crate::cli::screen::{Screen, Tone};
 use crate::cli::suggest::Suggestion;
 use crate::engine::drbd::salvage_of;
@@ -140,17 +140,18 @@ pub(super) fn finished(
             };
             Err(failure.hint(next))
         }
-        Ending::Parked { why, obstacle } => {
+        Ending::Parked { why, obstacle, may_pass } => {
             let kept = kept_words(plan.salvage, &plan.purpose, *obstacle);
             let text = format!("incident {id} is parked: {why}. {kept}");
-            let resume = format!("`{}{}{state_dir}`", resume_command(id), waiver(plan.salvage));
-            let next = match (obstacle, &plan.purpose) {
+            let resume = format!("{}{}{state_dir}", resume_command(id), waiver(plan.salvage));
+            let next = match (may_pass, obstacle, &plan.purpose) {
+                (false, ..) => only_a_new_plan(id, &resume, &state_dir),
                 // What the plan was drawn from may not come back.
-                (Obstacle::Stale, Purpose::Heal) => format!(
-                    "if that passes, {resume}; else `{}{state_dir}`, and a new plan",
+                (true, Obstacle::Stale, Purpose::Heal) => format!(
+                    "if that passes, `{resume}`; else `{}{state_dir}`, and a new plan",
                     give_up_command(id)
                 ),
-                _ => format!("mend the cause, then {resume}"),
+                (true, ..) => format!("mend the cause, then `{resume}`"),
             };
             Err(Failure::new(Kind::Parked, anyhow::Error::msg(text)).hint(next))
         }

@@ -141,7 +141,7 @@ pub fn carry_out(
         threads,
         patience: Patience::default(),
     };
-    act(&Work { context, sealed }).map_err(|error| journal_stopped(cli, id, error))
+    act(&Work { context, sealed }).map_err(|error| journal_stopped(cli, id, sealed.plan().salvage, error))
 }
 
 /// Begins an incident with the plan, and runs it.

@@ -36,13 +36,19 @@ pub(super) fn outcome_document(
 }
 
 /// The journal failed in the middle: nothing more is done without it, and nothing is lost.
-pub(in crate::cli) fn journal_stopped(cli: &Cli, id: &IncidentId, error: JournalError) -> Failure {
-    let state_dir = state_dir_words(cli);
+/// `salvage`: whether its plan keeps what it overwrites.
+pub(in crate::cli) fn journal_stopped(
+    cli: &Cli,
+    id: &IncidentId,
+    salvage: bool,
+    error: JournalError,
+) -> Failure {
+    let (waiver, state_dir) = (waiver(salvage), state_dir_words(cli));
     Failure::internal(
         anyhow::Error::new(error)
             .context(format!("incident {id} stopped where it was: its journal cannot be written")),
     )
-    .hint(format!("mend the state directory, then `{}{state_dir}`", resume_command(id)))
+    .hint(format!("mend the state directory, then `{}{waiver}{state_dir}`", resume_command(id)))
 }
 
 /// What was kept of the pair belongs to an incident that is over. Left behind it would do no harm: nothing that can still be
@@ -132,7 +138,7 @@ pub(in crate::cli) fn conclude(
                 _ => failure,
             })
         }
-        Ending::Parked { why, obstacle } => {
+        Ending::Parked { why, obstacle, may_pass } => {
             let kept = kept_words(plan.salvage, &plan.purpose, *obstacle);
             let undo = plan.salvage && plan.purpose == Purpose::Heal && *obstacle != Obstacle::Salvage;
             let back = match undo {
@@ -141,19 +147,23 @@ pub(in crate::cli) fn conclude(
             };
             let text = format!("incident {id} is parked: {why}. {kept}");
             let resume = format!("{}{}{state_dir}", resume_command(id), waiver(plan.salvage));
-            // What somebody else wrote is not put back by waiting, and an undo does not overwrite it, either: a new plan
-            // sees it and keeps it.
-            let next = match obstacle {
-                Obstacle::Stale if plan.purpose == Purpose::Heal => format!(
-                    "end this one with `{} --yes{state_dir}` and draw a new plan, which keeps what stands there now; for as \
-                     long as it does, `{resume}` parks again, and an undo refuses",
-                    give_up_command(id)
-                ),
-                _ => format!("mend the cause, then `{resume}`{back}"),
+            let next = match may_pass {
+                true => format!("mend the cause, then `{resume}`{back}"),
+                false => only_a_new_plan(id, &resume, &state_dir),
             };
             Err(Failure::new(Kind::Parked, anyhow::Error::msg(text)).hint(next))
         }
     }
+}
+
+/// What is left when going on cannot succeed. What somebody else wrote is not put back by waiting, and an undo does not overwrite
+/// it, either: a new plan sees it and keeps it.
+pub(in crate::cli) fn only_a_new_plan(id: &IncidentId, resume: &str, state_dir: &str) -> String {
+    format!(
+        "end this one with `{} --yes{state_dir}` and draw a new plan, which keeps what stands there now; for as long as it \
+         does, `{resume}` parks again, and an undo refuses",
+        give_up_command(id)
+    )
 }
 
 /// The commands that look at a plan's two sides again, and draw another plan for them.
@@ -221,9 +231,15 @@ mod tests {
     fn a_journal_that_fails_in_the_middle_says_how_to_go_on() {
         let cli = Cli::try_parse_from(["unsplit", "--state-dir", "/s", "resolve", "--resume"]).unwrap();
         let id = IncidentId::new("i1").unwrap();
-        let failure = journal_stopped(&cli, &id, NotReady::NoSuchIncident { id: id.clone() }.into());
-        assert_eq!(failure.kind, Kind::Internal);
-        assert!(failure.text().contains("unsplit resolve --resume i1 --state-dir /s"), "{}", failure.text());
+        for (salvage, says) in [
+            (true, "unsplit resolve --resume i1 --state-dir /s"),
+            (false, "unsplit resolve --resume i1 --no-salvage --state-dir /s"),
+        ] {
+            let error = NotReady::NoSuchIncident { id: id.clone() }.into();
+            let failure = journal_stopped(&cli, &id, salvage, error);
+            assert_eq!(failure.kind, Kind::Internal);
+            assert!(failure.text().contains(says), "{}", failure.text());
+        }
     }
 
     /// Whoever reads "nothing is lost" relies on it.

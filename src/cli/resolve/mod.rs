@@ -4,7 +4,7 @@ mod ending;
 mod give_up;
 mod resume;
 
-pub(super) use ending::{conclude, equals, journal_stopped, kept_words, kind};
+pub(super) use ending::{conclude, equals, journal_stopped, kept_words, kind, only_a_new_plan};
 pub(super) use resume::take_up;
 
 use super::Cli;
@@ -317,7 +317,7 @@ fn start(
     let work = Work { context, sealed, healed: None };
     let waived = OperatorSaidNoSalvage::from_flag(args.choice.no_salvage, sealed.id());
     let ending = begin(&desk.journal, &work, &id, consent, waived)
-        .map_err(|error| journal_stopped(cli, &id, error))?;
+        .map_err(|error| journal_stopped(cli, &id, sealed.plan().salvage, error))?;
     let ending = opened.told_by_the_link(ending);
     conclude(cli, screen, &*store, sealed.plan(), &id, &ending)
 }

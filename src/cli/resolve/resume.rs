@@ -100,7 +100,7 @@ pub(in crate::cli) fn take_up(
     let work = Work { context, sealed: &sealed, healed: healed.as_ref() };
     let waived = OperatorSaidNoSalvage::from_flag(no_salvage, sealed.id());
     let ending = resume(&desk.journal, &work, &incident.id, waived)
-        .map_err(|error| journal_stopped(cli, &incident.id, error))?;
+        .map_err(|error| journal_stopped(cli, &incident.id, sealed.plan().salvage, error))?;
     let ending = opened.told_by_the_link(ending);
     conclude(cli, screen, &*store, sealed.plan(), &incident.id, &ending)
 }

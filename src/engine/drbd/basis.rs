@@ -193,8 +193,7 @@ impl Execution<'_, '_> {
             // Once it is begun, a survivor that goes on is no reason to stop half-way: what DRBD would do decides.
             let excused = self.begun() && side == self.plan.survivor;
             if !(same(side) || excused) {
-                return Err(self.stopped(
-                    Obstacle::Stale,
+                return Err(self.outdated(
                     format!(
                         "volume {number} has another generation on {} than when the plan was drawn. Draw a new plan",
                         self.plan.names[side]
@@ -209,19 +208,16 @@ impl Execution<'_, '_> {
             planned.reach
         };
         if let Err(why) = would_heal(sight.lineages.as_ref(), names, self.plan.survivor, way) {
-            return Err(self.stopped(Obstacle::Stale, format!("volume {number}: {why}. Draw a new plan")));
+            return Err(self.outdated(format!("volume {number}: {why}. Draw a new plan")));
         }
         self.marks_are_known(planned, &sight, unwritten)?;
         let content = content_of(&*replicas[victim], &planned.guarded(), threads, progress)
             .map_err(|error| self.not_done(Obstacle::Device, &error))?;
         if content != planned.content {
-            return Err(self.stopped(
-                Obstacle::Stale,
-                format!(
-                    "{}'s data of volume {number} is not what it was when the plan was drawn. Draw a new plan",
-                    self.plan.names[victim]
-                ),
-            ));
+            return Err(self.outdated(format!(
+                "{}'s data of volume {number} is not what it was when the plan was drawn. Draw a new plan",
+                self.plan.names[victim]
+            )));
         }
         Ok(Drawn::Whole(Box::new(Seen { replicas, sight, delta: None })))
     }
@@ -241,13 +237,10 @@ impl Execution<'_, '_> {
             ExtentSet::empty()
         };
         if let Some(first) = unexplained.first() {
-            return Err(self.stopped(
-                Obstacle::Stale,
-                format!(
-                    "{name} wrote to volume {number} since the plan was drawn (at byte {}). Draw a new plan",
-                    first.start
-                ),
-            ));
+            return Err(self.outdated(format!(
+                "{name} wrote to volume {number} since the plan was drawn (at byte {}). Draw a new plan",
+                first.start
+            )));
         }
         // Under the survivor's marks a write of the victim's own would not show. What is kept was kept before.
         if !more.is_empty() && self.kept.is_some() && !unwritten {
@@ -288,7 +281,7 @@ impl Execution<'_, '_> {
                     (after - before).div_ceil(2),
                     planned.volume
                 );
-                return Err(self.stopped(Obstacle::Stale, why));
+                return Err(self.outdated(why));
             }
         }
         Ok(())
@@ -326,7 +319,7 @@ impl Execution<'_, '_> {
                     "what the plan says is not what both nodes hold ({}). Draw a new plan",
                     all.join("; ")
                 );
-                return Err(self.stopped(Obstacle::Stale, why));
+                return Err(self.outdated(why));
             }
         }
         self.sights = sights;

@@ -40,11 +40,13 @@ pub(super) struct Execution<'r, 'w> {
     pub(super) marks: Vec<(u32, Mark)>,
     pub(super) kept: Option<Vec<Preserved>>,
     obstacle: Option<Obstacle>,
+    /// What the plan was drawn from is gone for good.
+    outdated: bool,
 }
 
 impl Run for Execution<'_, '_> {
     fn perform(&mut self, permit: &Permit<'_>) -> Ended {
-        self.obstacle = None;
+        (self.obstacle, self.outdated) = (None, false);
         let overwrites = permit.stage() == Stage::Overwrite;
         let end = match self.plan.steps.get(permit.step()) {
             Some(step) => self.step(*step, permit),
@@ -57,6 +59,10 @@ impl Run for Execution<'_, '_> {
         };
         self.touched |= permit.stage() >= Stage::Overwrite && matches!(end, End::Done | End::AlreadySo);
         Ended { end, obstacle: self.obstacle.unwrap_or(Obstacle::Device) }
+    }
+
+    fn may_pass(&self, _: Obstacle) -> bool {
+        !self.outdated
     }
 
     fn finished(&mut self) -> Result<(), Why> {
@@ -82,7 +88,14 @@ impl<'r, 'w> Execution<'r, 'w> {
             marks: Vec::new(),
             kept: None,
             obstacle: None,
+            outdated: false,
         }
+    }
+
+    /// Somebody wrote, or the generation went on: no waiting brings back what the plan was drawn from.
+    pub(super) fn outdated(&mut self, why: impl Into<String>) -> End {
+        self.outdated = true;
+        self.stopped(Obstacle::Stale, why)
     }
 
     pub(super) fn stopped(&mut self, obstacle: Obstacle, why: impl Into<String>) -> End {
@@ -148,7 +161,7 @@ impl<'r, 'w> Execution<'r, 'w> {
                 }
                 match resized(self.plan, &pair) {
                     None => Ok(pair),
-                    Some(why) => Err(self.stopped(Obstacle::Stale, why)),
+                    Some(why) => Err(self.outdated(why)),
                 }
             }
             Err(error @ PairError::Unseen { .. }) => Err(self.not_done(Obstacle::Link, &error)),

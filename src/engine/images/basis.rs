@@ -2,7 +2,7 @@
 //! is overwritten, and, after a cut in the middle, against everything the plan itself may have written.
 
 use crate::digest::content::content_digest;
-use crate::engine::before::{BeforeError, Noted, sectors, stood};
+use crate::engine::before::{BeforeError, Blocks, Noted, sectors, stood};
 use crate::engine::contents::{difference, same_within};
 use crate::engine::inquiry::{InquiryError, look, question};
 use crate::format::drbdmeta::superblock::encode_into;
@@ -189,7 +189,7 @@ pub struct Kept<'k> {
 pub enum Was<'k> {
     /// All of it: it was kept.
     Kept(Kept<'k>),
-    /// A digest of each sector of its data.
+    /// A digest of each sector of its data, and both sides' metadata blocks.
     Noted(&'k Noted<'k>),
     /// Nothing: neither was it kept, nor noted.
     Unknown,
@@ -203,6 +203,15 @@ enum Old {
 }
 
 impl Was<'_> {
+    /// The blocks of a side's metadata, and which they are; `None` where nobody knows.
+    fn metadata(&self, side: Side) -> Option<(&dyn Disk, &ExtentSet)> {
+        match self {
+            Was::Kept(kept) => Some(kept.metadata[side]),
+            Was::Noted(noted) => Some(metadata_of(noted.metadata(side))),
+            Was::Unknown => None,
+        }
+    }
+
     /// `before`: sectors of the plan's extents that come before this piece.
     fn of(&self, side: Side, before: u64, piece: Extent) -> Result<Old, Stale> {
         match self {
@@ -214,6 +223,11 @@ impl Was<'_> {
             Was::Unknown => Ok(Old::Unknown),
         }
     }
+}
+
+/// Blocks of a note, as they are compared.
+pub(super) fn metadata_of<'n>(blocks: &'n Blocks<'_>) -> (&'n dyn Disk, &'n ExtentSet) {
+    (blocks, blocks.kept())
 }
 
 /// Nothing differs but what the plan overwrites. A node that is still Primary, or crashed later, can have written where its
@@ -253,7 +267,7 @@ pub fn nothing_else_differs(
 /// and whatever else is found could only have been left by this plan or by the healing it undoes.
 ///
 /// `healed` is the healing that `plan` undoes; `None` when `plan` is the healing itself.
-/// Of bitmaps and logs only what was kept can be checked.
+/// Of bitmaps and logs only what was kept or noted can be checked.
 /// Returns what stands on the victim now, where the plan overwrites.
 ///
 /// # Errors
@@ -273,9 +287,9 @@ pub fn as_left(
     }
     same_content(plan, survivor, replicas[survivor], threads, progress)?;
     still_equal(plan, replicas, threads, progress)?;
-    if let Was::Kept(kept) = was {
-        for (side, replica) in replicas.iter() {
-            area_known(healed.unwrap_or(plan), side, *replica, kept.metadata[side])?;
+    for (side, replica) in replicas.iter() {
+        if let Some(blocks) = was.metadata(side) {
+            area_known(healed.unwrap_or(plan), side, *replica, blocks)?;
         }
     }
     progress.begin("checking what the interruption left", plan.overwrite.bytes());

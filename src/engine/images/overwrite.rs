@@ -1,13 +1,13 @@
 //! The acts that change a side. Each looks right before that what it changes is still what was found, or what this plan left.
 
 use super::Context;
-use super::basis::{Kept, Stale, Was, area_known, every_sector_known, superblock_known};
+use super::basis::{Kept, Stale, Was, area_known, every_sector_known, metadata_of, superblock_known};
 use super::replace::{Guarded, NotOverwritten, copy};
 use super::run::Execution;
 use super::undo::SuperblockLast;
 use crate::engine::backend::Obstacle;
 use crate::engine::salvage;
-use crate::model::extent::Extent;
+use crate::model::extent::{Extent, ExtentSet};
 use crate::model::plan::Purpose;
 use crate::model::salvage::PartKind;
 use crate::model::seen::{End, Why, in_words};
@@ -89,12 +89,14 @@ impl Execution<'_, '_> {
         let kept = (self.plan.salvage && touched_before).then(|| self.kept_parts()).transpose();
         let kept = kept.map_err(|error| self.not_done(Obstacle::Salvage, &error))?;
         let replica = self.replicas()[side];
-        let known = superblock_known(self.healing(), side, replica).and_then(|()| match &kept {
-            Some((_, metadata)) => {
-                let part = &metadata[side];
-                area_known(self.healing(), side, replica, (part, part.kept()))
-            }
-            // Without a salvage nobody knows any more what was there before.
+        let was: Option<(&dyn Disk, &ExtentSet)> = match (&kept, &self.noted) {
+            (Some((_, metadata)), _) => Some((&metadata[side], metadata[side].kept())),
+            (None, Some(noted)) => Some(metadata_of(noted.metadata(side))),
+            (None, None) => None,
+        };
+        let known = superblock_known(self.healing(), side, replica).and_then(|()| match was {
+            Some(blocks) => area_known(self.healing(), side, replica, blocks),
+            // An earlier version began it, and nobody knows any more what was there before.
             None if touched_before => Ok(()),
             None => match replica.area_digest() {
                 Ok(found) if found == self.plan.basis[side].area => Ok(()),

@@ -5,7 +5,7 @@ use super::basis::Stale;
 use super::replace::digest_of_pieces;
 use super::run::Execution;
 use crate::engine::backend::Obstacle;
-use crate::engine::before::{self, BeforeError, Noted};
+use crate::engine::before::{self, BeforeError, Noted, Sources};
 use crate::engine::salvage::{self, KeptDisk, Label, PartSource, SalvageError, dir_of};
 use crate::model::extent::ExtentSet;
 use crate::model::id::{IncidentId, PlanId};
@@ -14,6 +14,7 @@ use crate::model::policy::SalvageRule;
 use crate::model::salvage::PartKind;
 use crate::model::seen::End;
 use crate::model::side::{Pair, Side};
+use crate::ports::replica::Unseen;
 use crate::proof::{Preserved, Wanted};
 
 impl<'w> Execution<'_, 'w> {
@@ -49,8 +50,8 @@ impl<'w> Execution<'_, 'w> {
         (self.incident, self.sealed.id())
     }
 
-    /// The note of what stood on the victim, of a plan that keeps nothing.
-    pub(super) fn noted(&self) -> Result<Option<Noted<'w>>, BeforeError> {
+    /// The note of what stood on both sides, of a plan that keeps nothing.
+    pub(super) fn find_note(&self) -> Result<Option<Noted<'w>>, BeforeError> {
         if self.plan.salvage {
             return Ok(None);
         }
@@ -59,6 +60,14 @@ impl<'w> Execution<'_, 'w> {
 
     pub(super) fn metadata_kind(&self, side: Side) -> PartKind {
         if side == self.plan.survivor { PartKind::SurvivorMetadata } else { PartKind::VictimMetadata }
+    }
+
+    /// The blocks of both sides' metadata that the plan changes.
+    fn blocks_to_change(&self) -> Result<Pair<ExtentSet>, Unseen> {
+        let of = |side: Side| {
+            self.context.sides[side].changed_blocks(&self.plan.metadata[side], &self.plan.overwrite)
+        };
+        Pair::from_fn(of).transpose()
     }
 
     pub(super) fn preserve(&mut self) -> End {
@@ -83,9 +92,7 @@ impl<'w> Execution<'_, 'w> {
                 Err(error) => self.not_done(Obstacle::Salvage, &error),
             };
         }
-        let changed =
-            |side: Side| sides[side].changed_blocks(&self.plan.metadata[side], &self.plan.overwrite);
-        let blocks: Pair<ExtentSet> = match Pair::from_fn(changed).transpose() {
+        let blocks = match self.blocks_to_change() {
             Ok(blocks) => blocks,
             Err(error) => return self.not_done(Obstacle::Device, &error),
         };
@@ -138,16 +145,21 @@ impl<'w> Execution<'_, 'w> {
         }
     }
 
-    /// Notes what stands on the victim when nothing is kept of it. A run that goes on has looked, and noted it before.
+    /// Notes what stands there when nothing is kept of it. A run that goes on has looked, and noted it before.
     fn look_at_the_victim(&mut self) -> End {
         if self.standing.is_some() {
             return End::AlreadySo;
         }
+        let blocks = match self.blocks_to_change() {
+            Ok(blocks) => blocks,
+            Err(error) => return self.not_done(Obstacle::Device, &error),
+        };
         let Context { sides, store, threads, progress, .. } = self.context;
         let victim = self.plan.victim();
         progress.begin("looking at what is overwritten", self.plan.overwrite.bytes());
-        let what = (sides[victim].data(), &self.plan.overwrite);
-        let noted = before::note(store, self.note_of(), what, threads, progress);
+        let metadata = Pair::from_fn(|side| (sides[side].metadata(), &blocks[side]));
+        let from = Sources { data: (sides[victim].data(), &self.plan.overwrite), metadata };
+        let noted = before::note(store, self.note_of(), from, threads, progress);
         progress.finish();
         let standing = match noted {
             Ok(standing) => standing,

@@ -4,7 +4,7 @@
 use super::basis::{Kept, Stale, Was, as_drawn, as_left, nothing_else_differs};
 use super::{Context, Work};
 use crate::engine::backend::{Ended, Obstacle, Part, Run};
-use crate::engine::before;
+use crate::engine::before::{self, Noted};
 use crate::engine::salvage;
 use crate::judge::audit::SealedPlan;
 use crate::model::id::IncidentId;
@@ -31,6 +31,8 @@ pub(super) struct Execution<'r, 'w> {
     pub(super) waived: Option<OperatorSaidNoSalvage>,
     pub(super) quiet: Option<Quiesced>,
     pub(super) kept: Option<Preserved>,
+    /// What an earlier run noted, of a plan that keeps nothing.
+    pub(super) noted: Option<Noted<'w>>,
     /// What was seen on the victim in this run, where it is to be overwritten.
     pub(super) standing: Option<Vec<Piece>>,
     /// The contents were found to be what this run promises, after the last of them was written.
@@ -75,6 +77,7 @@ impl<'r, 'w> Execution<'r, 'w> {
             waived: part.waived,
             quiet: None,
             kept: None,
+            noted: None,
             standing: None,
             proven: false,
             obstacle: None,
@@ -172,11 +175,11 @@ impl<'r, 'w> Execution<'r, 'w> {
                 Ok(readers) => readers,
                 Err(error) => return self.not_done(Obstacle::Salvage, &error),
             };
-            let noted = match self.noted() {
+            self.noted = match self.find_note() {
                 Ok(noted) => noted,
                 Err(error) => return self.not_done(Obstacle::Salvage, &error),
             };
-            let was = match (&readers, &noted) {
+            let was = match (&readers, &self.noted) {
                 (Some((data, metadata)), _) => Was::Kept(Kept {
                     data,
                     metadata: metadata.as_ref().map(|part| (part as &dyn Disk, part.kept())),
