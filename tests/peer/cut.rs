@@ -110,7 +110,7 @@ fn was_cut((at, bytes, sending): (usize, usize, bool)) -> bool {
     cut
 }
 
-fn strace() -> Option<()> {
+pub fn strace() -> Option<()> {
     tool("strace")?;
     let tried =
         Command::new("strace").args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=ppoll", "true"]).output();

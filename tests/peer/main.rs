@@ -9,6 +9,7 @@ mod confined;
 mod cut;
 mod greeting;
 mod link;
+mod no_salvage;
 mod scene;
 #[path = "../skipped/mod.rs"]
 mod skipped;
