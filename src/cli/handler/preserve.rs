@@ -7,7 +7,9 @@ use crate::edge::blockdev::{BlockFile, Mode};
 use crate::edge::clock::SystemClock;
 use crate::edge::drbd::image::ImageReplica;
 use crate::edge::events;
+use crate::edge::peer::greet::machine_id;
 use crate::edge::state_dir::StateDir;
+use crate::engine::drbd::ours::{Ours, overwritten_by_us};
 use crate::engine::journal::Journal;
 use crate::engine::salvage::{
     FOLDER, Label, NOTE, OF_A_RESYNC, PartSource, RESERVE, needed_space, take_moving,
@@ -45,9 +47,16 @@ fn attempt(cli: &Cli, args: &HandlerArgs, job: &Job, live: Option<&Live>) -> Res
     let resource = job.call.resource.as_deref().ok_or("DRBD did not name the resource")?;
     let resource = ResourceName::new(resource).map_err(|error| error.to_string())?;
     let volume = job.call.volumes.first().copied().unwrap_or(0);
-    if let Some(incident) = kept_by_healing(&cli.state_dir, &resource) {
-        let why = format!("`unsplit resolve` has kept it already, in incident {incident}");
-        return Ok(Outcome::NothingToKeep { why: Why(why) });
+    match by_a_healing(&cli.state_dir, &resource, volume) {
+        None => {}
+        Some(Ours::Kept(incident)) => {
+            let why = format!("`unsplit resolve` has kept it already, in incident {incident}");
+            return Ok(Outcome::NothingToKeep { why: Why(why) });
+        }
+        Some(Ours::Waived(incident)) => {
+            let why = format!("incident {incident} keeps nothing: --no-salvage was said for it");
+            return Ok(Outcome::NothingToKeep { why: Why(why) });
+        }
     }
     let found = live.and_then(|live| live.resource(resource.as_str()));
     let device = found.and_then(|known| known.devices.iter().find(|device| device.volume == volume));
@@ -90,12 +99,12 @@ fn attempt(cli: &Cli, args: &HandlerArgs, job: &Job, live: Option<&Live>) -> Res
     }
 }
 
-/// A healing that is under way has its own, verified copy.
-fn kept_by_healing(state_dir: &Path, resource: &ResourceName) -> Option<IncidentId> {
+/// The healing at work on this node that overwrites the volume. Where nobody is at work more is kept, not less.
+fn by_a_healing(state_dir: &Path, resource: &ResourceName, volume: u32) -> Option<Ours> {
     let store = StateDir::open_read_only(state_dir).ok()?;
+    store.at_work()?;
     let story = Journal::read(&store).ok().flatten()?;
-    let open = story.incidents.as_slice().iter().filter(|one| !one.is_closed() && one.resource == *resource);
-    open.into_iter().find(|one| one.preserved()).map(|one| one.id.clone())
+    overwritten_by_us(&store, story.incidents.as_slice(), (resource, volume), machine_id().as_deref())
 }
 
 /// The replica as DRBD has it open, for reading.

@@ -11,6 +11,7 @@
 //! | `draw` | from a verdict to a plan |
 //! | `policies` | the after-sb policies that are put back in the end |
 //! | `plans` | live plans at rest |
+//! | `ours` | whether a resync is that of a healing of ours |
 //! | `run` | one run of a sealed plan: its steps, and the proofs they make |
 //! | `preserve` | keeping what will be overwritten |
 //! | `verify` | what is checked in the end |
@@ -24,6 +25,7 @@ mod cause;
 pub mod draw;
 mod note;
 pub mod others;
+pub mod ours;
 pub mod overwrite;
 pub mod pair;
 pub mod plans;
