@@ -84,11 +84,17 @@ fn moved(
         }
     }
     // Headers of different lengths on both: the one there is longer by the distance, or shorter.
-    let (here, behind) = (room[from]?, room[there]?);
-    let between = i64::try_from(behind).ok()? - i64::try_from(here).ok()?;
+    let (here, behind) = (i64::try_from(room[from]?).ok()?, i64::try_from(room[there]?).ok()?);
+    let between = behind - here;
     let shifts = (-ROUNDED..=ROUNDED).step_by(512).map(|less| between + less).filter(|shift| *shift != 0);
-    shift_signed(other, samples, &Vec::from_iter(shifts))
-        .map(|_| Shifted { side: there, start: behind / SECTOR * SECTOR })
+    let longer = shift_signed(other, samples, &Vec::from_iter(shifts))?;
+    // The distance leaves open how much of each room was lost to rounding. Of all that fits, headers are what is round.
+    let fits = (0..=ROUNDED).step_by(512).map(|more| behind - ROUNDED + more).filter(|start| {
+        let first = *start - longer;
+        *start > 0 && first > 0 && (0..=ROUNDED).contains(&(here - first))
+    });
+    let start = fits.max_by_key(|start| (start | (start - longer)).trailing_zeros())?;
+    Some(Shifted { side: there, start: start.unsigned_abs() / SECTOR * SECTOR })
 }
 
 fn shift(other: &dyn Disk, samples: &[(u64, Vec<u8>)], shifts: &[i64], sign: i64) -> Option<u64> {

@@ -520,6 +520,59 @@ fn a_header_of_zeros_before_one_side() {
     all_refuse(&scene, &["side b's volume begins at byte 131072 of"]);
 }
 
+/// A whole disk with an MBR that no partition of it explains: a logical one, and a table that was emptied.
+#[test]
+fn an_mbr_disk_before_one_side() {
+    let scene = Scene::split();
+    let [a, b] = filled([1, 1]);
+    // The extended partition begins at 1 MiB, and in it, 1 MiB further, the logical one.
+    let mut extended = mbr(2048, (SIZE + MIB) / 512);
+    extended[446 + 4] = 0x05;
+    let logical = mbr(2048, SIZE / 512);
+    let emptied = mbr(0, 0);
+    let disks: [(u64, &[(u64, &[u8])]); 2] =
+        [(2 * MIB, &[(0, &extended), (MIB, &logical)]), (MIB, &[(0, &emptied)])];
+    for (start, table) in disks {
+        let says = |side: &str| {
+            [format!("side {side}"), format!("losetup -f --show -r -o {start} --sizelimit {SIZE} ")]
+        };
+        for (wrong, name) in [("b", "x.img"), ("a", "a.img")] {
+            fs::write(scene.path("a.img"), &a).unwrap();
+            fs::write(scene.path("x.img"), &b).unwrap();
+            let volume = if wrong == "a" { &a } else { &b };
+            file(&scene.path(name), SIZE + start, &[table, &[(start, &volume[..])]].concat());
+            let says = says(wrong);
+            all_refuse(&scene, &[&says[0], &says[1], name]);
+        }
+    }
+}
+
+/// Behind headers of different lengths stand both: the one that is named first is right, and then the other.
+#[test]
+fn headers_of_different_lengths_before_both_sides() {
+    let scene = Scene::empty();
+    let mut sides = [0, 1].map(image_with_external_metadata);
+    for ((data, metadata), name) in sides.iter_mut().zip(["a", "b"]) {
+        fill(data, 1);
+        fs::write(scene.path(format!("{name}.md")), metadata).unwrap();
+    }
+    let status = |b| ["status", "a.img", b, "--meta-a", "a.md", "--meta-b", "b.md"];
+    // Less than a block behind the volume is no header: DRBD does not use it.
+    for (left, right, behind) in [
+        (65536, 131_072, 0),
+        (131_072, 65536, 0),
+        (32256, 65536, 0),
+        (65536, 131_072, 512),
+        (65536, 32768, 3584),
+    ] {
+        file(&scene.path("a.img"), SIZE + left + behind, &[(left, &sides[0].0)]);
+        file(&scene.path("b.img"), SIZE + right + behind, &[(right, &sides[1].0)]);
+        scene.refuses(&status("b.img"), 4, &[&format!("side b's volume begins at byte {right} ")]);
+        file(&scene.path("c.img"), SIZE, &[(0, &sides[1].0)]);
+        scene.refuses(&status("c.img"), 4, &[&format!("side a's volume begins at byte {left} ")]);
+    }
+}
+
 /// With the metadata elsewhere nothing keeps a header to whole blocks.
 #[test]
 fn a_header_of_odd_sectors_before_one_side() {
