@@ -20,7 +20,8 @@ use unsplit::model::drbd::{GenerationUuid, device_flag};
 use unsplit::model::evidence::{Elsewhere, Source};
 use unsplit::model::extent::{Extent, ExtentSet};
 use unsplit::model::id::{Digest, IncidentId, NodeName, ResourceName};
-use unsplit::model::plan::{Plan, Purpose, Step};
+use unsplit::model::plan::images::{self, Step};
+use unsplit::model::plan::{Ground, Plan, Purpose, VolumePlan};
 use unsplit::model::policy::Settings;
 use unsplit::model::side::{Pair, Side};
 use unsplit::model::verdict::{Reason, Trace};
@@ -84,7 +85,7 @@ fn plans_from_real_split_brains_pass() {
             assert!(unseal_stored(world.plan.clone(), digest).is_ok());
             let incident = IncidentId::new("i1").unwrap();
             let undo = draw_undo(
-                &world.plan,
+                world.plan.images().unwrap(),
                 incident,
                 world.sight.superblocks.clone(),
                 Pair::new(Digest([0; 32]), Digest([0; 32])),
@@ -96,9 +97,18 @@ fn plans_from_real_split_brains_pass() {
     }
 }
 
+/// What only a plan for two images knows.
+fn ground(plan: &mut Plan) -> &mut images::Ground {
+    match &mut plan.ground {
+        Ground::Images(ground) => ground,
+        Ground::Drbd(_) => panic!("a plan for a resource that runs"),
+    }
+}
+
 fn swap(plan: &mut Plan, one: impl Fn(&Step) -> bool, other: impl Fn(&Step) -> bool) {
-    let (one, other) = (plan.steps.iter().position(one).unwrap(), plan.steps.iter().position(other).unwrap());
-    plan.steps.swap(one, other);
+    let steps = &mut ground(plan).steps;
+    let (one, other) = (steps.iter().position(one).unwrap(), steps.iter().position(other).unwrap());
+    steps.swap(one, other);
 }
 
 fn is_preserve(step: &Step) -> bool {
@@ -121,17 +131,17 @@ fn is_overwrite(step: &Step) -> bool {
 type Spoiler = (&'static str, fn(&mut Plan));
 
 const SPOILERS: &[Spoiler] = &[
-    ("schema", |plan| plan.version = 2),
+    ("schema", |plan| plan.version = 1),
     ("two-sides", |plan| plan.names.b = plan.names.a.clone()),
-    ("two-sides", |plan| plan.basis.b.source.data = plan.basis.a.source.data.clone()),
-    ("inside", |plan| plan.overwrite = ExtentSet::whole(plan.size + 4096)),
-    ("inside", |plan| plan.size += 4096),
-    ("exactly-once", |plan| plan.steps.retain(|step| !is_preserve(step))),
-    ("exactly-once", |plan| plan.steps.retain(|step| *step != Step::CheckBasis)),
-    ("exactly-once", |plan| plan.steps.retain(|step| *step != Step::Quiesce)),
-    ("exactly-once", |plan| plan.steps.retain(|step| !is_mark(step))),
-    ("exactly-once", |plan| plan.steps.retain(|step| *step != Step::VerifyRelation)),
-    ("exactly-once", |plan| plan.steps.push(Step::Record)),
+    ("two-sides", |plan| plan.volumes[0].at.b.data = plan.volumes[0].at.a.data.clone()),
+    ("inside", |plan| plan.volumes[0].overwrite = ExtentSet::whole(plan.volumes[0].size + 4096)),
+    ("inside", |plan| plan.volumes[0].size += 4096),
+    ("exactly-once", |plan| ground(plan).steps.retain(|step| !is_preserve(step))),
+    ("exactly-once", |plan| ground(plan).steps.retain(|step| *step != Step::CheckBasis)),
+    ("exactly-once", |plan| ground(plan).steps.retain(|step| *step != Step::Quiesce)),
+    ("exactly-once", |plan| ground(plan).steps.retain(|step| !is_mark(step))),
+    ("exactly-once", |plan| ground(plan).steps.retain(|step| *step != Step::VerifyRelation)),
+    ("exactly-once", |plan| ground(plan).steps.push(Step::Record)),
     ("discard-before-preserve", |plan| swap(plan, is_preserve, is_mark)),
     ("half-written-unmarked", |plan| swap(plan, is_mark, is_overwrite)),
     ("stale-evidence", |plan| swap(plan, |s| *s == Step::CheckBasis, is_preserve)),
@@ -146,19 +156,22 @@ const SPOILERS: &[Spoiler] = &[
         let survivor = plan.survivor;
         swap(plan, |s| *s == Step::VerifyRelation, |s| *s == Step::SettleMetadata { side: survivor });
     }),
-    ("everything-compared", |plan| plan.compared = None),
+    ("everything-compared", |plan| ground(plan).compared = None),
     ("everything-compared", |plan| {
-        let first: ExtentSet = plan.overwrite.iter().take(1).collect();
-        plan.compared = plan.compared.as_ref().map(|compared| compared.subtract(&first));
+        let first: ExtentSet = plan.volumes[0].overwrite.iter().take(1).collect();
+        let compared = &mut ground(plan).compared;
+        *compared = compared.as_ref().map(|compared| compared.subtract(&first));
     }),
     ("everything-compared", |plan| {
-        for step in &mut plan.steps {
+        for step in &mut ground(plan).steps {
             if let Step::VerifyContent { full } = step {
                 *full = true;
             }
         }
     }),
-    ("inside", |plan| plan.compared = Some(ExtentSet::whole(plan.size + 4096))),
+    ("inside", |plan| {
+        ground(plan).compared = Some(ExtentSet::whole(plan.volumes[0].size + 4096));
+    }),
     ("record-last", |plan| swap(plan, |s| *s == Step::Record, |s| matches!(s, Step::VerifyContent { .. }))),
     ("settle", |plan| {
         let (survivor, victim) = (plan.survivor, plan.victim());
@@ -174,24 +187,26 @@ const SPOILERS: &[Spoiler] = &[
     }),
     ("survivor-untouched", |plan| {
         let survivor = plan.survivor;
-        for step in &mut plan.steps {
+        for step in &mut ground(plan).steps {
             if let Step::Overwrite { side, .. } = step {
                 *side = survivor;
             }
         }
     }),
     ("survivor-untouched", |plan| {
-        plan.metadata[plan.survivor].during = Some(plan.metadata[plan.survivor].after.clone())
+        let survivor = plan.survivor;
+        let change = &mut ground(plan).metadata[survivor];
+        change.during = Some(change.after.clone());
     }),
     ("numbers", |plan| {
-        for step in &mut plan.steps {
+        for step in &mut ground(plan).steps {
             if let Step::Preserve { bytes } = step {
                 *bytes -= 1;
             }
         }
     }),
     ("numbers", |plan| {
-        for step in &mut plan.steps {
+        for step in &mut ground(plan).steps {
             if let Step::Overwrite { bytes, .. } = step {
                 *bytes += 4096;
             }
@@ -199,49 +214,51 @@ const SPOILERS: &[Spoiler] = &[
     }),
     ("same-generation", |plan| {
         let victim = plan.victim();
-        plan.metadata[victim].after.current = GenerationUuid(0x1234);
+        ground(plan).metadata[victim].after.current = GenerationUuid(0x1234);
     }),
     ("same-generation", |plan| {
-        plan.metadata.a.after.current = GenerationUuid(0x1234);
-        plan.metadata.b.after.current = GenerationUuid(0x1234);
+        ground(plan).metadata.a.after.current = GenerationUuid(0x1234);
+        ground(plan).metadata.b.after.current = GenerationUuid(0x1234);
     }),
     ("nothing-left", |plan| {
         for side in Side::BOTH {
-            let after = &mut plan.metadata[side].after;
+            let after = &mut ground(plan).metadata[side].after;
             after.bitmap = GenerationUuid(6);
             after.peers.iter_mut().for_each(|slot| slot.bitmap_uuid = GenerationUuid(6));
         }
     }),
-    ("nothing-left", |plan| plan.metadata.a.after.flags |= device_flag::CRASHED_PRIMARY),
-    ("nothing-left", |plan| plan.metadata.b.after.flags |= device_flag::PRIMARY_IND),
-    ("nothing-left", |plan| plan.metadata.a.clear_slots.clear()),
-    ("third-peers", |plan| plan.metadata.a.clear_slots.push(7)),
-    ("up-to-date", |plan| plan.metadata.b.after.flags &= !device_flag::WAS_UP_TO_DATE),
+    ("nothing-left", |plan| ground(plan).metadata.a.after.flags |= device_flag::CRASHED_PRIMARY),
+    ("nothing-left", |plan| ground(plan).metadata.b.after.flags |= device_flag::PRIMARY_IND),
+    ("nothing-left", |plan| ground(plan).metadata.a.clear_slots.clear()),
+    ("third-peers", |plan| ground(plan).metadata.a.clear_slots.push(7)),
+    ("up-to-date", |plan| ground(plan).metadata.b.after.flags &= !device_flag::WAS_UP_TO_DATE),
     ("half-written-unmarked", |plan| {
         let victim = plan.victim();
-        plan.metadata[victim].during = None;
+        ground(plan).metadata[victim].during = None;
     }),
     ("half-written-unmarked", |plan| {
         let victim = plan.victim();
-        plan.metadata[victim].during.as_mut().unwrap().flags |= device_flag::CONSISTENT;
+        ground(plan).metadata[victim].during.as_mut().unwrap().flags |= device_flag::CONSISTENT;
     }),
-    ("geometry", |plan| plan.metadata.a.after.effective_size -= 8),
-    ("geometry", |plan| plan.metadata.b.after.bm_offset -= 8),
-    ("geometry", |plan| plan.metadata.b.after.device_uuid ^= 1),
+    ("geometry", |plan| ground(plan).metadata.a.after.effective_size -= 8),
+    ("geometry", |plan| ground(plan).metadata.b.after.bm_offset -= 8),
+    ("geometry", |plan| ground(plan).metadata.b.after.device_uuid ^= 1),
     ("everything-that-differs", |plan| {
-        let first = plan.overwrite.iter().next().unwrap();
-        plan.overwrite =
-            plan.overwrite.subtract(&[Extent { start: first.start, len: 4096 }].into_iter().collect());
+        let first = plan.volumes[0].overwrite.iter().next().unwrap();
+        plan.volumes[0].overwrite = plan.volumes[0]
+            .overwrite
+            .subtract(&[Extent { start: first.start, len: 4096 }].into_iter().collect());
     }),
     ("everything-that-differs", |plan| {
-        plan.overwrite = plan.overwrite.union(&[Extent { start: 0, len: 4096 }].into_iter().collect());
+        plan.volumes[0].overwrite =
+            plan.volumes[0].overwrite.union(&[Extent { start: 0, len: 4096 }].into_iter().collect());
     }),
-    ("basis", |plan| plan.basis.a.content = Digest([1; 32])),
-    ("basis", |plan| plan.basis.b.area = Digest([1; 32])),
-    ("basis", |plan| plan.basis.b.source.data.push('x')),
+    ("basis", |plan| ground(plan).basis.a.content = Digest([1; 32])),
+    ("basis", |plan| ground(plan).basis.b.area = Digest([1; 32])),
+    ("basis", |plan| plan.volumes[0].at.b.data.push('x')),
     ("names", |plan| plan.names.a = NodeName::new("other").unwrap()),
-    ("losses", |plan| plan.losses.iter_mut().for_each(|unit| unit.both += 1)),
-    ("losses", |plan| plan.losses.clear()),
+    ("losses", |plan| plan.volumes[0].losses.iter_mut().for_each(|unit| unit.both += 1)),
+    ("losses", |plan| plan.volumes[0].losses.clear()),
 ];
 
 #[test]
@@ -284,16 +301,17 @@ fn the_order_of_earlier_versions_is_read_and_not_drawn() {
     let world = world(Capture::Drbd9Attached, Side::A);
     let incident = IncidentId::new("i1").unwrap();
     let areas = Pair::new(Digest([0; 32]), Digest([0; 32]));
-    let undo = draw_undo(&world.plan, incident, world.sight.superblocks.clone(), areas);
+    let undo = draw_undo(world.plan.images().unwrap(), incident, world.sight.superblocks.clone(), areas);
     for drawn in [world.plan.clone(), undo] {
         let mut plan = drawn;
-        plan.compared = None;
-        let content = plan.steps.iter().position(is_content).unwrap();
-        let content = plan.steps.remove(content);
-        plan.steps.insert(plan.steps.len() - 1, content);
         let heal = plan.purpose == Purpose::Heal;
+        let old = ground(&mut plan);
+        old.compared = None;
+        let content = old.steps.iter().position(is_content).unwrap();
+        let content = old.steps.remove(content);
+        old.steps.insert(old.steps.len() - 1, content);
         if !heal {
-            plan.steps.retain(|step| *step != Step::VerifyRelation);
+            old.steps.retain(|step| *step != Step::VerifyRelation);
         }
         let digest = plan_digest(&plan);
         assert!(!serde_json::to_string(&plan).unwrap().contains("compared"));
@@ -315,7 +333,8 @@ fn a_plan_that_leaves_out_what_was_equal_is_refused() {
     for capture in Capture::ALL {
         let world = world(capture, Side::A);
         let mut plan = world.plan.clone();
-        plan.compared = Some(plan.overwrite.clone());
+        let overwrite = plan.volumes[0].overwrite.clone();
+        ground(&mut plan).compared = Some(overwrite);
         if plan == world.plan {
             continue;
         }
@@ -331,12 +350,16 @@ fn a_plan_that_leaves_out_what_was_equal_is_refused() {
 fn one_path_on_two_machines_is_two_sides() {
     let world = world(Capture::Drbd9Attached, Side::A);
     let mut plan = world.plan.clone();
-    let a = plan.basis.a.source.clone();
-    plan.basis.b.source =
-        Source { superblock_at: a.superblock_at, data: a.data, metadata: a.metadata, ..plan.basis.b.source };
+    let a = plan.volumes[0].at.a.clone();
+    plan.volumes[0].at.b = Source {
+        superblock_at: a.superblock_at,
+        data: a.data,
+        metadata: a.metadata,
+        ..plan.volumes[0].at.b.clone()
+    };
     let is_one = |plan: &Plan| findings(&world, plan.clone()).iter().any(|found| found.rule == "two-sides");
     assert!(is_one(&plan));
-    plan.basis.b.source.on =
+    plan.volumes[0].at.b.on =
         Some(Elsewhere { peer: "ssh:node2".into(), host: "node2".into(), machine: None });
     assert!(!is_one(&plan));
 }
@@ -347,22 +370,41 @@ fn an_undo_of_something_else_is_refused() {
     let flaws: [Spoiler; 5] = [
         ("undoes-that", |plan| plan.survivor = plan.survivor.other()),
         ("undoes-that", |plan| plan.names.a = NodeName::new("other").unwrap()),
-        ("undoes-that", |plan| plan.basis.a.source.data.push('x')),
-        ("undoes-that", |plan| plan.metadata[plan.survivor].clear_slots.push(7)),
+        ("undoes-that", |plan| plan.volumes[0].at.a.data.push('x')),
+        ("undoes-that", |plan| ground(plan).metadata.a.clear_slots.push(7)),
         ("puts-all-back", |plan| {
-            let first = plan.overwrite.iter().next().unwrap();
-            plan.overwrite = plan.overwrite.subtract(&[first].into_iter().collect());
+            let first = plan.volumes[0].overwrite.iter().next().unwrap();
+            plan.volumes[0].overwrite = plan.volumes[0].overwrite.subtract(&[first].into_iter().collect());
         }),
     ];
     let world = world(Capture::Drbd9Attached, Side::A);
     let areas = Pair::new(Digest([0; 32]), Digest([0; 32]));
     let incident = IncidentId::new("i1").unwrap();
-    let undo = draw_undo(&world.plan, incident, world.sight.superblocks.clone(), areas);
+    let undo = draw_undo(world.plan.images().unwrap(), incident, world.sight.superblocks.clone(), areas);
     for (at, (rule, spoil)) in flaws.into_iter().enumerate() {
         let mut plan = undo.clone();
         spoil(&mut plan);
         let digest = plan_digest(&plan);
         let found = seal_undo(plan, digest, &world.plan).err().unwrap_or_default();
         assert!(found.iter().any(|finding| finding.rule == rule), "flaw {at} ({rule}): {found:?}");
+    }
+}
+
+/// What a backend knows of each volume is of as many volumes as the plan has.
+#[test]
+fn a_ground_of_other_volumes_is_refused() {
+    let world = world(Capture::Drbd9Attached, Side::A);
+    let flaws: [fn(&mut Plan); 3] = [
+        |plan| plan.volumes.clear(),
+        |plan| plan.volumes.push(VolumePlan { number: 1, ..plan.volumes[0].clone() }),
+        |plan| plan.volumes[0].number = 1,
+    ];
+    for (at, spoil) in flaws.into_iter().enumerate() {
+        let mut plan = world.plan.clone();
+        spoil(&mut plan);
+        let stored = unseal_stored(plan.clone(), Digest([1; 32])).err().unwrap_or_default();
+        for found in [stored, findings(&world, plan)] {
+            assert!(found.iter().any(|finding| finding.rule == "volumes"), "flaw {at}: {found:?}");
+        }
     }
 }

@@ -169,7 +169,7 @@ fn heal_and_undo(capture: Capture, keep: &str, survivor: usize, victim: usize) {
     let scene = Scene::of(capture);
     let plan = scene.json(&["plan", "node1.img", "node2.img", "--keep", keep], 1);
     assert!(scene.now() == scene.before, "a plan changes nothing");
-    let size = usize::try_from(plan["plan"]["size"].as_u64().unwrap()).unwrap();
+    let size = usize::try_from(plan["plan"]["volumes"][0]["size"].as_u64().unwrap()).unwrap();
     let id = plan["id"].as_str().unwrap();
 
     let resolved = scene.json(&["resolve", "--plan", id], 0);

@@ -30,7 +30,7 @@ use unsplit::model::drbd::Superblock;
 use unsplit::model::evidence::{Evidence, Source};
 use unsplit::model::extent::ExtentSet;
 use unsplit::model::id::{Digest, NodeName};
-use unsplit::model::plan::{MetadataChange, RawBlock};
+use unsplit::model::plan::images::{MetadataChange, RawBlock};
 use unsplit::model::policy::Settings;
 use unsplit::model::remembered::WriteStamp;
 use unsplit::model::seen::{Stamp, Why};

@@ -127,8 +127,12 @@ fn an_undo_that_was_taken_up_closes_its_healing() {
 fn equal_block(state: &Path) -> u64 {
     let text = fs::read_to_string(state.join(format!("plans/{}.json", only_plan(state)))).unwrap();
     let plan: Value = serde_json::from_str(&text).unwrap();
-    let set = |key: &str| -> ExtentSet { serde_json::from_value(plan[key].clone()).unwrap() };
-    set("compared").subtract(&set("overwrite")).first().expect("something is equal").start
+    let set = |at: &str| -> ExtentSet { serde_json::from_value(plan.pointer(at).unwrap().clone()).unwrap() };
+    set("/ground/images/compared")
+        .subtract(&set("/volumes/0/overwrite"))
+        .first()
+        .expect("something is equal")
+        .start
 }
 
 /// While a healing was cut off, somebody wrote where both sides had been found equal: no bitmap, log or superblock shows it.

@@ -16,20 +16,22 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use unsplit::engine::incident::{Ending, Obstacle};
 use unsplit::engine::inquiry::look;
+use unsplit::engine::plans;
 use unsplit::format::drbdmeta::superblock::parse;
-use unsplit::judge::audit::{SealedPlan, unseal_stored};
+use unsplit::judge::audit::SealedPlan;
 use unsplit::model::drbd::MetadataFormat;
 use unsplit::model::drbd::{Superblock, device_flag};
 use unsplit::model::extent::{Extent, ExtentSet};
-use unsplit::model::id::Digest;
 use unsplit::model::lineage::Relation;
-use unsplit::model::plan::Step;
+use unsplit::model::plan::images::Step;
+use unsplit::model::plan::{Ground, Plan};
 use unsplit::model::policy::Settings;
 use unsplit::model::record::Outcome;
 use unsplit::model::side::{Pair, Side};
 use unsplit::ports::replica::Replica;
 use world::disk::FakeDisk;
 use world::faults::Fault;
+use world::older;
 use world::pair::{Log, Spec};
 use world::promises::Device;
 use world::rng::Rng;
@@ -81,6 +83,17 @@ impl Scene {
         }
     }
 
+    /// Its plan is one that an earlier version drew and stored.
+    fn keep_old_plan(&mut self) {
+        self.site.faults.go_on([]);
+        let plan = of_an_earlier_version(&self.sealed);
+        let id = older::keep(&*self.site.store, &plan);
+        self.sealed = plans::load(&*self.site.store, id).unwrap();
+        assert_eq!((self.sealed.plan(), self.sealed.id()), (&plan, id));
+        self.site.promises.planned(id, &plan);
+        self.site.promises.settles_at(5);
+    }
+
     fn victim(&self) -> Side {
         self.survivor.other()
     }
@@ -107,7 +120,7 @@ impl Scene {
     /// Wherever a run ended: where both sides' metadata say that nothing is left to sync, their contents agree wherever the
     /// split was seen, by what can be read and by what is certain to survive a power cut.
     fn in_sync_only_if_equal(&self) -> Check {
-        let (volumes, agree) = (&self.site.images.sides, self.sealed.plan().must_agree());
+        let (volumes, agree) = (&self.site.images.sides, self.sealed.plan().images().unwrap().must_agree());
         for durably in [false, true] {
             let bytes = |disk: &FakeDisk| if durably { disk.certain() } else { disk.content() };
             let lineages = Pair::from_fn(|side| {
@@ -142,13 +155,14 @@ impl Scene {
     /// What somebody else wrote while the command ran is still there, and was not called healed or undone where it was looked
     /// at. Then it is put back, so that the story can go on.
     fn others_lost_nothing(&mut self, ending: &Result<Ending, Refused>) -> Check {
-        let plan = self.sealed.plan();
+        let plan = self.sealed.plan().images().unwrap();
         for foreign in self.site.foreign.lock().unwrap().iter() {
             let Foreign { side, at, is, step, .. } = foreign;
             let now = Pair::from_fn(|side| self.site.devices[side].data.content()[*at]);
             ensure(now[*side] == *is, &format!("P2: what somebody else wrote is gone: {foreign:?}"))?;
             let here = Extent { start: *at as u64, len: 1 };
-            let (overwritten, compared) = (plan.overwrite.covers(&here), plan.must_agree().covers(&here));
+            let (overwritten, compared) =
+                (plan.volume.overwrite.covers(&here), plan.must_agree().covers(&here));
             // What comes while the contents are compared for the last time, or later, is kept out by the claim alone.
             let late = ["verify-relation", "record"].contains(&step.as_str());
             let after_all_else =
@@ -238,7 +252,7 @@ impl Scene {
         };
         let mut must = site.images.third[side].union(&hot);
         if side == self.victim() {
-            must = must.union(&self.sealed.plan().overwrite);
+            must = must.union(&self.sealed.plan().volumes[0].overwrite);
         }
         for slot in 1..volume.geometry.layout.slots {
             let missing = must.subtract(&volume.marks_in(&now, slot));
@@ -288,8 +302,9 @@ impl Scene {
         let (what, disk, at) = match rng.below(4) {
             // What is overwritten, or any of what the plan relies on: also what it found equal.
             0 | 1 => {
-                let relied_on = plan.must_agree();
-                let extents = Vec::from_iter(if rng.one_in(2) { &plan.overwrite } else { &relied_on });
+                let relied_on = plan.images().unwrap().must_agree();
+                let extents =
+                    Vec::from_iter(if rng.one_in(2) { &plan.volumes[0].overwrite } else { &relied_on });
                 let extent = extents[usize::try_from(rng.below(extents.len() as u64)).unwrap()];
                 ("data", &self.site.devices[side].data, extent.start + rng.below(extent.len))
             }
@@ -593,15 +608,15 @@ fn an_io_error_at_every_operation_of_v09() {
 }
 
 /// The plan as versions drew it that verified contents last, and did not note what they compared.
-fn of_an_earlier_version(sealed: &SealedPlan) -> SealedPlan {
+fn of_an_earlier_version(sealed: &SealedPlan) -> Plan {
     let mut plan = sealed.plan().clone();
-    plan.compared = None;
-    let content = plan.steps.iter().position(|step| matches!(step, Step::VerifyContent { .. })).unwrap();
-    let content = plan.steps.remove(content);
-    plan.steps.insert(plan.steps.len() - 1, content);
-    let mut line = serde_json::to_vec(&plan).unwrap();
-    line.push(b'\n');
-    unseal_stored(plan, Digest(*blake3::hash(&line).as_bytes())).unwrap()
+    let Ground::Images(ground) = &mut plan.ground else { panic!("a plan for a resource that runs") };
+    ground.compared = None;
+    let steps = &mut ground.steps;
+    let content = steps.iter().position(|step| matches!(step, Step::VerifyContent { .. })).unwrap();
+    let content = steps.remove(content);
+    steps.insert(steps.len() - 1, content);
+    plan
 }
 
 /// A disk loses one write of the victim's data and says nothing. That is found before any metadata says that the two agree, and
@@ -612,12 +627,11 @@ fn a_write_that_a_disk_loses_is_found_before_anything_says_in_sync() {
         [(MetadataFormat::V08, false), (MetadataFormat::V09, false), (MetadataFormat::V09, true)]
     {
         let mut whole = Scene::new(Spec::plain(format, 5), Side::A, false);
-        if earlier {
-            whole.sealed = of_an_earlier_version(&whole.sealed);
-            whole.site.promises.planned(whole.sealed.id(), whole.sealed.plan());
-            whole.site.promises.settles_at(5);
-        }
-        whole.keep_plan(vec![], 0).unwrap();
+        let keep = |scene: &mut Scene| match earlier {
+            true => scene.keep_old_plan(),
+            false => scene.keep_plan(vec![], 0).unwrap(),
+        };
+        keep(&mut whole);
         let before = whole.site.faults.count();
         whole.finish(Command::Resolve).unwrap();
         whole.healed(1).unwrap();
@@ -625,17 +639,14 @@ fn a_write_that_a_disk_loses_is_found_before_anything_says_in_sync() {
         let write = |line: &String| {
             let (number, words) = line.split_once(": ").unwrap();
             let at = words.strip_prefix("write /dev/b-Data at ")?.split(' ').next()?.parse::<u64>().ok()?;
-            let data = whole.sealed.plan().overwrite.covers(&Extent { start: at, len: 1 });
+            let data = whole.sealed.plan().volumes[0].overwrite.covers(&Extent { start: at, len: 1 });
             data.then(|| number.parse::<u64>().unwrap() - before)
         };
         let writes: Vec<u64> = log.iter().skip(usize::try_from(before).unwrap()).filter_map(write).collect();
         assert!(writes.len() > 5, "{}", log.join("\n"));
         for at in writes {
             let mut scene = whole.afresh();
-            if earlier {
-                scene.site.promises.settles_at(5);
-            }
-            scene.keep_plan(vec![], 0).unwrap();
+            keep(&mut scene);
             scene.site.faults.go_on([(at, Fault::Lost)]);
             let ending = scene.run(Command::Resolve).unwrap().unwrap();
             assert!(
@@ -675,10 +686,7 @@ fn a_healing_that_an_earlier_version_began_is_finished() {
     let scene = Scene::new(Spec::plain(MetadataFormat::V09, 9), Side::B, false);
     for operation in (0..OPERATIONS).step_by(7) {
         let mut scene = scene.afresh();
-        scene.sealed = of_an_earlier_version(&scene.sealed);
-        scene.site.promises.planned(scene.sealed.id(), scene.sealed.plan());
-        scene.site.promises.settles_at(5);
-        scene.keep_plan(vec![], 0).unwrap();
+        scene.keep_old_plan();
         scene.site.faults.go_on([(operation, Fault::Cut)]);
         let _ = scene.run(Command::Resolve).unwrap();
         scene.power_cut(operation).unwrap();

@@ -7,13 +7,13 @@ use super::incident::{show, view};
 use super::plan::state_dir_words;
 use super::screen::Screen;
 use crate::edge::state_dir::AtWork;
-use crate::engine::drbd;
 use crate::engine::journal::Journal;
+use crate::engine::plans;
 use crate::judge::incident::Incident;
 use crate::model::evidence::Source;
-use crate::model::live_plan::{LivePlan, LiveStep};
 use crate::model::node::{AfterSb, DrbdSeen, NodeState};
 use crate::model::plan::Purpose;
+use crate::model::plan::drbd::{DrbdPlan, Step};
 use crate::model::seen::in_words;
 use crate::model::side::Pair;
 use crate::ports::store::Store;
@@ -170,13 +170,13 @@ fn concerns(store: &dyn Store, incident: &Incident, about: About<'_>) -> bool {
 
 /// The policies that a live healing took from the kernels and has not put back yet.
 fn holds(store: &dyn Store, incident: &Incident) -> Option<String> {
-    let sealed = drbd::plans::load(store, incident.plan).ok()??;
-    let plan = sealed.plan();
+    let sealed = plans::load(store, incident.plan).ok()?;
+    let plan = sealed.plan().drbd()?;
     if plan.purpose != Purpose::Heal || !took_the_policies(incident, plan) {
         return None;
     }
     let mut words: Vec<String> = Vec::new();
-    for (side, policies) in plan.policies.iter() {
+    for (side, policies) in plan.ground.policies.iter() {
         match policies {
             Some(policies) if *policies == AfterSb::DISCONNECT => {}
             Some(policies) => words.push(format!("{} on {}", policy_words(policies), plan.names[side])),
@@ -213,8 +213,8 @@ pub fn policy_words(policies: &AfterSb) -> String {
     format!("{}/{}/{}", policies.zero, policies.one, policies.two)
 }
 
-fn took_the_policies(incident: &Incident, plan: &LivePlan) -> bool {
-    let at = |step: LiveStep| plan.steps.iter().position(|planned| *planned == step);
-    at(LiveStep::Reconnect).is_some_and(|at| incident.declared(at))
-        && !at(LiveStep::RestorePolicies).is_some_and(|at| incident.ended_well(at))
+fn took_the_policies(incident: &Incident, plan: DrbdPlan<'_>) -> bool {
+    let at = |step: Step| plan.ground.steps.iter().position(|planned| *planned == step);
+    at(Step::Reconnect).is_some_and(|at| incident.declared(at))
+        && !at(Step::RestorePolicies).is_some_and(|at| incident.ended_well(at))
 }

@@ -4,15 +4,15 @@ use super::Cli;
 use super::exit::{DIVERGED, Failure, Kind};
 use super::incident::state_words;
 use super::live;
-use super::plan::{self, show_undo, step_words};
+use super::plan;
 use super::reading::ReadingArgs;
 use super::resolve::{conclude, context, journal_stopped, open_as_planned, take_up};
 use super::salvage;
 use super::screen::Screen;
 use crate::edge::peer::PeerSpec;
 use crate::edge::terminal::TerminalProgress;
-use crate::engine::images::Work;
 use crate::engine::images::undo::{UndoError, healing_of, plan_undo};
+use crate::engine::images::{Work, plan_of};
 use crate::engine::incident::begin;
 use crate::engine::plans;
 use crate::judge::incident::Incident;
@@ -83,12 +83,12 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
     }
     refuse_what_changed_nothing_yet(&desk, named)?;
     let (id, healed) = healing_of(&desk.journal, &*desk.store, named).map_err(failure)?;
-    let sources = healed.plan().basis.as_ref().map(|basis| &basis.source);
-    refuse_while_open(sources, &*desk.store, &desk.journal, &[&id])?;
-    let opened = open_as_planned(healed.plan(), &args.reading.reading())?;
-    let sealed = plan_undo(healed.plan(), &id, opened.replicas()).map_err(failure)?;
+    let heals = plan_of(&healed).map_err(Failure::internal)?;
+    refuse_while_open(heals.volume.at.as_ref(), &*desk.store, &desk.journal, &[&id])?;
+    let opened = open_as_planned(heals, &args.reading.reading())?;
+    let sealed = plan_undo(heals, &id, opened.replicas()).map_err(failure)?;
     if args.dry_run && cli.json {
-        show_undo(screen, &sealed)?;
+        screen.json(&plan::document(&sealed, None, None, None))?;
         return Ok(DIVERGED);
     }
     if args.dry_run {
@@ -100,11 +100,11 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
     let progress = TerminalProgress::new();
     let store = desk.store.clone();
     let context = context(&opened, &*store, &progress, args.reading.reading().threads());
-    let work = Work { context, sealed: &sealed, healed: Some(&healed) };
+    let work = Work::new(context, &sealed, Some(&healed)).map_err(Failure::internal)?;
     let ending = begin(&desk.journal, &work, &undo, Consent::Operator, None)
         .map_err(|error| journal_stopped(cli, &undo, sealed.plan().salvage, error))?;
     let ending = opened.told_by_the_link(ending);
-    conclude(cli, screen, &*store, sealed.plan(), &undo, &ending)
+    conclude(cli, screen, &*store, plan_of(&sealed).map_err(Failure::internal)?, &undo, &ending)
 }
 
 /// The undo that was cut off and is meant: any, or the one that is named, or whose healing is. Also one that had not come to
@@ -138,7 +138,7 @@ fn refuse_what_changed_nothing_yet(desk: &Desk, asked: Option<&str>) -> Result<(
 }
 
 fn steps(screen: &mut Screen, plan: &Plan) -> Result<u8, Failure> {
-    plan::steps(screen, plan.steps.iter().map(|step| step_words(step, plan)))?;
+    plan::steps(screen, plan)?;
     Ok(DIVERGED)
 }
 

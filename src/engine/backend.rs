@@ -1,10 +1,9 @@
 //! The seam between the loop ([`super::incident`]) and what it heals. One folder beside this file is one backend:
 //! [`super::images`], [`super::drbd`].
 
-use crate::model::id::{IncidentId, PlanId, ResourceName};
-use crate::model::plan::Purpose;
+use crate::judge::audit::SealedPlan;
+use crate::model::id::{IncidentId, PlanId};
 use crate::model::seen::{End, Why};
-use crate::model::stage::StepName;
 use crate::proof::{OperatorSaidNoSalvage, Permit};
 
 /// What kind of obstacle stopped a run: decides the exit code.
@@ -34,15 +33,12 @@ pub struct Ended {
     pub obstacle: Obstacle,
 }
 
-/// What the loop knows of a sealed plan.
-#[derive(Debug, Clone, Copy)]
-pub struct Line<'p> {
+/// A plan of one backend cannot be carried out by another.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("plan {plan} is not for this kind of storage")]
+pub struct OtherBackend {
     /// The plan.
     pub plan: PlanId,
-    /// What it is about.
-    pub resource: &'p ResourceName,
-    /// What it is for.
-    pub purpose: &'p Purpose,
 }
 
 /// What a run is told of its incident.
@@ -58,10 +54,8 @@ pub struct Part<'r> {
 
 /// A sealed plan, and everything that is needed to carry it out.
 pub trait Backend {
-    /// What the loop knows of the plan.
-    fn line(&self) -> Line<'_>;
-    /// The plan's steps, in order.
-    fn steps(&self) -> Vec<StepName>;
+    /// The plan.
+    fn sealed(&self) -> &SealedPlan;
     /// One run of it.
     fn run<'r>(&'r self, part: Part<'r>) -> Box<dyn Run + 'r>;
 }

@@ -3,7 +3,7 @@
 //!
 //! A run that was cut off is run again from its first step: every step is idempotent, and looks first.
 
-use super::backend::{Backend, Ended, Line, Part, Run};
+use super::backend::{Backend, Ended, Part, Run};
 use super::journal::{Cursor, Journal, JournalError, Ready, Recorded, Stopped};
 use crate::model::id::IncidentId;
 use crate::model::plan::Purpose;
@@ -48,8 +48,8 @@ pub fn begin(
     consent: Consent,
     waived: Option<OperatorSaidNoSalvage>,
 ) -> Result<Ending, JournalError> {
-    let Line { plan, resource, .. } = backend.line();
-    let cursor = journal.begin(incident.clone(), resource.clone(), plan, consent)?;
+    let sealed = backend.sealed();
+    let cursor = journal.begin(incident.clone(), sealed.plan().resource.clone(), sealed.id(), consent)?;
     go(journal, cursor, backend, Part { incident, again: false, waived })
 }
 
@@ -73,9 +73,10 @@ fn go(
     backend: &dyn Backend,
     part: Part<'_>,
 ) -> Result<Ending, JournalError> {
+    let plan = backend.sealed().plan();
     let mut run = backend.run(part);
     let mut touched = part.again;
-    for (step, name) in backend.steps().into_iter().enumerate() {
+    for (step, name) in plan.steps().into_iter().enumerate() {
         let stage = name.stage;
         match perform(cursor, step, name, &mut *run)? {
             (Recorded::Well(next), _) => {
@@ -89,14 +90,14 @@ fn go(
     if let Err(why) = run.finished() {
         tracing::warn!("a later undo cannot know whether something was written since: {why}");
     }
-    let outcome = match backend.line().purpose {
+    let outcome = match plan.purpose {
         Purpose::Heal => Outcome::Healed,
         Purpose::Undo { .. } => Outcome::Undone,
     };
     cursor.close(outcome)?;
     run.over();
     // A healing that was parked and then undone is over, too: it must not go on.
-    if let Purpose::Undo { incident } = backend.line().purpose
+    if let Purpose::Undo { incident } = &plan.purpose
         && journal.incident(incident).is_some_and(|healing| !healing.is_closed())
     {
         journal.end(incident, "it was undone", Outcome::Undone)?;

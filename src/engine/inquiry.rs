@@ -10,7 +10,7 @@ use crate::model::drbd::{DiskState, MetadataFormat, Superblock};
 use crate::model::evidence::Evidence;
 use crate::model::extent::ExtentSet;
 use crate::model::lineage::{Comparison, Lineage, Relation};
-use crate::model::plan::RawBlock;
+use crate::model::plan::images::RawBlock;
 use crate::model::policy::Settings;
 use crate::model::side::{Pair, Side};
 use crate::ports::clock::Clock;

@@ -1,33 +1,24 @@
-//! Plans at rest: `FOLDER/<id>.json` in the state directory, named by the BLAKE3 of their bytes.
+//! Plans at rest: `plans/<id>.json` in the state directory, named by the BLAKE3 of their bytes.
+//!
+//! Those of version 1 stay where they are, under their ids: [`plan_v1`] knows their shapes. What ran had a folder of its own.
 
-use crate::judge::audit::{self, Audited, Finding, Sealed, SealedPlan, Seen};
+use crate::format::plan_v1;
+use crate::judge::audit::{self, Finding, SealedPlan, Seen};
 use crate::model::id::{Digest, PlanId};
-use crate::model::live_plan::LivePlan;
 use crate::model::plan::{Plan, Purpose};
 use crate::ports::store::{Store, StoreFault};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 
 /// Longest plan that is read back: 2.6 million scattered extents make about 60 MB of text.
 const LONGEST: u64 = 1 << 30;
 
-/// A plan that is kept.
-pub trait Stored: Audited + Serialize + DeserializeOwned {
-    /// Where, in the state directory.
-    const FOLDER: &'static str;
-}
+const FOLDER: &str = "plans";
+/// Of plans of version 1 for running resources.
+const OLD_FOLDER: &str = "live-plans";
 
-impl Stored for Plan {
-    const FOLDER: &'static str = "plans";
-}
-
-impl Stored for LivePlan {
-    const FOLDER: &'static str = "live-plans";
-}
-
-fn file_of<P: Stored>(id: Digest) -> String {
-    format!("{}/{id}.json", P::FOLDER)
+fn file_in(folder: &str, id: Digest) -> String {
+    format!("{folder}/{id}.json")
 }
 
 /// Why a plan could not be sealed, kept or found.
@@ -189,7 +180,7 @@ fn canonical_digest(plan: &impl Serialize) -> Result<Measure, PlanError> {
 ///
 /// # Errors
 /// [`PlanError::Unsound`].
-pub fn seal_healing<P: Stored>(plan: P, seen: &[Seen<'_>]) -> Result<Sealed<P>, PlanError> {
+pub fn seal_healing(plan: Plan, seen: &[Seen<'_>]) -> Result<SealedPlan, PlanError> {
     let digest = canonical_digest(&plan)?.digest();
     audit::seal(plan, digest, seen).map_err(|findings| PlanError::Unsound { findings })
 }
@@ -198,7 +189,7 @@ pub fn seal_healing<P: Stored>(plan: P, seen: &[Seen<'_>]) -> Result<Sealed<P>, 
 ///
 /// # Errors
 /// [`PlanError::Unsound`].
-pub fn seal_undo<P: Stored>(plan: P, healed: &P) -> Result<Sealed<P>, PlanError> {
+pub fn seal_undo(plan: Plan, healed: &Plan) -> Result<SealedPlan, PlanError> {
     let digest = canonical_digest(&plan)?.digest();
     audit::seal_undo(plan, digest, healed).map_err(|findings| PlanError::Unsound { findings })
 }
@@ -207,11 +198,11 @@ pub fn seal_undo<P: Stored>(plan: P, healed: &P) -> Result<Sealed<P>, PlanError>
 ///
 /// # Errors
 /// [`PlanError::Store`].
-pub fn keep<P: Stored>(store: &dyn Store, sealed: &Sealed<P>) -> Result<(), PlanError> {
+pub fn keep(store: &dyn Store, sealed: &SealedPlan) -> Result<(), PlanError> {
     let measure = canonical_digest(sealed.plan())?;
-    let name = file_of::<P>(measure.digest());
+    let name = file_in(FOLDER, measure.digest());
     if store.len(&name)? != Some(measure.len) {
-        store.create_dir(P::FOLDER)?;
+        store.create_dir(FOLDER)?;
         let beside = format!("{name}.tmp");
         store.create(&beside)?;
         let mut pass = Pass::over(store, &beside, measure.len);
@@ -224,25 +215,18 @@ pub fn keep<P: Stored>(store: &dyn Store, sealed: &Sealed<P>) -> Result<(), Plan
         store.rename(&beside, &name)?;
     }
     // Also for a plan that is there: an earlier attempt may have ended before its name was durable.
-    store.sync_dir(P::FOLDER)?;
+    store.sync_dir(FOLDER)?;
     store.sync_dir("")?;
     Ok(())
 }
 
-/// Ids of all kept plans of a kind.
+/// Ids of all kept plans.
 ///
 /// # Errors
 /// [`PlanError::Store`].
-pub fn kept<P: Stored>(store: &dyn Store) -> Result<Vec<PlanId>, PlanError> {
-    let names = store.list(P::FOLDER)?;
+pub fn kept(store: &dyn Store) -> Result<Vec<PlanId>, PlanError> {
+    let names = [store.list(FOLDER)?, store.list(OLD_FOLDER)?].concat();
     Ok(names.iter().filter_map(|name| name.strip_suffix(".json")?.parse().ok().map(PlanId)).collect())
-}
-
-/// Whether a plan of that kind and id is kept.
-#[must_use]
-pub fn is_kept<P: Stored>(store: &dyn Store, id: PlanId) -> bool {
-    // What cannot be read is reported by whoever loads it.
-    matches!(store.len(&file_of::<P>(id.0)), Ok(Some(_)))
 }
 
 /// Finds the plan whose id starts with `asked`, checks its digest and audits it again.
@@ -250,7 +234,7 @@ pub fn is_kept<P: Stored>(store: &dyn Store, id: PlanId) -> bool {
 /// # Errors
 /// [`PlanError`].
 pub fn find(store: &dyn Store, asked: &str) -> Result<SealedPlan, PlanError> {
-    let all = kept::<Plan>(store)?;
+    let all = kept(store)?;
     let matching: Vec<&PlanId> =
         all.iter().filter(|id| !asked.is_empty() && id.0.to_string().starts_with(asked)).collect();
     let id = match matching.as_slice() {
@@ -267,39 +251,49 @@ pub fn find(store: &dyn Store, asked: &str) -> Result<SealedPlan, PlanError> {
     load(store, id)
 }
 
-/// Reads a plan for two images back.
-///
-/// # Errors
-/// [`PlanError`].
-pub fn load(store: &dyn Store, id: PlanId) -> Result<SealedPlan, PlanError> {
-    read(store, id)?.ok_or_else(|| PlanError::Gone { file: store.locate(&file_of::<Plan>(id.0)) })
-}
-
-/// What a kept plan is for, whatever it heals.
+/// What a kept plan is for.
 ///
 /// # Errors
 /// [`PlanError`].
 pub fn purpose(store: &dyn Store, id: PlanId) -> Result<Purpose, PlanError> {
-    match read::<LivePlan>(store, id)? {
-        Some(live) => Ok(live.plan().purpose.clone()),
-        None => Ok(load(store, id)?.plan().purpose.clone()),
-    }
+    Ok(load(store, id)?.plan().purpose.clone())
 }
 
-/// Reads one plan back, checks its digest and audits it again. `None`: there is none of that kind and id.
+/// The beginning of every plan of version 1: all that wrote them began with it.
+const OF_V1: &[u8] = br#"{"version":1,"#;
+
+/// Where a plan is kept, and how long its file is.
+fn place(store: &dyn Store, id: PlanId) -> Result<(&'static str, u64), PlanError> {
+    for folder in [FOLDER, OLD_FOLDER] {
+        if let Some(len) = store.len(&file_in(folder, id.0))? {
+            return Ok((folder, len));
+        }
+    }
+    Err(PlanError::Gone { file: store.locate(&file_in(FOLDER, id.0)) })
+}
+
+/// Reads a plan back, checks its digest and audits it again.
 ///
 /// # Errors
 /// [`PlanError`].
-pub fn read<P: Stored>(store: &dyn Store, id: PlanId) -> Result<Option<Sealed<P>>, PlanError> {
-    let name = file_of::<P>(id.0);
-    let Some(len) = store.len(&name)? else { return Ok(None) };
+pub fn load(store: &dyn Store, id: PlanId) -> Result<SealedPlan, PlanError> {
+    let (folder, len) = place(store, id)?;
+    let name = file_in(folder, id.0);
     let file = store.locate(&name);
     if len > LONGEST {
         let found = "not even computed: the file is far too long".to_owned();
         return Err(PlanError::Altered { file, found });
     }
     let mut pass = Pass::over(store, &name, len);
-    let parsed: Result<P, _> = serde_json::from_reader(BufReader::with_capacity(AT_ONCE, &mut pass));
+    let mut reader = BufReader::with_capacity(AT_ONCE, &mut pass);
+    let parsed = match reader.fill_buf() {
+        Err(error) => Err(serde_json::Error::io(error)),
+        Ok(_) if folder == OLD_FOLDER => serde_json::from_reader(reader).map(plan_v1::Running::into_plan),
+        Ok(begins) if begins.starts_with(OF_V1) => {
+            serde_json::from_reader(reader).map(plan_v1::Images::into_plan)
+        }
+        Ok(_) => serde_json::from_reader(reader),
+    };
     // What does not parse is hashed to its end all the same: an altered plan is called that.
     let rest = io::copy(&mut &mut pass, &mut io::sink());
     if let (Some(fault), _) | (None, Err(fault)) =
@@ -312,5 +306,5 @@ pub fn read<P: Stored>(store: &dyn Store, id: PlanId) -> Result<Option<Sealed<P>
         return Err(PlanError::Altered { file, found: digest.short() });
     }
     let plan = parsed.map_err(|source| PlanError::Malformed { file, source })?;
-    audit::unseal_stored(plan, digest).map(Some).map_err(|findings| PlanError::Unsound { findings })
+    audit::unseal_stored(plan, digest).map_err(|findings| PlanError::Unsound { findings })
 }

@@ -15,6 +15,7 @@ pub mod manifest;
 pub mod mbr;
 pub mod offered;
 pub mod outdated;
+pub mod plan_v1;
 pub mod policy;
 pub mod qcow2;
 pub mod ranges;

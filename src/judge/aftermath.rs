@@ -25,7 +25,7 @@
 //! * What a hot activity log hides is marked in all of them before the log is reset, on both sides.
 
 use crate::model::drbd::{GenerationUuid, MetadataFormat, PeerSlot, Superblock, device_flag, peer_flag};
-use crate::model::plan::MetadataChange;
+use crate::model::plan::images::MetadataChange;
 
 /// Both sides' metadata changes.
 #[derive(Debug, Clone, PartialEq, Eq)]

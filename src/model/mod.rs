@@ -9,7 +9,6 @@ pub mod extent;
 pub mod handled;
 pub mod id;
 pub mod lineage;
-pub mod live_plan;
 pub mod node;
 pub mod plan;
 pub mod plausible;

@@ -6,14 +6,13 @@ use crate::edge::clock::SystemClock;
 use crate::edge::common::common;
 use crate::edge::peer::greet::ourselves;
 use crate::edge::state_dir::{StateDir, StateDirError};
-use crate::engine::drbd;
 use crate::engine::journal::{Journal, Story};
 use crate::engine::plans::{self, PlanError};
 use crate::engine::undone::end_what_was_undone;
 use crate::judge::incident::Incident;
 use crate::model::evidence::Source;
 use crate::model::id::IncidentId;
-use crate::model::plan::Purpose;
+use crate::model::plan::{Plan, Purpose};
 use crate::model::seen::in_words;
 use crate::model::side::Pair;
 use crate::ports::clock::Clock;
@@ -148,21 +147,14 @@ pub fn refuse_while_open(
     Ok(())
 }
 
-/// The devices that an incident is about, offline or live.
+/// The devices that an incident is about.
 ///
 /// # Errors
 /// Its plan cannot be read.
 pub fn devices_of(store: &dyn Store, incident: &Incident) -> Result<Vec<Source>, PlanError> {
-    if let Some(live) = drbd::plans::load(store, incident.plan)? {
-        let volumes = &live.plan().volumes;
-        return Ok(volumes
-            .iter()
-            .flat_map(|volume| [volume.sources.a.clone(), volume.sources.b.clone()])
-            .collect());
-    }
     let sealed = plans::load(store, incident.plan)?;
-    let basis = &sealed.plan().basis;
-    Ok(vec![basis.a.source.clone(), basis.b.source.clone()])
+    let volumes = sealed.plan().volumes.iter();
+    Ok(volumes.flat_map(|volume| [volume.at.a.clone(), volume.at.b.clone()]).collect())
 }
 
 /// Whether two sides stand on one data or metadata device, by whatever paths. Metadata devices with several indexes
@@ -221,11 +213,7 @@ pub fn waiver(salvage: bool) -> &'static str {
 /// cannot be read: whoever needs it reports that.
 #[must_use]
 pub fn waiver_of(incident: &Incident, store: &dyn Store) -> &'static str {
-    let keeps = match drbd::plans::load(store, incident.plan) {
-        Ok(Some(live)) => live.plan().salvage,
-        _ => plans::load(store, incident.plan).map_or(true, |sealed| sealed.plan().salvage),
-    };
-    waiver(keeps)
+    waiver(plans::load(store, incident.plan).map_or(true, |sealed| sealed.plan().salvage))
 }
 
 /// Whether an open incident can be undone as it is: a healing of devices that began to change a side, and kept what it
@@ -233,8 +221,6 @@ pub fn waiver_of(incident: &Incident, store: &dyn Store) -> &'static str {
 #[must_use]
 pub fn can_be_undone_now(incident: &Incident, store: &dyn Store) -> bool {
     // A plan that cannot be read is reported by whoever needs it.
-    incident.touched()
-        && !drbd::plans::is_live(store, incident.plan)
-        && plans::load(store, incident.plan)
-            .is_ok_and(|sealed| sealed.plan().purpose == Purpose::Heal && sealed.plan().salvage)
+    let can = |plan: &Plan| plan.images().is_some() && plan.purpose == Purpose::Heal && plan.salvage;
+    incident.touched() && plans::load(store, incident.plan).is_ok_and(|sealed| can(sealed.plan()))
 }

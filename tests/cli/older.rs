@@ -22,10 +22,14 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn scene() -> Scene {
+fn scene_of(state: &str) -> Scene {
     let scene = Scene::empty();
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/state-0.1"), &scene.state());
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(state), &scene.state());
     scene
+}
+
+fn scene() -> Scene {
+    scene_of("state-0.1")
 }
 
 #[test]
@@ -62,4 +66,32 @@ fn plans_of_older_versions_are_read() {
     scene.run(&["resolve", "--give-up", CUT_OFF, "--yes"]).says(0, &[]);
     scene.run(&["resolve", "--plan", "025e16"]).says(4, &["/tmp/unsplit-fixture/d/node"]);
     scene.run(&["resolve", "--plan", "ce4ade"]).says(2, &["is an undo"]);
+}
+
+/// Of a resource that runs: the healing is found by its old id, in its old folder. The peer answers nobody: so far it comes.
+#[test]
+fn a_healing_of_what_runs_is_taken_up_again() {
+    let scene = scene_of("state-0.1-running/healing-cut-off");
+    let id = "20261121-031502-healed";
+    let resume = format!("unsplit resolve --resume {id}");
+    scene.run(&["status"]).says(6, &["(r0): interrupted in step 6 (resync)", &resume]);
+    scene.run(&["undo"]).says(4, &["must be healed first"]);
+    let ran = scene.run(&["resolve", "--resume", id]);
+    assert!(ran.code == 4 && ran.all().contains("exec:false"), "{}: {}", ran.code, ran.all());
+    scene.run(&["resolve", "--plan", "3d624b", "--yes"]).says(4, &["exec:false"]);
+    scene.run(&["resolve", "--give-up", id]).says(3, &["has told DRBD to overwrite a node"]);
+    scene.run(&["resolve", "--give-up", id, "--yes"]).says(0, &["DRBD was told to overwrite node2"]);
+    // It may run again, and looks for its nodes.
+    scene.run(&["resolve", "--plan", "3d624b", "--yes"]).says(4, &["exec:false"]);
+}
+
+#[test]
+fn an_undo_of_what_runs_is_taken_up_again() {
+    let scene = scene_of("state-0.1-running/undo-cut-off");
+    let dry = scene.run(&["undo", "--dry-run"]);
+    dry.says(1, &["is under way", "make r0 Primary on node1", "of what node2 held through DRBD"]);
+    let ran = scene.run(&["undo"]);
+    assert!(ran.code == 4 && ran.all().contains("exec:false"), "{}: {}", ran.code, ran.all());
+    let again = scene.run(&["resolve", "--plan", "3d624b", "--yes"]);
+    again.says(6, &["20261121-041502-undone on these devices is not over"]);
 }

@@ -4,32 +4,47 @@ use super::{id, open, quiet};
 use crate::world::World;
 use std::cell::RefCell;
 use std::rc::Rc;
-use unsplit::engine::backend::{Backend, Ended, Line, Obstacle, Part, Run};
+use unsplit::engine::backend::{Backend, Ended, Obstacle, Part, Run};
 use unsplit::engine::incident::{Ending, begin, resume};
 use unsplit::engine::journal::Journal;
+use unsplit::format::plan_v1;
+use unsplit::judge::audit::{SealedPlan, unseal_stored};
 use unsplit::judge::incident::IncidentState;
-use unsplit::model::id::{Digest, IncidentId, PlanId, ResourceName};
+use unsplit::model::id::{Digest, IncidentId};
 use unsplit::model::plan::Purpose;
 use unsplit::model::record::{Consent, Event, Outcome};
 use unsplit::model::seen::{End, Why};
 use unsplit::model::stage::{Stage, StepName};
 use unsplit::proof::Permit;
 
-const LINE: [Stage; 5] = [Stage::Quiesce, Stage::Preserve, Stage::Overwrite, Stage::Verify, Stage::Record];
+const HEALING: &str = include_str!(
+    "../data/state-0.1/plans/571f11b032f8cc987acb664839e1a9f5123d138a773de43390f7b515cf64116f.json"
+);
+const UNDO: &str = include_str!(
+    "../data/state-0.1/plans/ce4adebbeb3d28a4023b90b42902bb3d61ae1bf2ffcef1d8c919fcc2266c0b89.json"
+);
+
+fn sealed(purpose: Purpose) -> SealedPlan {
+    let text = if purpose == Purpose::Heal { HEALING } else { UNDO };
+    let mut plan = serde_json::from_str::<plan_v1::Images>(text).unwrap().into_plan();
+    plan.purpose = purpose;
+    unseal_stored(plan, Digest([1; 32])).unwrap()
+}
 
 /// Ends each step as it is told: `Done`, except at one place.
 struct Script<'w> {
     world: &'w World,
-    purpose: Purpose,
-    resource: ResourceName,
+    sealed: SealedPlan,
+    steps: Vec<StepName>,
     bad: Option<(usize, End)>,
     story: Rc<RefCell<Vec<String>>>,
 }
 
 impl Script<'_> {
     fn new(world: &World, purpose: Purpose, bad: Option<(usize, End)>) -> Script<'_> {
-        let resource = ResourceName::new("r0").unwrap();
-        Script { world, purpose, resource, bad, story: Rc::default() }
+        let sealed = sealed(purpose);
+        let steps = sealed.plan().steps();
+        Script { world, sealed, steps, bad, story: Rc::default() }
     }
 
     fn told(&self) -> Vec<String> {
@@ -38,12 +53,8 @@ impl Script<'_> {
 }
 
 impl Backend for Script<'_> {
-    fn line(&self) -> Line<'_> {
-        Line { plan: PlanId(Digest([1; 32])), resource: &self.resource, purpose: &self.purpose }
-    }
-
-    fn steps(&self) -> Vec<StepName> {
-        LINE.iter().map(|stage| StepName::new("w", *stage)).collect()
+    fn sealed(&self) -> &SealedPlan {
+        &self.sealed
     }
 
     fn run<'r>(&'r self, part: Part<'r>) -> Box<dyn Run + 'r> {
@@ -68,15 +79,15 @@ impl Running<'_> {
 impl Run for Running<'_> {
     fn perform(&mut self, permit: &Permit<'_>) -> Ended {
         // The intent, its stage included, is durable before the act.
-        let name = StepName::new("w", permit.stage());
+        let name = self.script.steps[permit.step()].clone();
+        assert_eq!((permit.incident(), permit.stage()), (self.incident, name.stage));
         assert_eq!(self.last_durable(), Event::Intent { step: permit.step(), name });
-        assert_eq!((permit.incident(), permit.stage()), (self.incident, LINE[permit.step()]));
         let bad = self.script.bad.as_ref().filter(|(at, _)| *at == permit.step());
         Ended { end: bad.map_or(End::Done, |(_, end)| end.clone()), obstacle: Obstacle::Busy }
     }
 
     fn finished(&mut self) -> Result<(), Why> {
-        assert_eq!(self.last_durable(), Event::Ended { step: LINE.len() - 1, end: End::Done });
+        assert_eq!(self.last_durable(), Event::Ended { step: self.script.steps.len() - 1, end: End::Done });
         self.script.story.borrow_mut().push("finished".to_owned());
         Ok(())
     }
@@ -92,13 +103,16 @@ fn start(journal: &Journal, script: &Script<'_>, name: &str) -> Ending {
 
 #[test]
 fn before_anything_is_changed_it_is_given_up_and_afterwards_it_waits() {
-    for step in 0..LINE.len() {
+    let steps = sealed(Purpose::Heal).plan().steps();
+    let before = |stage: Stage| steps.iter().position(|step| step.stage >= stage).unwrap();
+    let (preserve, overwrite) = (before(Stage::Preserve), before(Stage::Overwrite));
+    for step in 0..steps.len() {
         for end in [not_done(), End::Unknown("the link is gone".into())] {
             let world = quiet();
             let journal = open(&world).unwrap();
             let script = Script::new(&world, Purpose::Heal, Some((step, end.clone())));
             let ending = start(&journal, &script, "i1");
-            let changed = step > 2;
+            let changed = step > overwrite;
             let incident = journal.incident(&id("i1")).unwrap();
             if matches!(end, End::NotDone(_)) && !changed {
                 let why = "somebody has it".to_owned();
@@ -108,9 +122,9 @@ fn before_anything_is_changed_it_is_given_up_and_afterwards_it_waits() {
                 assert!(matches!(ending, Ending::Parked { obstacle: Obstacle::Busy, .. }), "{ending:?}");
                 let IncidentState::Parked { next, .. } = &incident.state else { panic!("{incident:?}") };
                 assert_eq!(next, "unsplit resolve --resume i1");
-                assert_eq!(incident.touched(), step >= 2, "step {step}");
+                assert_eq!(incident.touched(), step >= overwrite, "step {step}");
             }
-            assert_eq!(incident.preserved(), step > 1, "step {step}");
+            assert_eq!(incident.preserved(), step > preserve, "step {step}");
             assert_eq!(script.told(), ["anew"], "nothing is noted of what did not finish");
         }
     }
@@ -118,7 +132,7 @@ fn before_anything_is_changed_it_is_given_up_and_afterwards_it_waits() {
 
 #[test]
 fn what_was_cut_off_is_told_whether_it_changed_something() {
-    for (step, told) in [(1, "anew"), (2, "again"), (3, "again")] {
+    for (step, told) in [(2, "anew"), (3, "again"), (4, "again")] {
         let world = quiet();
         let journal = open(&world).unwrap();
         let cut = Script::new(&world, Purpose::Heal, Some((step, End::Unknown("cut".into()))));
@@ -140,7 +154,7 @@ fn what_was_cut_off_is_told_whether_it_changed_something() {
 fn an_undo_ends_the_healing_that_it_undid() {
     let world = quiet();
     let journal = open(&world).unwrap();
-    start(&journal, &Script::new(&world, Purpose::Heal, Some((3, not_done()))), "i1");
+    start(&journal, &Script::new(&world, Purpose::Heal, Some((4, not_done()))), "i1");
     assert!(!journal.incident(&id("i1")).unwrap().is_closed());
     let undo = Script::new(&world, Purpose::Undo { incident: id("i1") }, None);
     assert_eq!(start(&journal, &undo, "i2"), Ending::Finished(Outcome::Undone));

@@ -5,12 +5,11 @@ use super::scene::Scene;
 use std::sync::Arc;
 use unsplit::edge::clock::SystemClock;
 use unsplit::edge::state_dir::StateDir;
-use unsplit::engine::drbd::plans;
 use unsplit::engine::journal::{Journal, Recorded};
+use unsplit::engine::plans;
 use unsplit::judge::planner::drbd::draw_undo;
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::id::{IncidentId, PlanId};
-use unsplit::model::live_plan::LivePlan;
 use unsplit::model::plan::Purpose;
 use unsplit::model::record::{Consent, Outcome};
 use unsplit::model::seen::End;
@@ -62,7 +61,7 @@ pub fn cut_off(scene: &Scene, at: Cut) -> (String, String) {
         seed: 3,
     };
     let mut plan = crate::healing::Scene::new(&shape).plan().unwrap().plan().clone();
-    plan.peer = "exec:false".to_owned();
+    crate::audit::ground(&mut plan).peer = "exec:false".to_owned();
     let store = Arc::new(StateDir::open(&scene.state()).unwrap());
     let healing = crate::audit::stored_as(&*store, &plan).unwrap();
     let (id, undo_id) = ("20261121-031502-healed", "20261121-041502-undone");
@@ -71,30 +70,30 @@ pub fn cut_off(scene: &Scene, at: Cut) -> (String, String) {
     let resource = healing.plan().resource.clone();
     let mut cursor =
         journal.begin(healed.clone(), resource.clone(), healing.id(), Consent::Operator).unwrap();
-    for (index, step) in healing.plan().steps.iter().enumerate() {
-        let declared = cursor.declare(index, step.name()).unwrap();
-        if at == Cut::WhileHealed && step.word() == "resync" {
+    for (index, step) in healing.plan().steps().into_iter().enumerate() {
+        let declared = cursor.declare(index, step.clone()).unwrap();
+        if at == Cut::WhileHealed && step.word == "resync" {
             return (id.to_owned(), String::new());
         }
         match declared.perform(|_| End::Done).record().unwrap() {
             Recorded::Well(next) => cursor = next,
-            Recorded::Badly(_) => panic!("{} did not end well", step.word()),
+            Recorded::Badly(_) => panic!("{} did not end well", step.word),
         }
     }
     cursor.close(Outcome::Healed).unwrap();
-    let kept =
-        healing.plan().volumes.iter().map(|volume| (volume.overwrite.clone(), volume.content)).collect();
-    let undo = plans::seal_undo(draw_undo(healing.plan(), healed, kept), healing.plan()).unwrap();
+    let heals = healing.plan().drbd().unwrap();
+    let kept = heals.volumes().map(|volume| (volume.overwrite.clone(), volume.ground.content)).collect();
+    let undo = plans::seal_undo(draw_undo(heals, healed, kept), healing.plan()).unwrap();
     plans::keep(&*store, &undo).unwrap();
     let mut cursor = journal.begin(undone, resource, undo.id(), Consent::Operator).unwrap();
     if at == Cut::InTheUndo {
-        drop(cursor.declare(0, undo.plan().steps[0].name()).unwrap());
+        drop(cursor.declare(0, undo.plan().steps()[0].clone()).unwrap());
         return (id.to_owned(), undo_id.to_owned());
     }
-    for (index, step) in undo.plan().steps.iter().enumerate() {
-        match cursor.declare(index, step.name()).unwrap().perform(|_| End::Done).record().unwrap() {
+    for (index, step) in undo.plan().steps().into_iter().enumerate() {
+        match cursor.declare(index, step.clone()).unwrap().perform(|_| End::Done).record().unwrap() {
             Recorded::Well(next) => cursor = next,
-            Recorded::Badly(_) => panic!("{} did not end well", step.word()),
+            Recorded::Badly(_) => panic!("{} did not end well", step.word),
         }
     }
     cursor.close(Outcome::Undone).unwrap();
@@ -130,8 +129,8 @@ fn an_open_live_healing_is_not_said_to_be_undoable() {
 fn a_plan_that_is_being_undone_is_not_called_carried_out() {
     let healing = |scene: &Scene| {
         let store = StateDir::open(&scene.state()).unwrap();
-        let all = plans::kept::<LivePlan>(&store).unwrap();
-        let heals = |id: &PlanId| plans::load(&store, *id).unwrap().unwrap().plan().purpose == Purpose::Heal;
+        let all = plans::kept(&store).unwrap();
+        let heals = |id: &PlanId| plans::load(&store, *id).unwrap().plan().purpose == Purpose::Heal;
         all.into_iter().find(heals).unwrap().0.to_string()
     };
     let scene = Scene::empty();

@@ -12,7 +12,6 @@ use std::time::Duration;
 use unsplit::engine::drbd::beside::{exchanged, look_beside};
 use unsplit::engine::drbd::draw::{Decision, Found, content_of, draw};
 use unsplit::engine::drbd::pair::look;
-use unsplit::engine::drbd::plans;
 use unsplit::engine::drbd::policies::to_restore;
 use unsplit::engine::drbd::salvage_of;
 use unsplit::engine::drbd::undo::{note_healed, untouched};
@@ -20,8 +19,9 @@ use unsplit::engine::drbd::{Context, Patience, Work};
 use unsplit::engine::incident::{Ending, Obstacle, begin, resume};
 use unsplit::engine::inquiry::diff;
 use unsplit::engine::journal::Journal;
+use unsplit::engine::plans;
 use unsplit::engine::salvage::{dir_of, load_manifest, reader};
-use unsplit::judge::audit::{SealedLivePlan, Seen};
+use unsplit::judge::audit::{SealedPlan, Seen};
 use unsplit::judge::incident::{Incident, IncidentState};
 use unsplit::judge::planner::drbd::{draw_undo, reach, would_heal};
 use unsplit::model::delta::Delta;
@@ -30,8 +30,7 @@ use unsplit::model::drbd_live::words::{ConnectionState, DiskState, Role};
 use unsplit::model::evidence::Evidence;
 use unsplit::model::extent::ExtentSet;
 use unsplit::model::id::{Digest, IncidentId, PlanId, ResourceName};
-use unsplit::model::live_plan::LivePlan;
-use unsplit::model::plan::{Purpose, UnitLoss};
+use unsplit::model::plan::{Plan, Purpose, UnitLoss};
 use unsplit::model::policy::Settings;
 use unsplit::model::record::{Consent, Outcome};
 use unsplit::model::salvage::PartKind;
@@ -112,7 +111,7 @@ impl Scene {
     }
 
     /// `unsplit plan --keep SURVIVOR`, kept.
-    pub fn plan(&self) -> Result<SealedLivePlan, String> {
+    pub fn plan(&self) -> Result<SealedPlan, String> {
         {
             let mut state = self.cluster.lock();
             state.running = false;
@@ -126,7 +125,7 @@ impl Scene {
     }
 
     /// The plan, not audited yet, and what it was drawn from.
-    pub fn drawn(&self) -> Result<(LivePlan, Vec<DrawnFrom>), String> {
+    pub fn drawn(&self) -> Result<(Plan, Vec<DrawnFrom>), String> {
         let survivor = self.cluster.lock().survivor;
         let nodes = self.nodes.as_ref().map(|node| node as &dyn Node);
         let pair = look(nodes, &resource()).map_err(|error| in_words(&error))?;
@@ -177,11 +176,10 @@ impl Scene {
 
     fn resolved(&self, plan: PlanId) -> Result<Ending, String> {
         let journal = self.journal()?;
-        let loaded = plans::load(&*self.cluster.store, plan).map_err(|error| in_words(&error))?;
-        let sealed = loaded.ok_or("the plan is gone")?;
+        let sealed = plans::load(&*self.cluster.store, plan).map_err(|error| in_words(&error))?;
         let before = journal.incidents().iter().rev().find(|incident| incident.plan == plan).cloned();
         let pause = |_: Duration| self.cluster.pass();
-        let work = Work { context: self.context(&pause), sealed: &sealed };
+        let work = Work::new(self.context(&pause), &sealed).map_err(|error| in_words(&error))?;
         match before {
             Some(incident) if !incident.is_closed() => {
                 resume(&journal, &work, &incident.id, None).map_err(|error| in_words(&error))
@@ -197,7 +195,7 @@ impl Scene {
     }
 
     /// `unsplit undo`, or going on with one.
-    pub fn undo(&mut self, healed: &SealedLivePlan) -> Result<Ending, String> {
+    pub fn undo(&mut self, healed: &SealedPlan) -> Result<Ending, String> {
         {
             let mut state = self.cluster.lock();
             state.undoing = true;
@@ -208,19 +206,18 @@ impl Scene {
         self.after(ending)
     }
 
-    pub fn undone(&self, healed: &SealedLivePlan) -> Result<Ending, String> {
+    pub fn undone(&self, healed: &SealedPlan) -> Result<Ending, String> {
         let journal = self.journal()?;
         let pause = |_: Duration| self.cluster.pass();
         for incident in journal.incidents().to_vec() {
-            let plan =
-                plans::load(&*self.cluster.store, incident.plan).map_err(|error| in_words(&error))?.unwrap();
+            let plan = plans::load(&*self.cluster.store, incident.plan).map_err(|error| in_words(&error))?;
             let undoes = matches!(plan.plan().purpose, Purpose::Undo { .. });
             // The cut came after its last record: "was undone by ...".
             if undoes && matches!(incident.state, IncidentState::Closed { outcome: Outcome::Undone }) {
                 return Ok(Ending::Finished(Outcome::Undone));
             }
             if undoes && !incident.is_closed() {
-                let work = Work { context: self.context(&pause), sealed: &plan };
+                let work = Work::new(self.context(&pause), &plan).map_err(|error| in_words(&error))?;
                 return resume(&journal, &work, &incident.id, None).map_err(|error| in_words(&error));
             }
         }
@@ -234,16 +231,17 @@ impl Scene {
         let pair = look(nodes, &resource()).map_err(|error| in_words(&error))?;
         let mut kept = Vec::new();
         for (volume, now) in healed.plan().volumes.iter().zip(&pair.volumes) {
-            let extents = self.kept_of(&id, volume.volume, volume.overwrite.is_empty())?;
+            let extents = self.kept_of(&id, volume.number, volume.overwrite.is_empty())?;
             let replica = self.nodes.a.replica(&now.backing.a).map_err(|error| error.to_string())?;
             let content = content_of(&*replica, &extents, 1, &Silent).map_err(|error| in_words(&error))?;
             kept.push((extents, content));
         }
-        let undo = plans::seal_undo(draw_undo(healed.plan(), id, kept), healed.plan())
-            .map_err(|error| in_words(&error))?;
+        let undo =
+            plans::seal_undo(draw_undo(healed.plan().drbd().ok_or("not of DRBD")?, id, kept), healed.plan())
+                .map_err(|error| in_words(&error))?;
         plans::keep(&*self.cluster.store, &undo).map_err(|error| in_words(&error))?;
         let incident = new_id(&journal);
-        let work = Work { context: self.context(&pause), sealed: &undo };
+        let work = Work::new(self.context(&pause), &undo).map_err(|error| in_words(&error))?;
         begin(&journal, &work, &incident, Consent::Operator, None).map_err(|error| in_words(&error))
     }
 
@@ -275,7 +273,7 @@ impl Scene {
     }
 
     /// Both nodes hold what the victim held.
-    pub fn was_undone(&self, sealed: &SealedLivePlan, id: &IncidentId) -> Check {
+    pub fn was_undone(&self, sealed: &SealedPlan, id: &IncidentId) -> Check {
         undone(self, sealed, id)
     }
 
@@ -517,7 +515,7 @@ fn play(scene: &mut Scene, seed: u64) -> Result<&'static str, String> {
     undo_too(scene, &sealed, &mut rng)
 }
 
-fn undo_too(scene: &mut Scene, sealed: &SealedLivePlan, rng: &mut Rng) -> Result<&'static str, String> {
+fn undo_too(scene: &mut Scene, sealed: &SealedPlan, rng: &mut Rng) -> Result<&'static str, String> {
     {
         let mut state = scene.cluster.lock();
         state.busy = false;
@@ -581,12 +579,12 @@ fn undo_too(scene: &mut Scene, sealed: &SealedLivePlan, rng: &mut Rng) -> Result
 }
 
 /// Both nodes hold what the victim held, wherever it was kept.
-pub fn undone(scene: &Scene, sealed: &SealedLivePlan, id: &IncidentId) -> Check {
+pub fn undone(scene: &Scene, sealed: &SealedPlan, id: &IncidentId) -> Check {
     for (number, volume) in sealed.plan().volumes.iter().enumerate() {
         if volume.overwrite.is_empty() {
             continue;
         }
-        let dir = dir_of(&salvage_of(id, volume.volume)?);
+        let dir = dir_of(&salvage_of(id, volume.number)?);
         let reader =
             reader(&*scene.cluster.store, &dir, PartKind::VictimData).map_err(|why| in_words(&why))?;
         for extent in reader.kept().iter() {

@@ -10,10 +10,10 @@ use unsplit::cli::screen::Screen;
 use unsplit::cli::still_open::{About, StillOpen};
 use unsplit::edge::clock::SystemClock;
 use unsplit::edge::state_dir::StateDir;
-use unsplit::engine::drbd::plans;
 use unsplit::engine::drbd::policies::held;
 use unsplit::engine::drbd::salvage_of;
 use unsplit::engine::journal::{Journal, Recorded};
+use unsplit::engine::plans;
 use unsplit::engine::salvage::{Label, PartSource, dir_of, take_moving};
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::drbd_live::words::ConnectionState;
@@ -98,17 +98,17 @@ fn healed(scene: &Scene, volumes: u32) -> String {
         seed: 3,
     };
     let mut plan = crate::healing::Scene::new(&shape).plan().unwrap().plan().clone();
-    plan.peer = "exec:false".to_owned();
+    crate::audit::ground(&mut plan).peer = "exec:false".to_owned();
     let store = Arc::new(StateDir::open(&scene.state()).unwrap());
     let healing = crate::audit::stored_as(&*store, &plan).unwrap();
     let id = IncidentId::new("20261121-031502-healed").unwrap();
     let journal = Journal::open(store, Arc::new(SystemClock)).unwrap();
     let resource = healing.plan().resource.clone();
     let mut cursor = journal.begin(id.clone(), resource, healing.id(), Consent::Operator).unwrap();
-    for (index, step) in healing.plan().steps.iter().enumerate() {
-        match cursor.declare(index, step.name()).unwrap().perform(|_| End::Done).record().unwrap() {
+    for (index, step) in healing.plan().steps().into_iter().enumerate() {
+        match cursor.declare(index, step.clone()).unwrap().perform(|_| End::Done).record().unwrap() {
             Recorded::Well(next) => cursor = next,
-            Recorded::Badly(_) => panic!("{} did not end well", step.word()),
+            Recorded::Badly(_) => panic!("{} did not end well", step.word),
         }
     }
     cursor.close(Outcome::Healed).unwrap();
@@ -123,11 +123,11 @@ fn take_salvages(scene: &Scene, id: &str) {
     let id = IncidentId::new(id).unwrap();
     let story = Journal::read(&store).unwrap().unwrap();
     let incident = story.incidents.as_slice().iter().find(|incident| incident.id == id).unwrap();
-    let sealed = plans::load(&store, incident.plan).unwrap().unwrap();
+    let sealed = plans::load(&store, incident.plan).unwrap();
     let plan = sealed.plan();
     let victim = plan.victim();
     for volume in plan.volumes.iter().filter(|volume| !volume.overwrite.is_empty()) {
-        let incident = salvage_of(&id, volume.volume).unwrap();
+        let incident = salvage_of(&id, volume.number).unwrap();
         let disk = Sevens(volume.size);
         let part = PartSource {
             kind: PartKind::VictimData,
@@ -178,8 +178,8 @@ fn what_an_open_live_healing_holds_is_said() {
     // By the device that it stands on, whatever the resource is called now.
     let store = StateDir::open_read_only(&scene.state()).unwrap();
     let story = Journal::read(&store).unwrap().unwrap();
-    let sealed = plans::load(&store, story.incidents.as_slice()[0].plan).unwrap().unwrap();
-    let devices = [sealed.plan().volumes[0].sources.a.data.clone()];
+    let sealed = plans::load(&store, story.incidents.as_slice()[0].plan).unwrap();
+    let devices = [sealed.plan().volumes[0].at.a.data.clone()];
     assert_eq!(said(About::Resources { names: &["renamed"], devices: &devices }).0, 6);
 }
 

@@ -11,6 +11,7 @@ mod discarded;
 mod healing;
 mod looking;
 mod moments;
+mod older;
 mod ours;
 mod pair;
 mod scale;

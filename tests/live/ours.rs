@@ -22,8 +22,7 @@ fn overwriting(scene: &Scene, salvage: bool) -> [Vec<Incident>; 2] {
     let id = IncidentId::new("i1").unwrap();
     let mut cursor: Cursor<'_, Ready> =
         journal.begin(id, plan.resource.clone(), sealed.id(), Consent::Operator).unwrap();
-    for (at, step) in plan.steps.iter().enumerate() {
-        let name = step.name();
+    for (at, name) in plan.steps().into_iter().enumerate() {
         let (overwrites, preserves) = (name.stage == Stage::Overwrite, name.stage == Stage::Preserve);
         let declared = cursor.declare(at, name).unwrap();
         if overwrites {
@@ -39,7 +38,7 @@ fn overwriting(scene: &Scene, salvage: bool) -> [Vec<Incident>; 2] {
         let Recorded::Well(next) = declared.perform(|_| end).record().unwrap() else { panic!("{at}") };
         cursor = next;
     }
-    panic!("{:?} overwrites nothing", plan.steps)
+    panic!("{:?} overwrites nothing", plan.steps())
 }
 
 #[test]
@@ -48,7 +47,8 @@ fn a_handler_keeps_nothing_more_only_of_what_the_healing_has_seen_to() {
         let scene = Scene::new(&shape(Generation::V9));
         let [now, parked] = overwriting(&scene, salvage);
         let plan = scene.drawn().unwrap().0;
-        let (victim, survivor) = (&plan.machines[plan.victim()], &plan.machines[plan.survivor]);
+        let machines = &plan.drbd().unwrap().ground.machines;
+        let (victim, survivor) = (&machines[plan.victim()], &machines[plan.survivor]);
         let asked = |incidents: &[Incident], resource: &str, volume, machine: &Option<String>| {
             let resource = ResourceName::new(resource).unwrap();
             overwritten_by_us(&*scene.cluster.store, incidents, (&resource, volume), machine.as_deref())

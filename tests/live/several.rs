@@ -273,7 +273,7 @@ fn plans_for_all_with_the_next_command_of_each() {
     let r0 = ran.row("r0");
     assert_eq!(
         (r0["outcome"].as_str(), r0["document"]["schema"].as_str()),
-        (Some("planned"), Some("unsplit.live-plan"))
+        (Some("planned"), Some("unsplit.plan"))
     );
     assert_eq!(ran.row("r2")["outcome"], "held");
     assert_eq!(ran.row("r2")["next"].as_array().unwrap().len(), 2);

@@ -342,7 +342,18 @@ fn what_a_victim_writes_under_the_survivors_marks_is_not_lost() {
             scene.cluster.persist(&mut state, Side::A);
         }
         let sealed = scene.plan().unwrap_or(sealed);
-        assert!(sealed.plan().volumes[0].guarded().intersect(&as_extents(hidden)).is_empty());
+        assert!(
+            sealed
+                .plan()
+                .drbd()
+                .unwrap()
+                .volumes()
+                .next()
+                .unwrap()
+                .guarded()
+                .intersect(&as_extents(hidden))
+                .is_empty()
+        );
         scene.cluster.lock().hosts.b.refuses = 1;
         assert!(matches!(scene.resolve(sealed.id()), Ok(Ending::Parked { .. })));
         {

@@ -6,7 +6,7 @@ use crate::unkind::{BOTH, equal_block, shape};
 use crate::world::faults::Fault;
 use crate::world::rng::Rng;
 use unsplit::engine::incident::{Ending, Obstacle};
-use unsplit::judge::audit::SealedLivePlan;
+use unsplit::judge::audit::SealedPlan;
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::drbd_live::words::Role;
 use unsplit::model::id::IncidentId;
@@ -14,7 +14,7 @@ use unsplit::model::record::Outcome;
 use unsplit::model::side::Side;
 
 /// Healed, and what an undo needs noted.
-fn healed(generation: Generation) -> (Scene, SealedLivePlan, IncidentId) {
+fn healed(generation: Generation) -> (Scene, SealedPlan, IncidentId) {
     let mut scene = Scene::new(&shape(generation));
     let sealed = scene.plan().unwrap();
     assert_eq!(scene.resolve(sealed.id()), Ok(Ending::Finished(Outcome::Healed)), "{}", scene.log());
@@ -33,7 +33,7 @@ fn alter(scene: &Scene, side: Side, block: u64) {
     state.hosts[side].volumes[0].disk.meddle(usize::try_from(block * BLOCK).unwrap(), &[0xEE; 64]);
 }
 
-fn at_cut(scene: &mut Scene, sealed: &SealedLivePlan, at: u64) -> bool {
+fn at_cut(scene: &mut Scene, sealed: &SealedPlan, at: u64) -> bool {
     scene.cluster.faults.go_on([(at, Fault::Cut)]);
     let _ = scene.undo(sealed);
     let cut = scene.cluster.faults.is_off();

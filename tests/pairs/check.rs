@@ -281,7 +281,7 @@ impl Bench {
         }
         let plan = self.json("plan", &options, 1);
         let (overwrite, size) = (self.expected(case.full), self.made.size);
-        assert_eq!(blocks(&plan["plan"]["overwrite"], size), overwrite, "{case:#?}");
+        assert_eq!(blocks(&plan["plan"]["volumes"][0]["overwrite"], size), overwrite, "{case:#?}");
         self.untouched("after a plan");
         let id = plan["id"].as_str().unwrap();
         let resolved: Value =

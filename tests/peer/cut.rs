@@ -24,7 +24,7 @@ fn plan(scene: Scene) -> Planned {
     set_peer(&scene, &format!("exec {BIN} agent --stdio"));
     let (code, plan) = scene.json("plan", Some(&fixed), &["--keep", "a"]);
     assert_eq!(code, 1, "{plan}");
-    let size = usize::try_from(plan["plan"]["size"].as_u64().unwrap()).unwrap();
+    let size = usize::try_from(plan["plan"]["volumes"][0]["size"].as_u64().unwrap()).unwrap();
     Planned { scene, id: plan["id"].as_str().unwrap().to_owned(), size }
 }
 

@@ -33,7 +33,7 @@ fn plan(scene: &Scene, peer: Option<&str>) -> (String, Vec<(u64, u64)>) {
     let policy = scene.path("off.toml").display().to_string();
     let (code, plan) = scene.json("plan", peer, &["--keep", "a", "--policy", &policy, "--no-salvage"]);
     assert_eq!(code, 1, "{plan}");
-    let overwrite = serde_json::from_value(plan["plan"]["overwrite"].clone()).unwrap();
+    let overwrite = serde_json::from_value(plan["plan"]["volumes"][0]["overwrite"].clone()).unwrap();
     (plan["id"].as_str().unwrap().to_owned(), overwrite)
 }
 

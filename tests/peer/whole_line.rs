@@ -88,8 +88,8 @@ fn heal_and_undo(local: &Scene, remote: &Scene, keep: &str) {
     let (code, plan) = remote.json("plan", Some(&peer), &["--keep", keep]);
     assert_eq!(code, 1);
     assert!(remote.now() == remote.before, "a plan changes nothing");
-    assert_eq!(plan["plan"]["basis"]["b"]["source"]["on"]["peer"], peer.as_str());
-    assert!(plan["plan"]["basis"]["a"]["source"].get("on").is_none());
+    assert_eq!(plan["plan"]["volumes"][0]["at"]["b"]["on"]["peer"], peer.as_str());
+    assert!(plan["plan"]["volumes"][0]["at"]["a"].get("on").is_none());
 
     let id = plan["id"].as_str().unwrap();
     let resolved = remote.run(&["--json", "resolve", "--plan", id]);

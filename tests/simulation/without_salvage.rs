@@ -20,7 +20,7 @@ fn somebody_writes(scene: &Scene, place: Place, chance: u64) -> (Arc<FakeDisk>, 
     let images = &scene.site.images;
     let (disk, at) = match place {
         Place::Data => {
-            let extents = Vec::from_iter(&scene.sealed.plan().overwrite);
+            let extents = Vec::from_iter(&scene.sealed.plan().volumes[0].overwrite);
             let extent = extents[usize::try_from(chance).unwrap() % extents.len()];
             (&scene.site.devices[scene.victim()].data, extent.start + chance * 577 % extent.len)
         }

@@ -89,7 +89,7 @@ fn programs_are_told_the_same() {
     for (keep, fate) in [("a", "disappears"), ("b", "appears")] {
         let ran = scene.run(&["plan", "a.img", "b.img", "--keep", keep, "--json"]);
         let document: Value = serde_json::from_str(&ran.out).unwrap();
-        let losses = document["plan"]["losses"].as_array().unwrap();
+        let losses = document["plan"]["volumes"][0]["losses"].as_array().unwrap();
         let third = losses.iter().find(|loss| loss["unit"] == "partition 3 (Linux)").unwrap();
         assert_eq!(third["fate"]["becomes"], fate);
         let sum = |loss: &Value| {
@@ -141,8 +141,8 @@ fn marks_without_a_common_base_do_not_say_who_wrote() {
     }
     let json = scene.run(&["plan", "a.img", "b.img", "--keep", "a", "--json"]);
     let document: Value = serde_json::from_str(&json.out).unwrap();
-    assert_eq!(document["plan"]["doubtful"], 2 * BLOCK);
-    assert_eq!(document["plan"]["common_base"], false);
+    assert_eq!(document["plan"]["volumes"][0]["doubtful"], 2 * BLOCK);
+    assert_eq!(document["plan"]["ground"]["images"]["common_base"], false);
 
     let diff = scene.run(&["diff", "a.img", "b.img"]);
     diff.says(1, &["marked only on a", "8 KiB may have been written on b as well", why]);

@@ -13,6 +13,7 @@
 pub mod cache;
 pub mod disk;
 pub mod faults;
+pub mod older;
 pub mod pair;
 pub mod promises;
 pub mod rng;

@@ -95,7 +95,7 @@ impl Promises {
 
     /// This is the healing.
     pub fn planned(&self, id: PlanId, plan: &Plan) {
-        self.state.lock().unwrap().healing = Some((id, plan.overwrite.clone()));
+        self.state.lock().unwrap().healing = Some((id, plan.volumes[0].overwrite.clone()));
     }
 
     /// Another command begins.

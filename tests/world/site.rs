@@ -284,7 +284,8 @@ impl Site {
         let waived = OperatorSaidNoSalvage::from_flag(!sealed.plan().salvage, plan);
         match before {
             Some(incident) if !incident.is_closed() => {
-                let work = Work { context: self.context(&sides), sealed: &sealed, healed: None };
+                let work =
+                    Work::new(self.context(&sides), &sealed, None).map_err(|error| in_words(&error))?;
                 resume(&journal, &work, &incident.id, waived).map_err(|error| in_words(&error))
             }
             Some(Incident { state: IncidentState::Closed { outcome: Outcome::Healed }, id, .. })
@@ -296,7 +297,8 @@ impl Site {
             }
             _ => {
                 let id = new_id(&journal);
-                let work = Work { context: self.context(&sides), sealed: &sealed, healed: None };
+                let work =
+                    Work::new(self.context(&sides), &sealed, None).map_err(|error| in_words(&error))?;
                 begin(&journal, &work, &id, Consent::Operator, waived).map_err(|error| in_words(&error))
             }
         }
@@ -314,17 +316,19 @@ impl Site {
                 let healed = journal.incident(healed).expect("it was healed").plan;
                 let healed = plans::load(&*self.store, healed).map_err(|error| in_words(&error))?;
                 let sides = self.open()?;
-                let work = Work { context: self.context(&sides), sealed: &undo, healed: Some(&healed) };
+                let work = Work::new(self.context(&sides), &undo, Some(&healed))
+                    .map_err(|error| in_words(&error))?;
                 return resume(&journal, &work, &incident.id, None).map_err(|error| in_words(&error));
             }
         }
         let (id, healed) = healing_of(&journal, &*self.store, None).map_err(|error| in_words(&error))?;
         let sides = self.open()?;
         let replicas = sides.as_ref().map(|side| side as &dyn Replica);
-        let undo = plan_undo(healed.plan(), &id, replicas).map_err(|error| in_words(&error))?;
+        let undo = plan_undo(healed.plan().images().ok_or("not of images")?, &id, replicas)
+            .map_err(|error| in_words(&error))?;
         plans::keep(&*self.store, &undo).map_err(|error| in_words(&error))?;
         let incident = new_id(&journal);
-        let work = Work { context: self.context(&sides), sealed: &undo, healed: Some(&healed) };
+        let work = Work::new(self.context(&sides), &undo, Some(&healed)).map_err(|error| in_words(&error))?;
         begin(&journal, &work, &incident, Consent::Operator, None).map_err(|error| in_words(&error))
     }
 }

@@ -9,7 +9,6 @@ use crate::engine::salvage::{dir_of, reader};
 use crate::judge::incident::IncidentState;
 use crate::model::extent::ExtentSet;
 use crate::model::id::{Digest, IncidentId};
-use crate::model::plan::Plan;
 use crate::model::record::Outcome;
 use crate::model::salvage::PartKind;
 use crate::model::side::{Pair, Side};
@@ -78,7 +77,7 @@ pub(super) fn kept_record(
 
 /// The id of the only plan there is, shortened as people type it.
 pub(super) fn only_plan(state_dir: &Path) -> anyhow::Result<String> {
-    match plans::kept::<Plan>(&StateDir::open_read_only(state_dir)?)?.as_slice() {
+    match plans::kept(&StateDir::open_read_only(state_dir)?)?.as_slice() {
         [plan] => Ok(plan.0.short()),
         plans => bail!("one plan was expected in {}, there are {}", state_dir.display(), plans.len()),
     }

@@ -11,18 +11,18 @@ use crate::edge::events;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::drbd::draw::{Decision, Found, content_of, draw};
 use crate::engine::drbd::pair::LivePair;
-use crate::engine::drbd::plans;
 use crate::engine::drbd::policies::to_restore;
 use crate::engine::drbd::standing::{Standing, standing};
 use crate::engine::drbd::undo::{note_healed, untouched, written_since};
 use crate::engine::incident::begin;
+use crate::engine::plans;
 use crate::engine::salvage::{KeptDisk, OF_A_RESYNC, dir_of, load_manifest, reader};
-use crate::judge::audit::SealedLivePlan;
+use crate::judge::audit::SealedPlan;
 use crate::judge::discarded::{Discarded, discarded};
 use crate::judge::planner::drbd::draw_undo;
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::id::{IncidentId, NodeName};
-use crate::model::live_plan::Untouched;
+use crate::model::plan::drbd::Untouched;
 use crate::model::policy::Settings;
 use crate::model::record::Consent;
 use crate::model::salvage::{Manifest, PartKind};
@@ -98,7 +98,7 @@ pub fn run_on(
     let sealed = drawn(cli, args, desk, both, &pair, id, discarded)?;
     if args.dry_run {
         if cli.json {
-            screen.json(&super::plan::document(&sealed, None, None, None))?;
+            screen.json(&crate::cli::plan::document(&sealed, None, None, None))?;
             return Ok(DIVERGED);
         }
         screen.line(format!("Undo of what DRBD discarded ({id}):"))?;
@@ -166,7 +166,7 @@ fn drawn(
     pair: &LivePair,
     id: &IncidentId,
     discarded: &Discarded,
-) -> Result<SealedLivePlan, Failure> {
+) -> Result<SealedPlan, Failure> {
     let (progress, threads) = (TerminalProgress::new(), args.reading.reading().threads());
     let settings = Settings::drbd_defaults();
     let share = Share::whole(threads);
@@ -224,7 +224,9 @@ fn drawn(
         volume.overwrite = extents.clone();
     }
     both.still_there()?;
-    plans::seal_undo(draw_undo(&resync, id.clone(), kept), &resync).map_err(Failure::internal)
+    let undo = resync.drbd().map(|resync| draw_undo(resync, id.clone(), kept));
+    let undo = undo.ok_or_else(|| Failure::internal(anyhow::anyhow!("the plan is not for what runs")))?;
+    plans::seal_undo(undo, &resync).map_err(Failure::internal)
 }
 
 /// The blocks of a salvage that stand otherwise on the disk now.

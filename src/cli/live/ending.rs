@@ -10,8 +10,8 @@ use crate::engine::drbd::salvage_of;
 use crate::engine::incident::{Ending, Obstacle};
 use crate::engine::salvage::dir_of;
 use crate::model::id::IncidentId;
-use crate::model::live_plan::{LivePlan, LiveStep};
-use crate::model::plan::Purpose;
+use crate::model::plan::drbd::DrbdPlan;
+use crate::model::plan::{Plan, Purpose};
 use crate::model::record::Outcome;
 use crate::ports::store::Store;
 use crate::resolver::desk::{give_up_command, resume_command, waiver};
@@ -24,24 +24,24 @@ pub(super) fn conclude(
     cli: &Cli,
     screen: &mut Screen,
     store: &dyn Store,
-    plan: &LivePlan,
+    plan: DrbdPlan<'_>,
     id: &IncidentId,
     ending: &Ending,
 ) -> Result<u8, Failure> {
     let outcome = finished(cli, plan, id, ending)?;
     if cli.json {
-        screen.json(&finished_document(store, plan, id, outcome))?;
+        screen.json(&finished_document(store, &plan, id, outcome))?;
     } else {
         show_finished(cli, screen, store, plan, id, outcome)?;
     }
     Ok(FINE)
 }
 
-fn salvages(plan: &LivePlan, id: &IncidentId) -> Vec<IncidentId> {
+fn salvages(plan: &Plan, id: &IncidentId) -> Vec<IncidentId> {
     plan.volumes
         .iter()
         .filter(|volume| plan.salvage && !volume.overwrite.is_empty())
-        .filter_map(|volume| salvage_of(id, volume.volume).ok())
+        .filter_map(|volume| salvage_of(id, volume.number).ok())
         .collect()
 }
 
@@ -49,7 +49,7 @@ fn salvages(plan: &LivePlan, id: &IncidentId) -> Vec<IncidentId> {
 #[must_use]
 pub(super) fn finished_document(
     store: &dyn Store,
-    plan: &LivePlan,
+    plan: &Plan,
     id: &IncidentId,
     outcome: Outcome,
 ) -> serde_json::Value {
@@ -68,7 +68,7 @@ pub(super) fn show_finished(
     cli: &Cli,
     screen: &mut Screen,
     store: &dyn Store,
-    plan: &LivePlan,
+    plan: DrbdPlan<'_>,
     id: &IncidentId,
     outcome: Outcome,
 ) -> std::io::Result<()> {
@@ -78,16 +78,16 @@ pub(super) fn show_finished(
         let what = format!("Undone: {resource} holds what {lose} held, on both nodes.");
         [what, "What was written back was compared.".to_owned()]
     } else {
-        let full = plan.steps.contains(&LiveStep::VerifyContent { full: true });
         let size = plan.volumes.iter().map(|volume| volume.size).sum();
-        let [what, how] = equals(&format!("{resource} on {lose}"), keep.as_str(), plan.bytes(), size, full);
+        let [what, how] =
+            equals(&format!("{resource} on {lose}"), keep.as_str(), plan.bytes(), size, plan.is_full());
         [format!("Healed: {what}"), how]
     };
     let line = screen.paint(Tone::Good, &what);
     screen.line(line)?;
     screen.line(format!("{how} The nodes are connected, and in sync by DRBD's records."))?;
     let whose = if outcome == Outcome::Undone { "What was there before" } else { "What it held" };
-    let kept = salvages(plan, id);
+    let kept = salvages(&plan, id);
     for salvage in &kept {
         screen.line(format!("{whose} is kept in {}", store.locate(&dir_of(salvage))))?;
         screen.line(format!(
@@ -108,7 +108,7 @@ pub(super) fn show_finished(
 /// It did not end well: exit codes 4, 5, 6 or 70.
 pub(super) fn finished(
     cli: &Cli,
-    plan: &LivePlan,
+    plan: DrbdPlan<'_>,
     id: &IncidentId,
     ending: &Ending,
 ) -> Result<Outcome, Failure> {
@@ -127,9 +127,9 @@ pub(super) fn finished(
                 Obstacle::Stale if plan.purpose != Purpose::Heal => left,
                 Obstacle::Stale => {
                     // A plan that is run by its id stays stale: the words that draw a new one.
-                    let full = plan.steps.contains(&LiveStep::VerifyContent { full: true });
                     let typed = |verb: &str| {
-                        Suggestion::by_words(cli, verb, resource.as_str(), &plan.peer).flag("--full", full)
+                        Suggestion::by_words(cli, verb, resource.as_str(), &plan.ground.peer)
+                            .flag("--full", plan.is_full())
                     };
                     let (diff, again) = (typed("diff"), typed("resolve").keep(keep.as_str()));
                     format!("{left}; look again: `{diff}`, then `{again}`")

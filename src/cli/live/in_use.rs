@@ -9,7 +9,7 @@ impl InUse {
     ///
     /// # Errors
     /// When standard output is closed.
-    pub(super) fn show(&self, screen: &mut Screen) -> std::io::Result<()> {
+    pub(in crate::cli) fn show(&self, screen: &mut Screen) -> std::io::Result<()> {
         if self.users.is_empty() {
             return Ok(());
         }

@@ -23,4 +23,4 @@ pub mod status;
 mod target;
 pub mod undo;
 
-pub use target::{OneTargetArgs, TargetArgs, load, meant, planned, words_of};
+pub use target::{OneTargetArgs, TargetArgs, meant, words_of};

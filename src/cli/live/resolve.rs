@@ -1,24 +1,24 @@
 //! `unsplit resolve RESOURCE`, and going on with what was begun.
 
 use super::ending::{conclude, finished};
-use super::plan::{everything, held, show};
+use super::plan::{everything, held};
 use crate::cli::Cli;
-use crate::cli::consent::{agreed_at_the_prompt, must_say_no_salvage, nobody_agreed};
+use crate::cli::consent::{agreed_at_the_prompt, nobody_agreed};
 use crate::cli::exit::{FINE, Failure, HELD};
 use crate::cli::incident::state_words;
-use crate::cli::plan::agree;
-use crate::cli::resolve::{Asked, ResolveArgs, asked_for, journal_stopped};
+use crate::cli::plan::{agree, show};
+use crate::cli::resolve::{ResolveArgs, journal_stopped};
 use crate::cli::screen::Screen;
 use crate::edge::clock::SystemClock;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::drbd::others::left_to_do;
-use crate::engine::drbd::{Context, Patience, Work};
+use crate::engine::drbd::{Context, Patience, Work, plan_of};
 use crate::engine::incident::{Ending, begin, resume};
 use crate::engine::journal::JournalError;
-use crate::judge::audit::SealedLivePlan;
+use crate::judge::audit::SealedPlan;
 use crate::judge::incident::Incident;
 use crate::model::id::{IncidentId, ResourceName};
-use crate::model::live_plan::LivePlan;
+use crate::model::plan::drbd::DrbdPlan;
 use crate::model::record::{Consent, Outcome};
 use crate::proof::OperatorSaidNoSalvage;
 use crate::resolver::access::{Access, Reading};
@@ -79,40 +79,26 @@ pub(in crate::cli) fn run_plan(
     args: &ResolveArgs,
     screen: &mut Screen,
     desk: &Desk,
-    sealed: &SealedLivePlan,
+    sealed: &SealedPlan,
 ) -> Result<u8, Failure> {
-    let plan = sealed.plan();
-    must_say_no_salvage(cli, args.choice.no_salvage, plan.salvage)?;
-    let sources: Vec<_> = plan.volumes.iter().map(|volume| volume.sources.as_ref()).collect();
-    let of = (&plan.purpose, plan.survivor);
-    match asked_for(cli, screen, desk, sealed, of, &sources, |_| None)? {
-        Asked::Begun(incident) => take_up(
-            cli,
-            screen,
-            desk,
-            &incident,
-            sealed,
-            &args.options.reading.reading(),
-            args.choice.no_salvage,
-        ),
-        Asked::CarriedOut(code) => Ok(code),
-        Asked::New => {
-            let both = reach_as_planned(plan, &args.options.reading.reading())?;
-            let (id, ending) = start(cli, args, desk, &both, sealed, Consent::Operator)?;
-            after(cli, screen, desk, &both, sealed, &id, &ending)
-        }
-    }
+    let both = reach_as_planned(planned(sealed)?, &args.options.reading.reading())?;
+    let (id, ending) = start(cli, args, desk, &both, sealed, Consent::Operator)?;
+    after(cli, screen, desk, &both, sealed, &id, &ending)
+}
+
+fn planned(sealed: &SealedPlan) -> Result<DrbdPlan<'_>, Failure> {
+    plan_of(sealed).map_err(Failure::internal)
 }
 
 /// Both nodes of a plan.
 ///
 /// # Errors
 /// The peer cannot be talked to.
-pub fn reach_as_planned(plan: &LivePlan, reading: &Reading) -> Result<Both, Failure> {
-    let peer = plan
-        .peer
-        .parse()
-        .map_err(|why: String| Failure::internal(anyhow::anyhow!("the plan names no usable peer: {why}")))?;
+pub fn reach_as_planned(plan: DrbdPlan<'_>, reading: &Reading) -> Result<Both, Failure> {
+    let peer =
+        plan.ground.peer.parse().map_err(|why: String| {
+            Failure::internal(anyhow::anyhow!("the plan names no usable peer: {why}"))
+        })?;
     let access = Access::of(plan.names.clone(), plan.resource.clone(), Some(peer), reading.clone());
     Both::reach(plan.resource.as_str(), &access, "resolve")
 }
@@ -125,7 +111,7 @@ pub fn carry_out(
     cli: &Cli,
     desk: &Desk,
     both: &Both,
-    sealed: &SealedLivePlan,
+    sealed: &SealedPlan,
     threads: usize,
     id: &IncidentId,
     act: impl FnOnce(&Work<'_>) -> Result<Ending, JournalError>,
@@ -141,7 +127,8 @@ pub fn carry_out(
         threads,
         patience: Patience::default(),
     };
-    act(&Work { context, sealed }).map_err(|error| journal_stopped(cli, id, sealed.plan().salvage, error))
+    let work = Work::new(context, sealed).map_err(Failure::internal)?;
+    act(&work).map_err(|error| journal_stopped(cli, id, sealed.plan().salvage, error))
 }
 
 /// Begins an incident with the plan, and runs it.
@@ -153,7 +140,7 @@ pub(super) fn start(
     args: &ResolveArgs,
     desk: &Desk,
     both: &Both,
-    sealed: &SealedLivePlan,
+    sealed: &SealedPlan,
     consent: Consent,
 ) -> Result<(IncidentId, Ending), Failure> {
     let id = new_id(sealed.id(), &desk.journal.incidents())?;
@@ -170,12 +157,11 @@ pub(in crate::cli) fn take_up(
     screen: &mut Screen,
     desk: &Desk,
     incident: &Incident,
-    sealed: &SealedLivePlan,
+    sealed: &SealedPlan,
     reading: &Reading,
     no_salvage: bool,
 ) -> Result<u8, Failure> {
-    must_say_no_salvage(cli, no_salvage, sealed.plan().salvage)?;
-    let both = reach_as_planned(sealed.plan(), reading)?;
+    let both = reach_as_planned(planned(sealed)?, reading)?;
     if !cli.json {
         screen.line(format!("Taking up incident {} ({}).", incident.id, state_words(&incident.state)))?;
     }
@@ -196,12 +182,12 @@ pub fn after(
     screen: &mut Screen,
     desk: &Desk,
     both: &Both,
-    sealed: &SealedLivePlan,
+    sealed: &SealedPlan,
     id: &IncidentId,
     ending: &Ending,
 ) -> Result<u8, Failure> {
     let left = left(both, sealed, ending);
-    let code = conclude(cli, screen, &*desk.store, sealed.plan(), id, ending)?;
+    let code = conclude(cli, screen, &*desk.store, planned(sealed)?, id, ending)?;
     others(cli, screen, &left)?;
     Ok(code)
 }
@@ -225,15 +211,15 @@ pub(super) fn others(cli: &Cli, screen: &mut Screen, left: &[String]) -> std::io
 pub(super) fn ended(
     cli: &Cli,
     both: &Both,
-    sealed: &SealedLivePlan,
+    sealed: &SealedPlan,
     id: &IncidentId,
     ending: &Ending,
 ) -> Result<(Outcome, Vec<String>), Failure> {
-    Ok((finished(cli, sealed.plan(), id, ending)?, left(both, sealed, ending)))
+    Ok((finished(cli, planned(sealed)?, id, ending)?, left(both, sealed, ending)))
 }
 
 /// What a healing left to do on nodes beside the two, as far as it can be seen.
-fn left(both: &Both, sealed: &SealedLivePlan, ending: &Ending) -> Vec<String> {
+fn left(both: &Both, sealed: &SealedPlan, ending: &Ending) -> Vec<String> {
     if *ending != Ending::Finished(Outcome::Healed) {
         return Vec::new();
     }

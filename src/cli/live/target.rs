@@ -12,14 +12,9 @@
 
 use crate::cli::exit::Failure;
 use crate::cli::pair::PairOptions;
-use crate::engine::drbd::plans;
-use crate::judge::audit::SealedLivePlan;
-use crate::judge::incident::Incident;
 use crate::model::id::ResourceName;
-use crate::model::live_plan::LivePlan;
 use crate::model::side::Pair;
 use crate::resolver::access::{Access, Target, TwoSides, Wanted};
-use crate::resolver::desk::Desk;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -146,31 +141,6 @@ fn resource(word: &Path) -> Result<ResourceName, Failure> {
             "{text} is no resource's name. Two devices or images are compared with each other: give the other node's, too"
         ))
     })
-}
-
-/// The live plan of an incident; `None` for an incident about devices and images.
-///
-/// # Errors
-/// The plan is damaged.
-pub fn load(desk: &Desk, incident: &Incident) -> Result<Option<SealedLivePlan>, Failure> {
-    plans::load(&*desk.store, incident.plan).map_err(Failure::internal)
-}
-
-/// The live plan whose id starts so; `None` when none does.
-///
-/// # Errors
-/// Several do, or the plan is damaged.
-pub fn planned(desk: &Desk, asked: &str) -> Result<Option<SealedLivePlan>, Failure> {
-    let all = plans::kept::<LivePlan>(&*desk.store).map_err(Failure::internal)?;
-    let matching: Vec<_> =
-        all.iter().filter(|id| !asked.is_empty() && id.0.to_string().starts_with(asked)).collect();
-    match matching.as_slice() {
-        [] => Ok(None),
-        [id] => plans::load(&*desk.store, **id).map_err(Failure::evidence),
-        several => {
-            Err(Failure::usage(format!("{} plans start with `{asked}`: give more digits", several.len())))
-        }
-    }
 }
 
 #[cfg(test)]

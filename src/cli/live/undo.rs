@@ -1,7 +1,6 @@
 //! `unsplit undo` of a live healing.
 
 use super::resolve::{after, carry_out, reach_as_planned, take_up};
-use super::target::load;
 use crate::cli::Cli;
 use crate::cli::exit::{DIVERGED, Failure, Kind};
 use crate::cli::incident::state_words;
@@ -9,19 +8,18 @@ use crate::cli::screen::Screen;
 use crate::cli::undo::UndoArgs;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::drbd::draw::content_of;
-use crate::engine::drbd::plans;
-use crate::engine::drbd::salvage_of;
 use crate::engine::drbd::undo::{noted, untouched, written_since};
+use crate::engine::drbd::{plan_of, salvage_of};
 use crate::engine::incident::begin;
+use crate::engine::plans;
 use crate::engine::salvage::{dir_of, load_manifest};
 use crate::engine::undone;
-use crate::judge::audit::SealedLivePlan;
+use crate::judge::audit::SealedPlan;
 use crate::judge::incident::Incident;
 use crate::judge::planner::drbd::draw_undo;
 use crate::model::extent::ExtentSet;
 use crate::model::id::IncidentId;
-use crate::model::live_plan::LivePlan;
-use crate::model::plan::Purpose;
+use crate::model::plan::{Plan, Purpose};
 use crate::model::record::Consent;
 use crate::model::salvage::PartKind;
 use crate::ports::replica::Unseen;
@@ -31,7 +29,7 @@ use crate::resolver::desk::{Desk, is_open, new_id, refuse_while_open, resume_com
 /// An incident and its live plan.
 pub struct LiveIncident {
     incident: Incident,
-    sealed: SealedLivePlan,
+    sealed: SealedPlan,
 }
 
 impl LiveIncident {
@@ -40,7 +38,8 @@ impl LiveIncident {
     /// # Errors
     /// Its plan is damaged.
     pub(in crate::cli) fn of(desk: &Desk, incident: &Incident) -> Result<Option<LiveIncident>, Failure> {
-        Ok(load(desk, incident)?.map(|sealed| LiveIncident { incident: incident.clone(), sealed }))
+        let sealed = plans::load(&*desk.store, incident.plan).map_err(Failure::evidence)?;
+        Ok(sealed.plan().drbd().is_some().then(|| LiveIncident { incident: incident.clone(), sealed }))
     }
 }
 
@@ -61,10 +60,10 @@ pub(in crate::cli) fn target(desk: &Desk, asked: Option<&str>) -> Result<Option<
             continue;
         }
         // The last one decides whether this is about a running resource or about devices.
-        let Some(sealed) = load(desk, incident)? else { return Ok(None) };
-        let over = matches!(sealed.plan().purpose, Purpose::Heal) && undone_by(desk, &incident.id)?.is_some();
-        if !over {
-            return Ok(Some(LiveIncident { incident: incident.clone(), sealed }));
+        let Some(live) = LiveIncident::of(desk, incident)? else { return Ok(None) };
+        let heals = live.sealed.plan().purpose == Purpose::Heal;
+        if !heals || undone_by(desk, &incident.id)?.is_none() {
+            return Ok(Some(live));
         }
     }
     Ok(None)
@@ -126,15 +125,15 @@ pub(in crate::cli) fn run(
         ));
     }
     for volume in &healed.volumes {
-        refuse_while_open(volume.sources.as_ref(), &*desk.store, &desk.journal, &[id])?;
+        refuse_while_open(volume.at.as_ref(), &*desk.store, &desk.journal, &[id])?;
     }
-    let both = reach_as_planned(healed, &args.reading.reading())?;
+    let both = reach_as_planned(plan_of(&live.sealed).map_err(Failure::internal)?, &args.reading.reading())?;
     let pair = both.look(&healed.resource)?;
     nothing_written(desk, live, &pair)?;
     let sealed = draw(desk, live, &both, &pair, args)?;
     if args.dry_run {
         if cli.json {
-            screen.json(&super::plan::document(&sealed, None, None, None))?;
+            screen.json(&crate::cli::plan::document(&sealed, None, None, None))?;
             return Ok(DIVERGED);
         }
         screen.line(format!("Undo of incident {id}:"))?;
@@ -148,9 +147,8 @@ pub(in crate::cli) fn run(
     after(cli, screen, desk, &both, &sealed, &undo, &ending)
 }
 
-pub(super) fn as_steps(screen: &mut Screen, plan: &LivePlan) -> Result<u8, Failure> {
-    let words = |step: &_| super::plan::step_words(*step, plan);
-    crate::cli::plan::steps(screen, plan.steps.iter().map(words))?;
+pub(super) fn as_steps(screen: &mut Screen, plan: &Plan) -> Result<u8, Failure> {
+    crate::cli::plan::steps(screen, plan)?;
     Ok(DIVERGED)
 }
 
@@ -171,7 +169,7 @@ fn nothing_written(
     let salvages: Vec<String> = healed
         .volumes
         .iter()
-        .filter_map(|volume| salvage_of(id, volume.volume).ok())
+        .filter_map(|volume| salvage_of(id, volume.number).ok())
         .map(|salvage| format!("unsplit salvage show {salvage}"))
         .collect();
     Err(refused(
@@ -190,7 +188,7 @@ fn draw(
     both: &Both,
     pair: &crate::engine::drbd::pair::LivePair,
     args: &UndoArgs,
-) -> Result<SealedLivePlan, Failure> {
+) -> Result<SealedPlan, Failure> {
     let (id, healed) = (&live.incident.id, live.sealed.plan());
     let progress = TerminalProgress::new();
     let mut kept = Vec::new();
@@ -198,7 +196,7 @@ fn draw(
         let extents: ExtentSet = if volume.overwrite.is_empty() {
             ExtentSet::empty()
         } else {
-            let salvage = salvage_of(id, volume.volume).map_err(|why| refused(Kind::Evidence, why))?;
+            let salvage = salvage_of(id, volume.number).map_err(|why| refused(Kind::Evidence, why))?;
             let manifest = load_manifest(&*desk.store, &dir_of(&salvage)).map_err(Failure::evidence)?;
             let parts = manifest.parts.iter().filter(|part| part.kind == PartKind::VictimData);
             parts.flat_map(|part| part.pieces.iter().map(|piece| piece.extent())).collect()
@@ -208,5 +206,6 @@ fn draw(
         let content = content_of(&*replica, &extents, args.reading.reading().threads(), &progress);
         kept.push((extents, content.map_err(Failure::evidence)?));
     }
-    plans::seal_undo(draw_undo(healed, id.clone(), kept), healed).map_err(Failure::internal)
+    let undo = draw_undo(plan_of(&live.sealed).map_err(Failure::internal)?, id.clone(), kept);
+    plans::seal_undo(undo, healed).map_err(Failure::internal)
 }

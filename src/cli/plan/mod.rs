@@ -3,30 +3,30 @@
 //! | file | holds |
 //! |---|---|
 //! | `verdict` | nothing to do, held, refused; the reasons |
-//! | `parts` | what every plan's page has |
+//! | `page` | a plan on the screen, and as JSON |
+//! | `parts` | what is lost, what is kept, what runs it |
+//! | `words` | its steps in words |
 
+mod page;
 mod parts;
 mod verdict;
+mod words;
 
-pub(super) use parts::{fate_words, kept, loss_table, steps, to_run};
-pub(super) use verdict::{Document, agree, agree_document, held_word, reasons, show_held};
+pub(super) use page::{document, show, steps};
+pub(super) use parts::{fate_words, to_run};
+pub(super) use verdict::{agree, agree_document, held_document, show_held};
 
 use super::Cli;
 use super::compared;
 use super::diff::offer_full;
 use super::exit::{DIVERGED, FINE, Failure, HELD};
 use super::live::{self, TargetArgs};
-use super::screen::{Screen, Tone};
+use super::screen::Screen;
 use super::suggest::Suggestion;
 use crate::edge::blockdev::Mode;
 use crate::edge::terminal::TerminalProgress;
-use crate::judge::audit::SealedPlan;
-use crate::model::delta::Uncertain;
 use crate::model::id::NodeName;
-use crate::model::plan::{Plan, Purpose, Step};
 use crate::model::shell::shell_path;
-use crate::model::side::Side;
-use crate::model::size::human;
 use crate::ports::store::Store;
 use crate::resolver::access::{Choice, Target, TwoSides};
 use crate::resolver::desk::open_desk;
@@ -100,10 +100,9 @@ pub(super) fn run(cli: &Cli, args: &PlanArgs, screen: &mut Screen) -> Result<u8,
         }
         Drawn::Sealed { sealed, auto, seen } => {
             if cli.json {
-                let document = document(sealed, "heal", Some(*auto));
-                screen.json(&Document { coverage: Some(*seen), ..document })?;
+                screen.json(&document(sealed, Some(*auto), None, Some(*seen)))?;
             } else {
-                show(screen, sealed, &desk.store.locate("salvage"))?;
+                show(screen, sealed, &desk.store.locate("salvage"), None)?;
                 screen.heading("What was compared for this")?;
                 compared::show(screen, "  ", *seen)?;
                 to_run(cli, screen, sealed.id(), sealed.plan().salvage)?;
@@ -114,20 +113,6 @@ pub(super) fn run(cli: &Cli, args: &PlanArgs, screen: &mut Screen) -> Result<u8,
             Ok(DIVERGED)
         }
     }
-}
-
-fn document<'a>(sealed: &'a SealedPlan, verdict: &'static str, auto: Option<bool>) -> Document<'a, Plan> {
-    let plan = sealed.plan();
-    let id = Some(sealed.id().0.to_string());
-    Document { id, auto, plan: Some(plan), ..Document::without_plan("unsplit.plan", verdict, &plan.trace) }
-}
-
-/// The plan of an undo, as JSON.
-///
-/// # Errors
-/// When standard output is closed.
-pub fn show_undo(screen: &mut Screen, sealed: &SealedPlan) -> std::io::Result<()> {
-    screen.json(&document(sealed, "undo", None))
 }
 
 /// Tells why the policy does not decide, and what a person can type.
@@ -142,9 +127,7 @@ pub(super) fn held(
     choice: &Choice,
 ) -> Result<(), Failure> {
     if cli.json {
-        let document: Document<'_, Plan> =
-            Document::without_plan("unsplit.plan", held_word(&held.verdict), held.verdict.trace());
-        return Ok(screen.json(&Document { coverage: Some(held.seen), ..document })?);
+        return Ok(screen.json(&held_document(held))?);
     }
     let names = pair.access.names.as_ref();
     let choose = |keep: &NodeName| Suggestion::of_pair(cli, "plan", pair).choice(choice).keep(keep.as_str());
@@ -165,77 +148,5 @@ pub fn state_dir_words(cli: &Cli) -> String {
     } else {
         let absolute = std::path::absolute(&cli.state_dir);
         format!(" --state-dir {}", shell_path(absolute.as_deref().unwrap_or(&cli.state_dir)))
-    }
-}
-
-/// The whole plan in words.
-///
-/// # Errors
-/// When standard output is closed.
-pub fn show(screen: &mut Screen, sealed: &SealedPlan, salvages: &str) -> std::io::Result<()> {
-    let plan = sealed.plan();
-    let (keep, lose) = (&plan.names[plan.survivor], &plan.names[plan.victim()]);
-    let title = format!("Plan {} for {}: keep {keep}, overwrite {lose}", sealed.id(), plan.resource);
-    let title = screen.paint(Tone::Strong, &title);
-    screen.line(title)?;
-    screen.line(format!("  {keep} is {}", plan.basis[plan.survivor].source.place_words()))?;
-    screen.line(format!("  {lose} is {}", plan.basis[plan.victim()].source.place_words()))?;
-    reasons(screen, &plan.trace)?;
-    let doubtful = (plan.doubtful, Uncertain::from_marks(plan.common_base));
-    loss_table(screen, keep.as_str(), lose.as_str(), &plan.losses, doubtful)?;
-    let end = " `unsplit undo` puts it back exactly.";
-    let what = || (plan.overwrite.bytes(), format!("{lose}'s data and both sides' DRBD metadata"), end);
-    kept(screen, plan.salvage.then(what), salvages)?;
-    screen.heading("What will happen")?;
-    steps(screen, plan.steps.iter().map(|step| step_words(step, plan)))
-}
-
-/// A step in words.
-#[must_use]
-pub fn step_words(step: &Step, plan: &Plan) -> String {
-    let undo = plan.purpose != Purpose::Heal;
-    let name = |side: &Side| plan.names[*side].to_string();
-    match step {
-        Step::Quiesce => {
-            "take both sides for ourselves, so that nobody else writes; stop if anybody does".to_owned()
-        }
-        Step::CheckBasis if undo => {
-            "check that neither side was used since the healing; stop if one was".to_owned()
-        }
-        Step::CheckBasis => "check that both sides are exactly as this plan saw them; stop if not".to_owned(),
-        Step::Preserve { bytes } if plan.salvage => format!(
-            "copy {} of {}'s data to the salvage, flush it, read it back and compare",
-            human(*bytes),
-            plan.names[plan.victim()]
-        ),
-        Step::Preserve { .. } => "keep nothing, as told".to_owned(),
-        Step::MarkInconsistent { side } => {
-            format!("mark {} as Inconsistent, so that nothing attaches it half-written", name(side))
-        }
-        Step::Overwrite { side, bytes } if undo => {
-            format!("write {} from the salvage back to {}", human(*bytes), name(side))
-        }
-        Step::Overwrite { side, bytes } => {
-            format!("overwrite {} on {} with {}'s data", human(*bytes), name(side), name(&side.other()))
-        }
-        Step::SettleMetadata { side } => {
-            format!(
-                "write {}'s DRBD metadata as after a finished resync: same generation, nothing left to sync",
-                name(side)
-            )
-        }
-        Step::RestoreMetadata { side } => format!("write {}'s DRBD metadata back as it was", name(side)),
-        Step::VerifyRelation if undo => {
-            "compare both sides' metadata with the salvage: every byte as it was".to_owned()
-        }
-        Step::VerifyRelation => "compare the generations again: they must be in sync".to_owned(),
-        Step::VerifyContent { .. } if undo => {
-            format!("compare {}'s data with the salvage: every byte as it was", plan.names[plan.victim()])
-        }
-        Step::VerifyContent { full: true } => "compare the whole volume again: it must be equal".to_owned(),
-        Step::VerifyContent { full: false } => {
-            "compare again all that was compared for this plan: it must be equal".to_owned()
-        }
-        Step::Record => "close the incident in the journal".to_owned(),
     }
 }

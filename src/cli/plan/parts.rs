@@ -1,4 +1,4 @@
-//! The parts of a plan's page that all plans have: what is lost, what is kept, the steps, the command that runs it.
+//! The parts of a plan's page: what is lost, what is kept, the command that runs it.
 
 use crate::cli::Cli;
 use crate::cli::compared::{why_doubtful, wrote};
@@ -13,7 +13,7 @@ use crate::model::size::human;
 ///
 /// # Errors
 /// When standard output is closed.
-pub(in crate::cli) fn loss_table(
+pub(super) fn loss_table(
     screen: &mut Screen,
     keep: &str,
     lose: &str,
@@ -92,7 +92,7 @@ pub(in crate::cli) fn fate_words(fate: &Fate, keep: &str, lose: &str) -> String 
 ///
 /// # Errors
 /// When standard output is closed.
-pub(in crate::cli) fn kept(
+pub(super) fn kept(
     screen: &mut Screen,
     kept: Option<(u64, String, &str)>,
     salvages: &str,
@@ -107,17 +107,6 @@ pub(in crate::cli) fn kept(
     };
     screen.line(format!("  {} of {of_what}, verified, under {salvages},", human(bytes)))?;
     screen.line(format!("  before anything is overwritten.{end}"))
-}
-
-/// The steps, numbered.
-///
-/// # Errors
-/// When standard output is closed.
-pub(in crate::cli) fn steps(screen: &mut Screen, words: impl Iterator<Item = String>) -> std::io::Result<()> {
-    for (at, words) in words.enumerate() {
-        screen.line(format!("  {:>2}. {words}", at + 1))?;
-    }
-    Ok(())
 }
 
 /// That nothing was changed yet, and how to run the plan.

@@ -12,57 +12,63 @@ use crate::model::plan::Plan;
 use crate::model::side::Pair;
 use crate::model::verdict::{Trace, Verdict};
 use crate::resolver::draw::{Agreed, Held};
+use crate::resolver::in_use::User;
 use serde::Serialize;
 
-/// A verdict, and the plan that follows from it, as JSON shows them: for devices and for resources that run.
+/// A verdict, and the plan that follows from it, as JSON shows them.
 #[derive(Debug, Serialize)]
-pub(in crate::cli) struct Document<'a, P: Serialize, U: Serialize = ()> {
+pub(in crate::cli) struct Document<'a> {
     /// The document's name.
-    pub schema: &'static str,
+    pub(super) schema: &'static str,
     /// Of this form.
-    pub version: u32,
+    pub(super) version: u32,
     /// In a word.
-    pub verdict: &'static str,
+    pub(super) verdict: &'static str,
     /// Of the plan, if there is one.
-    pub id: Option<String>,
+    pub(super) id: Option<String>,
     /// Whether the policy lets it run without asking.
-    pub auto: Option<bool>,
+    pub(super) auto: Option<bool>,
     /// Why.
-    pub trace: &'a Trace,
+    pub(super) trace: &'a Trace,
     /// The plan, if there is one.
-    pub plan: Option<&'a P>,
+    pub(super) plan: Option<&'a Plan>,
     /// How much was compared; `None` for an undo, which compares nothing.
-    pub coverage: Option<Coverage>,
-    /// For resources that run: who uses the side that would be overwritten.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub in_use: Option<U>,
+    pub(super) coverage: Option<Coverage>,
+    /// Who uses the side that would be overwritten. Of images nobody may.
+    pub(super) in_use: &'a [User],
 }
 
-impl<'a, P: Serialize, U: Serialize> Document<'a, P, U> {
+impl<'a> Document<'a> {
     /// A verdict without a plan.
-    pub(in crate::cli) fn without_plan(
-        schema: &'static str,
+    pub(super) fn without_plan(
         verdict: &'static str,
         trace: &'a Trace,
-    ) -> Document<'a, P, U> {
+        coverage: Option<Coverage>,
+    ) -> Document<'a> {
         Document {
-            schema,
-            version: 1,
+            schema: "unsplit.plan",
+            version: 2,
             verdict,
             id: None,
             auto: None,
             trace,
             plan: None,
-            coverage: None,
-            in_use: None,
+            coverage,
+            in_use: &[],
         }
     }
 }
 
 /// That there is nothing to do, as JSON.
-pub(in crate::cli) fn agree_document(agreed: &Agreed) -> Document<'_, Plan> {
-    let document = Document::without_plan("unsplit.plan", "agree", &agreed.trace);
-    Document { coverage: Some(agreed.seen), ..document }
+pub(in crate::cli) fn agree_document(agreed: &Agreed) -> Document<'_> {
+    Document::without_plan("agree", &agreed.trace, Some(agreed.seen))
+}
+
+/// That no plan was drawn, as JSON.
+pub(in crate::cli) fn held_document(held: &Held) -> Document<'_> {
+    let refused = matches!(held.verdict, Verdict::Refuse { .. });
+    let word = if refused { "refuse" } else { "hold" };
+    Document::without_plan(word, held.verdict.trace(), Some(held.seen))
 }
 
 /// Tells that there is nothing to do, as far as was compared. `whole`: what compares the rest.
@@ -88,12 +94,6 @@ pub(in crate::cli) fn agree(
     compared::show(screen, "", agreed.seen)?;
     reasons(screen, &agreed.trace)?;
     Ok(offer_full(cli, screen, agreed.seen, whole)?)
-}
-
-/// `hold` or `refuse`.
-#[must_use]
-pub(in crate::cli) fn held_word(verdict: &Verdict) -> &'static str {
-    if matches!(verdict, Verdict::Refuse { .. }) { "refuse" } else { "hold" }
 }
 
 /// Tells why the policy does not decide, and what a person can type: `choose` is the command that keeps a side. Only sides
@@ -139,7 +139,7 @@ pub(in crate::cli) fn show_held(
 ///
 /// # Errors
 /// When standard output is closed.
-pub(in crate::cli) fn reasons(screen: &mut Screen, trace: &Trace) -> std::io::Result<()> {
+pub(super) fn reasons(screen: &mut Screen, trace: &Trace) -> std::io::Result<()> {
     screen.heading("Why")?;
     for (at, reason) in trace.reasons().iter().enumerate() {
         screen.line(format!("  {}. {}: {}", at + 1, reason.rule, reason.conclusion))?;

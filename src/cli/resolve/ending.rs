@@ -10,7 +10,8 @@ use crate::engine::journal::JournalError;
 use crate::engine::recall;
 use crate::engine::salvage::dir_of;
 use crate::model::id::IncidentId;
-use crate::model::plan::{Plan, Purpose, Step};
+use crate::model::plan::images::ImagesPlan;
+use crate::model::plan::{Plan, Purpose};
 use crate::model::record::Outcome;
 use crate::model::side::Side;
 use crate::model::size::human;
@@ -54,8 +55,10 @@ pub(in crate::cli) fn journal_stopped(
 /// What was kept of the pair belongs to an incident that is over. Left behind it would do no harm: nothing that can still be
 /// asked has its key.
 pub(super) fn forget_comparisons(store: &dyn Store, plan: &Plan) {
-    if let Err(fault) = recall::forget(store, plan.basis.as_ref().map(|basis| &basis.source)) {
-        tracing::debug!(%fault, "kept comparisons of a closed incident stay behind");
+    for volume in &plan.volumes {
+        if let Err(fault) = recall::forget(store, volume.at.as_ref()) {
+            tracing::debug!(%fault, "kept comparisons of a closed incident stay behind");
+        }
     }
 }
 
@@ -64,7 +67,7 @@ pub(in crate::cli) fn conclude(
     cli: &Cli,
     screen: &mut Screen,
     store: &dyn Store,
-    plan: &Plan,
+    plan: ImagesPlan<'_>,
     id: &IncidentId,
     ending: &Ending,
 ) -> Result<u8, Failure> {
@@ -72,7 +75,7 @@ pub(in crate::cli) fn conclude(
     let state_dir = state_dir_words(cli);
     match ending {
         Ending::Finished(outcome) => {
-            forget_comparisons(store, plan);
+            forget_comparisons(store, &plan);
             if cli.json {
                 // An undo keeps nothing: it empties no salvage, and makes none.
                 let kept = plan.salvage && plan.purpose == Purpose::Heal;
@@ -89,17 +92,15 @@ pub(in crate::cli) fn conclude(
                     screen.line(line)?;
                     screen.line(format!(
                         "{} of {lose}'s data and both sides' metadata are back, each compared with the salvage.",
-                        human(plan.overwrite.bytes())
+                        human(plan.bytes())
                     ))?;
                     let [diff, _] = again(cli, plan);
                     screen.line("They relate as they did then. To look at them:")?;
                     screen.line(format!("  {diff}"))?;
                 }
                 _ => {
-                    let full =
-                        plan.steps.iter().any(|step| matches!(step, Step::VerifyContent { full: true }));
-                    let [what, how] =
-                        equals(lose.as_str(), keep.as_str(), plan.overwrite.bytes(), plan.size, full);
+                    let (bytes, full) = (plan.bytes(), plan.is_full());
+                    let [what, how] = equals(lose.as_str(), keep.as_str(), bytes, plan.volume.size, full);
                     let line = screen.paint(Tone::Good, &format!("Healed: {what}"));
                     screen.line(line)?;
                     // Images stand still, so all that the plan had compared is compared again.
@@ -167,13 +168,11 @@ pub(in crate::cli) fn only_a_new_plan(id: &IncidentId, resume: &str, state_dir: 
 }
 
 /// The commands that look at a plan's two sides again, and draw another plan for them.
-fn again(cli: &Cli, plan: &Plan) -> [String; 2] {
-    let sources = plan.basis.as_ref().map(|basis| &basis.source);
-    let full = plan.steps.iter().any(|step| matches!(step, Step::VerifyContent { full: true }));
+fn again(cli: &Cli, plan: ImagesPlan<'_>) -> [String; 2] {
     // A plan whose peer cannot be named any more is no reason to say nothing.
-    match as_planned(sources, &plan.names, &plan.resource, &Reading::default()) {
+    match as_planned(plan.volume.at.as_ref(), &plan.names, &plan.resource, &Reading::default()) {
         Ok(pair) => {
-            let typed = |verb: &str| Suggestion::of_pair(cli, verb, &pair).flag("--full", full);
+            let typed = |verb: &str| Suggestion::of_pair(cli, verb, &pair).flag("--full", plan.is_full());
             let keep = plan.names[plan.survivor].as_str();
             [typed("diff").to_string(), typed("plan").keep(keep).to_string()]
         }

@@ -5,14 +5,14 @@ use super::ending::forget_comparisons;
 use crate::cli::Cli;
 use crate::cli::exit::{FINE, Failure, Kind};
 use crate::cli::incident::state_words;
-use crate::cli::live;
 use crate::cli::plan::state_dir_words;
 use crate::cli::screen::Screen;
 use crate::engine::before;
 use crate::engine::drbd::overwrite::carried_word;
 use crate::engine::plans;
 use crate::engine::salvage::dir_of;
-use crate::model::plan::Purpose;
+use crate::judge::audit::SealedPlan;
+use crate::model::plan::{Plan, Purpose};
 use crate::model::record::Outcome;
 use crate::ports::store::Store;
 use crate::resolver::desk::{Desk, give_up_command, is_open};
@@ -41,7 +41,9 @@ pub(super) fn give_up(
     };
     let id = incident.id.clone();
     let changed = incident.touched();
-    let live = live::load(desk, &incident).ok().flatten();
+    let sealed = plans::load(&*desk.store, incident.plan).ok();
+    let plan = sealed.as_ref().map(SealedPlan::plan);
+    let live = plan.and_then(Plan::drbd);
     if changed && !args.yes {
         let text = if live.is_some() {
             format!(
@@ -57,22 +59,20 @@ pub(super) fn give_up(
     }
     desk.journal.end(&id, "the operator gave it up", Outcome::Abandoned).map_err(Failure::internal)?;
     before::forget(&*desk.store, &id);
-    if live.is_none()
-        && let Ok(sealed) = plans::load(&*desk.store, incident.plan)
-    {
-        forget_comparisons(&*desk.store, sealed.plan());
+    if let Some(images) = plan.and_then(Plan::images) {
+        forget_comparisons(&*desk.store, &images);
     }
-    let told = live.as_ref().filter(|sealed| changed && sealed.plan().purpose == Purpose::Heal);
-    let carried = told.and_then(|sealed| carried_word(sealed.plan()));
+    let told = live.filter(|plan| changed && plan.purpose == Purpose::Heal);
+    let carried = told.and_then(carried_word);
     if cli.json {
         screen.json(&serde_json::json!({
             "schema": "unsplit.resolve", "version": 1, "incident": id, "outcome": Outcome::Abandoned, "changed": changed,
         }))?;
-    } else if let (true, Some(sealed)) = (changed, &live) {
-        let resource = &sealed.plan().resource;
+    } else if let (true, Some(plan)) = (changed, live) {
+        let resource = &plan.resource;
         screen.line(format!(
             "Incident {id} is given up. DRBD was told to overwrite {}; `unsplit status {resource}` shows how far that came.",
-            sealed.plan().names[sealed.plan().victim()]
+            plan.names[plan.victim()]
         ))?;
         screen.line(format!("What was kept of it stays in {}-v*", desk.store.locate(&dir_of(&id))))?;
     } else if changed {

@@ -17,18 +17,18 @@ use super::screen::Screen;
 use crate::edge::blockdev::Mode;
 use crate::edge::clock::SystemClock;
 use crate::edge::terminal::TerminalProgress;
-use crate::engine::images::{Context, Work};
+use crate::engine::images::{Context, Work, plan_of};
 use crate::engine::incident::begin;
 use crate::engine::plans::{self, PlanError};
 use crate::engine::salvage::dir_of;
 use crate::engine::undone::undone_by;
-use crate::judge::audit::{Sealed, SealedPlan};
+use crate::judge::audit::SealedPlan;
 use crate::judge::incident::Incident;
-use crate::model::evidence::{Source, Trust};
-use crate::model::id::IncidentId;
-use crate::model::plan::{Plan, Purpose};
+use crate::model::evidence::Trust;
+use crate::model::plan::Purpose;
+use crate::model::plan::images::ImagesPlan;
 use crate::model::record::Consent;
-use crate::model::side::{Pair, Side};
+use crate::model::side::Pair;
 use crate::ports::store::Store;
 use crate::proof::preserved::OperatorSaidNoSalvage;
 use crate::resolver::access::{Reading, Target, TwoSides};
@@ -93,11 +93,6 @@ pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<
     }
     if let Some(asked) = &args.resume {
         return resume_one(cli, args, screen, &desk, asked);
-    }
-    if let Some(asked) = &args.plan
-        && let Some(live) = live::planned(&desk, asked)?
-    {
-        return live::resolve::run_plan(cli, args, screen, &desk, &live);
     }
     if let Some(asked) = &args.plan {
         let sealed = plans::find(&*desk.store, asked).map_err(not_found)?;
@@ -188,7 +183,7 @@ fn consent(
     }
     let victim = sealed.plan().names[sealed.plan().victim()].clone();
     let salvages = desk.store.locate("salvage");
-    agreed_at_the_prompt(cli, screen, &[victim], |screen| show(screen, sealed, &salvages))
+    agreed_at_the_prompt(cli, screen, &[victim], |screen| show(screen, sealed, &salvages, None))
 }
 
 /// What running a plan by its id comes to.
@@ -201,45 +196,39 @@ pub(super) enum Asked {
     New,
 }
 
-/// Looks whether a plan may be run by its id, and what that means now. `sources`: what it stands on. `salvage`: where an
-/// incident of it keeps what it overwrites.
+/// Looks whether a plan may be run by its id, and what that means now.
 ///
 /// # Errors
 /// An incident on these devices is open, or the plan is an undo.
-pub(super) fn asked_for<P>(
-    cli: &Cli,
-    screen: &mut Screen,
-    desk: &Desk,
-    sealed: &Sealed<P>,
-    of: (&Purpose, Side),
-    sources: &[Pair<&Source>],
-    salvage: impl FnOnce(&IncidentId) -> Option<String>,
-) -> Result<Asked, Failure> {
-    let (plan, (purpose, survivor), incidents) = (sealed.id(), of, desk.journal.incidents());
-    let before = incidents.iter().rev().find(|incident| incident.plan == plan);
+fn asked_for(cli: &Cli, screen: &mut Screen, desk: &Desk, sealed: &SealedPlan) -> Result<Asked, Failure> {
+    let (id, plan, incidents) = (sealed.id(), sealed.plan(), desk.journal.incidents());
+    let before = incidents.iter().rev().find(|incident| incident.plan == id);
     if let Some(open) = before.filter(|incident| is_open(incident)) {
         return Ok(Asked::Begun(open.clone()));
     }
-    for pair in sources {
-        refuse_while_open(*pair, &*desk.store, &desk.journal, &[])?;
+    for volume in &plan.volumes {
+        refuse_while_open(volume.at.as_ref(), &*desk.store, &desk.journal, &[])?;
     }
     let healed = before.filter(|before| before.is_healed()).map(|before| &before.id);
     let undone = |id| undone_by(&*desk.store, &incidents, id).map_err(Failure::internal);
-    if let Some(id) = healed
-        && undone(id)?.is_none()
+    if let Some(by) = healed
+        && undone(by)?.is_none()
     {
         if cli.json {
-            outcome_document(screen, Some(id), "already-healed", Some(survivor), salvage(id))?;
+            // What runs has one for each volume.
+            let salvage = plan.images().is_some() && plan.salvage;
+            let salvage = salvage.then(|| desk.store.locate(&dir_of(by)));
+            outcome_document(screen, Some(by), "already-healed", Some(plan.survivor), salvage)?;
         } else {
             let text =
-                format!("Plan {plan} was already carried out, by incident {id}. Nothing was changed now.");
+                format!("Plan {id} was already carried out, by incident {by}. Nothing was changed now.");
             screen.line(text)?;
         }
         return Ok(Asked::CarriedOut(FINE));
     }
-    if *purpose != Purpose::Heal {
+    if plan.purpose != Purpose::Heal {
         return Err(Failure::usage(format!(
-            "plan {plan} is an undo: `unsplit undo` draws and runs undos from what it finds now"
+            "plan {id} is an undo: `unsplit undo` draws and runs undos from what it finds now"
         )));
     }
     Ok(Asked::New)
@@ -254,32 +243,32 @@ fn run_plan(
 ) -> Result<u8, Failure> {
     let plan = sealed.plan();
     must_say_no_salvage(cli, args.choice.no_salvage, plan.salvage)?;
-    let sources = [plan.basis.as_ref().map(|basis| &basis.source)];
-    let salvage = |id: &IncidentId| plan.salvage.then(|| desk.store.locate(&dir_of(id)));
-    match asked_for(cli, screen, desk, sealed, (&plan.purpose, plan.survivor), &sources, salvage)? {
+    match asked_for(cli, screen, desk, sealed)? {
         Asked::Begun(incident) => {
             take_up(cli, screen, desk, &incident, &args.options.reading.reading(), args.choice.no_salvage)
         }
         Asked::CarriedOut(code) => Ok(code),
-        Asked::New => {
-            let opened = open_as_planned(plan, &args.options.reading.reading())?;
-            start(cli, args, screen, desk, &opened, sealed, Consent::Operator)
-        }
+        Asked::New => match plan.images() {
+            Some(plan) => {
+                let opened = open_as_planned(plan, &args.options.reading.reading())?;
+                start(cli, args, screen, desk, &opened, sealed, Consent::Operator)
+            }
+            None => live::resolve::run_plan(cli, args, screen, desk, sealed),
+        },
     }
 }
 
-pub(in crate::cli) fn open_as_planned(plan: &Plan, reading: &Reading) -> Result<OpenPair, Failure> {
+pub(in crate::cli) fn open_as_planned(plan: ImagesPlan<'_>, reading: &Reading) -> Result<OpenPair, Failure> {
     open(&args_as_planned(plan, reading)?, Mode::ReadWrite)
 }
 
-fn args_as_planned(plan: &Plan, reading: &Reading) -> Result<TwoSides, Failure> {
-    let sources = plan.basis.as_ref().map(|basis| &basis.source);
-    as_planned(sources, &plan.names, &plan.resource, reading)
+fn args_as_planned(plan: ImagesPlan<'_>, reading: &Reading) -> Result<TwoSides, Failure> {
+    as_planned(plan.volume.at.as_ref(), &plan.names, &plan.resource, reading)
 }
 
 /// The same for a run that was cut off. A side may hold a mixture of both sides' bytes now, which looks like neither, so it
 /// is not looked at again: every sector is held against what the plan can have left there.
-pub(in crate::cli) fn open_again(plan: &Plan, reading: &Reading) -> Result<OpenPair, Failure> {
+pub(in crate::cli) fn open_again(plan: ImagesPlan<'_>, reading: &Reading) -> Result<OpenPair, Failure> {
     let mut two = args_as_planned(plan, reading)?;
     two.access.trust = Pair::new(Trust::AsIs, Trust::AsIs);
     open(&two, Mode::ReadWrite)
@@ -314,10 +303,10 @@ fn start(
     let progress = TerminalProgress::new();
     let store = desk.store.clone();
     let context = context(opened, &*store, &progress, args.options.reading.reading().threads());
-    let work = Work { context, sealed, healed: None };
+    let work = Work::new(context, sealed, None).map_err(Failure::internal)?;
     let waived = OperatorSaidNoSalvage::from_flag(args.choice.no_salvage, sealed.id());
     let ending = begin(&desk.journal, &work, &id, consent, waived)
         .map_err(|error| journal_stopped(cli, &id, sealed.plan().salvage, error))?;
     let ending = opened.told_by_the_link(ending);
-    conclude(cli, screen, &*store, sealed.plan(), &id, &ending)
+    conclude(cli, screen, &*store, plan_of(sealed).map_err(Failure::internal)?, &id, &ending)
 }

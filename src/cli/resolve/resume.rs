@@ -78,31 +78,32 @@ pub(in crate::cli) fn take_up(
     reading: &Reading,
     no_salvage: bool,
 ) -> Result<u8, Failure> {
-    if let Some(live) = live::load(desk, incident)? {
-        return live::resolve::take_up(cli, screen, desk, incident, &live, reading, no_salvage);
-    }
     let sealed = plans::load(&*desk.store, incident.plan).map_err(Failure::internal)?;
-    let healed = match &sealed.plan().purpose {
+    let Some(plan) = sealed.plan().images() else {
+        must_say_no_salvage(cli, no_salvage, sealed.plan().salvage)?;
+        return live::resolve::take_up(cli, screen, desk, incident, &sealed, reading, no_salvage);
+    };
+    let healed = match &plan.purpose {
         Purpose::Heal => None,
         Purpose::Undo { incident } => Some(sealed_of(desk, incident)?),
     };
     if healed.is_none() {
         refuse_while_undoing(desk, &incident.id)?;
     }
-    must_say_no_salvage(cli, no_salvage, sealed.plan().salvage)?;
-    let opened = open_again(sealed.plan(), reading)?;
+    must_say_no_salvage(cli, no_salvage, plan.salvage)?;
+    let opened = open_again(plan, reading)?;
     if !cli.json {
         screen.line(format!("Taking up incident {} ({}).", incident.id, state_words(&incident.state)))?;
     }
     let progress = TerminalProgress::new();
     let store = desk.store.clone();
     let context = context(&opened, &*store, &progress, reading.threads());
-    let work = Work { context, sealed: &sealed, healed: healed.as_ref() };
+    let work = Work::new(context, &sealed, healed.as_ref()).map_err(Failure::internal)?;
     let waived = OperatorSaidNoSalvage::from_flag(no_salvage, sealed.id());
     let ending = resume(&desk.journal, &work, &incident.id, waived)
         .map_err(|error| journal_stopped(cli, &incident.id, sealed.plan().salvage, error))?;
     let ending = opened.told_by_the_link(ending);
-    conclude(cli, screen, &*store, sealed.plan(), &incident.id, &ending)
+    conclude(cli, screen, &*store, plan, &incident.id, &ending)
 }
 
 /// A healing must not go on while its undo is under way, or after it.

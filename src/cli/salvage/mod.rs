@@ -18,10 +18,10 @@ use crate::edge::clock::local;
 use crate::edge::events;
 use crate::edge::state_dir::StateDir;
 use crate::edge::terminal::TerminalProgress;
-use crate::engine::drbd;
 use crate::engine::journal::Journal;
 use crate::engine::salvage::{FOLDER, NOTE, OF_A_RESYNC, State, list, verify};
 use crate::engine::undone::undone_by;
+use crate::engine::{drbd, plans};
 use crate::judge::discarded::discarded;
 use crate::judge::incident::Incident;
 use crate::model::id::IncidentId;
@@ -84,11 +84,11 @@ fn owed(store: &StateDir) -> Vec<String> {
 
 /// The salvages that an incident's plan takes: one, or for a running resource one for each volume that differs.
 fn salvages_of(store: &dyn Store, incident: &Incident) -> Vec<String> {
-    match drbd::plans::load(store, incident.plan) {
-        Ok(None) => vec![incident.id.to_string()],
-        Ok(Some(sealed)) => {
+    match plans::load(store, incident.plan) {
+        Ok(sealed) if sealed.plan().images().is_some() => vec![incident.id.to_string()],
+        Ok(sealed) => {
             let differ = sealed.plan().volumes.iter().filter(|volume| !volume.overwrite.is_empty());
-            let named = differ.filter_map(|volume| drbd::salvage_of(&incident.id, volume.volume).ok());
+            let named = differ.filter_map(|volume| drbd::salvage_of(&incident.id, volume.number).ok());
             named.map(|id| id.to_string()).collect()
         }
         // Which volumes differed is not known any more; other commands complain about the plan.

@@ -90,13 +90,13 @@ impl Owner<'_> {
     /// The victim's own device on this machine, which holds the survivor's data now; `None` when it is elsewhere.
     pub(super) fn own_device(&self, store: &dyn Store, name: &str, manifest: &Manifest) -> Option<String> {
         let here = |source: &Source| source.on.is_none().then(|| source.data.clone());
-        if let Ok(Some(sealed)) = drbd::plans::load(store, self.incident.plan) {
-            let volume = sealed.plan().volumes.iter().find(|volume| {
-                drbd::salvage_of(&self.incident.id, volume.volume).is_ok_and(|id| id.as_str() == name)
-            })?;
-            return here(&volume.sources[manifest.victim]);
-        }
         let sealed = plans::load(store, self.incident.plan).ok()?;
-        here(&sealed.plan().basis[manifest.victim].source)
+        let volume = match sealed.plan().images() {
+            Some(images) => images.volume,
+            None => sealed.plan().volumes.iter().find(|volume| {
+                drbd::salvage_of(&self.incident.id, volume.number).is_ok_and(|id| id.as_str() == name)
+            })?,
+        };
+        here(&volume.at[manifest.victim])
     }
 }

@@ -8,7 +8,7 @@ use crate::model::drbd::{Role, Superblock};
 use crate::model::evidence::{Evidence, MetadataPlace, Source, Trust};
 use crate::model::extent::ExtentSet;
 use crate::model::id::{Digest, NodeName};
-use crate::model::plan::{MetadataChange, RawBlock};
+use crate::model::plan::images::{MetadataChange, RawBlock};
 use crate::model::remembered::WriteStamp;
 use crate::model::seen::{End, Stamp, Why, in_words};
 use crate::ports::disk::{Disk, DiskMut};

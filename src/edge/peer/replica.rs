@@ -10,7 +10,7 @@ use crate::model::drbd::{Role, Superblock};
 use crate::model::evidence::{Evidence, MetadataPlace, Source, Trust};
 use crate::model::extent::ExtentSet;
 use crate::model::id::{Digest, NodeName};
-use crate::model::plan::{MetadataChange, RawBlock};
+use crate::model::plan::images::{MetadataChange, RawBlock};
 use crate::model::seen::{End, Stamp, Why};
 use crate::ports::channel::ChannelFault;
 use crate::ports::disk::{Disk, DiskFault, DiskMut};

@@ -17,7 +17,7 @@ use crate::model::drbd_live::words::DiskState;
 use crate::model::extent::ExtentSet;
 use crate::model::id::Digest;
 use crate::model::lineage::Relation;
-use crate::model::live_plan::{LiveVolume, Reach};
+use crate::model::plan::drbd::{DrbdVolume, Reach};
 use crate::model::policy::Settings;
 use crate::model::seen::End;
 use crate::model::side::{Pair, Side};
@@ -109,7 +109,7 @@ impl Execution<'_, '_> {
     pub(super) fn all_as_drawn(&mut self, pair: &LivePair) -> Result<bool, End> {
         let (plan, victim) = (self.plan, self.plan.victim());
         let mut whole = true;
-        for (planned, found) in plan.volumes.iter().zip(&pair.volumes) {
+        for (planned, found) in plan.volumes().zip(&pair.volumes) {
             // A resync that was cut off leaves the victim Inconsistent: nobody can have written there since, and all that
             // it held is in the salvage.
             if self.begun() && found.disks[victim] == DiskState::Inconsistent {
@@ -126,7 +126,7 @@ impl Execution<'_, '_> {
             };
             // Before the data is read: what is written during the reading counts as written after it.
             let mark = self.mark(planned, pair, &*replicas[victim])?;
-            let last = self.marks.iter().position(|(volume, _)| *volume == planned.volume);
+            let last = self.marks.iter().position(|(volume, _)| *volume == planned.number);
             if last.is_some_and(|at| self.marks[at].1 == mark && mark.tells()) {
                 continue;
             }
@@ -135,7 +135,7 @@ impl Execution<'_, '_> {
             if let Some(at) = last {
                 self.marks.remove(at);
             }
-            self.marks.push((planned.volume, mark));
+            self.marks.push((planned.number, mark));
             match drawn {
                 Drawn::Whole(seen) if self.kept.is_none() => self.sights.push(Some(*seen)),
                 Drawn::Whole(_) => {}
@@ -150,9 +150,9 @@ impl Execution<'_, '_> {
         Ok(whole)
     }
 
-    fn mark(&mut self, planned: &LiveVolume, pair: &LivePair, victim: &dyn Replica) -> Result<Mark, End> {
+    fn mark(&mut self, planned: DrbdVolume<'_>, pair: &LivePair, victim: &dyn Replica) -> Result<Mark, End> {
         let side = self.plan.victim();
-        let device = pair.told[side].devices.iter().find(|device| device.volume == planned.volume);
+        let device = pair.told[side].devices.iter().find(|device| device.volume == planned.number);
         let area = victim.area_digest().map_err(|error| self.not_done(Obstacle::Device, &error))?;
         let mut superblock = victim.superblock().map_err(|error| self.not_done(Obstacle::Device, &error))?;
         // Flags come and go with connections; a write shows in the activity log.
@@ -165,19 +165,19 @@ impl Execution<'_, '_> {
     /// `unwritten`: the kernel's counter shows that nothing was written since this run looked last.
     fn as_drawn(
         &mut self,
-        planned: &LiveVolume,
+        planned: DrbdVolume<'_>,
         found: &PairedVolume,
         replicas: Pair<Box<dyn Replica>>,
         unwritten: bool,
     ) -> Result<Drawn, End> {
-        let (victim, number) = (self.plan.victim(), planned.volume);
+        let (victim, number) = (self.plan.victim(), planned.number);
         let Context { clock, pause, threads, progress, .. } = self.context;
         let settings = Settings::drbd_defaults();
         let sight = look_beside(replicas.as_ref().map(|replica| &**replica), found, &settings, clock, pause)
             .map_err(|error| self.not_done(inquiry_obstacle(&error), &error))?;
         let superblocks = sight.evidence.as_ref().map(|seen| &seen.superblock);
         let same = |side: Side| {
-            generations(superblocks[side], superblocks[side.other()]).same(&planned.generations[side])
+            generations(superblocks[side], superblocks[side.other()]).same(&planned.ground.generations[side])
         };
         // A resync that began, or came to its end, before the two parted again: the victim holds nothing of its own any more
         // that is not kept.
@@ -205,7 +205,7 @@ impl Execution<'_, '_> {
         let way = if self.begun() && marks_are_whole(&sight, planned.size) {
             Reach::Bitmaps
         } else {
-            planned.reach
+            planned.ground.reach
         };
         if let Err(why) = would_heal(sight.lineages.as_ref(), names, self.plan.survivor, way) {
             return Err(self.outdated(format!("volume {number}: {why}. Draw a new plan")));
@@ -213,7 +213,7 @@ impl Execution<'_, '_> {
         self.marks_are_known(planned, &sight, unwritten)?;
         let content = content_of(&*replicas[victim], &planned.guarded(), threads, progress)
             .map_err(|error| self.not_done(Obstacle::Device, &error))?;
-        if content != planned.content {
+        if content != planned.ground.content {
             return Err(self.outdated(format!(
                 "{}'s data of volume {number} is not what it was when the plan was drawn. Draw a new plan",
                 self.plan.names[victim]
@@ -224,14 +224,20 @@ impl Execution<'_, '_> {
 
     /// The victim has marked nothing since the plan was drawn. Once it was told to connect, DRBD may have exchanged the bitmaps and
     /// gone no further (a handler refused, the link broke): then the victim's holds the survivor's marks, too, or everything.
-    fn marks_are_known(&mut self, planned: &LiveVolume, sight: &Sight, unwritten: bool) -> Result<(), End> {
-        let (number, victim, survivor) = (planned.volume, self.plan.victim(), self.plan.survivor);
+    fn marks_are_known(
+        &mut self,
+        planned: DrbdVolume<'_>,
+        sight: &Sight,
+        unwritten: bool,
+    ) -> Result<(), End> {
+        let (number, victim, survivor) = (planned.number, self.plan.victim(), self.plan.survivor);
         let name = self.plan.names[victim].clone();
-        let more = sight.evidence[victim].marks.bitmap.clip(planned.size).subtract(&planned.victim_marks);
+        let more =
+            sight.evidence[victim].marks.bitmap.clip(planned.size).subtract(&planned.ground.victim_marks);
         let unexplained = if !self.begun() {
             more.clone()
-        } else if planned.reach == Reach::Bitmaps {
-            let at_plan = planned.survivor_marks.clone().unwrap_or_else(ExtentSet::empty);
+        } else if planned.ground.reach == Reach::Bitmaps {
+            let at_plan = planned.ground.survivor_marks.clone().unwrap_or_else(ExtentSet::empty);
             more.subtract(&sight.evidence[survivor].marks.candidates(planned.size)).subtract(&at_plan)
         } else {
             ExtentSet::empty()
@@ -264,7 +270,7 @@ impl Execution<'_, '_> {
         let then =
             noted(self.context.store, self.incident).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
         let (Some(then), now, victim) = (then, untouched(pair), self.plan.victim()) else { return Ok(()) };
-        let still = self.plan.volumes.iter().zip(&self.sights).zip(&then).zip(&now);
+        let still = self.plan.volumes().zip(&self.sights).zip(&then).zip(&now);
         for (((planned, seen), then), now) in still {
             if seen.is_none() {
                 continue;
@@ -279,7 +285,7 @@ impl Execution<'_, '_> {
                     "{} wrote {} KiB to volume {} since its copy was taken. Draw a new plan",
                     self.plan.names[victim],
                     (after - before).div_ceil(2),
-                    planned.volume
+                    planned.number
                 );
                 return Err(self.outdated(why));
             }
@@ -292,16 +298,16 @@ impl Execution<'_, '_> {
         let Context { threads, progress, .. } = self.context;
         let plan = self.plan;
         let mut sights = std::mem::take(&mut self.sights);
-        for (planned, seen) in plan.volumes.iter().zip(&mut sights) {
+        for (planned, seen) in plan.volumes().zip(&mut sights) {
             let Some(seen) = seen else { continue };
             let replicas = seen.replicas.as_ref().map(|replica| &**replica);
-            let full = planned.reach != Reach::Bitmaps;
+            let full = planned.ground.reach != Reach::Bitmaps;
             let delta = inquiry::diff(replicas, &seen.sight, full, threads, progress)
                 .map_err(|error| self.not_done(inquiry_obstacle(&error), &error))?;
             if let Some(bad) = delta.unreadable.first() {
                 let why = format!(
                     "volume {} cannot be read on {} at byte {}: {}. What cannot be read cannot be kept",
-                    planned.volume, plan.names[bad.side], bad.extent.start, bad.why
+                    planned.number, plan.names[bad.side], bad.extent.start, bad.why
                 );
                 return Err(self.stopped(Obstacle::Device, why));
             }
@@ -309,7 +315,7 @@ impl Execution<'_, '_> {
         }
         // After the reading: what was written during it counts as written.
         let shown = untouched(&self.look()?);
-        for ((planned, seen), shown) in plan.volumes.iter().zip(&sights).zip(&shown) {
+        for ((planned, seen), shown) in plan.volumes().zip(&sights).zip(&shown) {
             let Some(seen) = seen else { continue };
             let Some(delta) = &seen.delta else { continue };
             let now = audit::Seen { evidence: &seen.sight.evidence, delta };

@@ -1,7 +1,7 @@
 //! Why DRBD ended a connection that unsplit asked for, from both nodes' kernel logs.
 
-use crate::model::live_plan::LivePlan;
 use crate::model::node::LogLine;
+use crate::model::plan::drbd::DrbdPlan;
 use crate::model::side::{Pair, Side};
 
 /// The kernel's last words that are told when it refuses.
@@ -38,18 +38,18 @@ pub(super) struct Forbade {
 }
 
 /// The text of a line about this resource, without the words before it that say whose it is.
-fn of_resource<'l>(plan: &LivePlan, side: Side, line: &'l LogLine) -> Option<&'l str> {
+fn of_resource<'l>(plan: DrbdPlan<'_>, side: Side, line: &'l LogLine) -> Option<&'l str> {
     let (head, text) = line.text.split_once(": ")?;
     if let Some(minor) = head.strip_prefix("block drbd") {
         let minor: u32 = minor.parse().ok()?;
-        return plan.volumes.iter().any(|volume| volume.minors[side] == minor).then_some(text);
+        return plan.ground.volumes.iter().any(|volume| volume.minors[side] == minor).then_some(text);
     }
     let of = head.strip_prefix("drbd ")?.split(' ').next()?;
     (of.split('/').next()? == plan.resource.as_str()).then_some(text)
 }
 
 fn since<'l>(
-    plan: &'l LivePlan,
+    plan: DrbdPlan<'l>,
     side: Side,
     lines: &'l [LogLine],
     before: u64,
@@ -59,7 +59,7 @@ fn since<'l>(
 }
 
 /// The handler that forbade the resync since then, if one did: what it forbids once it forbids every time.
-pub(super) fn forbade(plan: &LivePlan, logs: &Pair<Vec<LogLine>>, before: &Pair<u64>) -> Option<Forbade> {
+pub(super) fn forbade(plan: DrbdPlan<'_>, logs: &Pair<Vec<LogLine>>, before: &Pair<u64>) -> Option<Forbade> {
     Side::BOTH.into_iter().find_map(|side| {
         let said: Vec<&str> = since(plan, side, &logs[side], before[side]).collect();
         said.into_iter().rev().find_map(|text| {
@@ -72,7 +72,7 @@ pub(super) fn forbade(plan: &LivePlan, logs: &Pair<Vec<LogLine>>, before: &Pair<
 
 impl Forbade {
     /// As a sentence, with what to look at.
-    pub(super) fn words(&self, plan: &LivePlan) -> String {
+    pub(super) fn words(&self, plan: DrbdPlan<'_>) -> String {
         let (node, resource, Forbade { handler, code, .. }) = (&plan.names[self.side], &plan.resource, self);
         format!(
             "the handler `{handler}` on {node} ended with exit code {code}, and DRBD gives a resync up then. What it said is in \
@@ -83,7 +83,7 @@ impl Forbade {
 }
 
 /// What the kernels logged since, as far as it says why a connection was refused or given up.
-pub(super) fn last_words(plan: &LivePlan, logs: &Pair<Vec<LogLine>>, before: &Pair<u64>) -> String {
+pub(super) fn last_words(plan: DrbdPlan<'_>, logs: &Pair<Vec<LogLine>>, before: &Pair<u64>) -> String {
     let mut words = String::new();
     for side in Side::BOTH {
         let telling: Vec<&str> = since(plan, side, &logs[side], before[side])

@@ -10,9 +10,9 @@ use crate::model::delta::Delta;
 use crate::model::drbd::{MetadataFormat, Superblock};
 use crate::model::extent::ExtentSet;
 use crate::model::id::Digest;
-use crate::model::live_plan::{Generations, LivePlan, LiveVolume, Reach};
 use crate::model::node::AfterSb;
-use crate::model::plan::{Purpose, UnitLoss};
+use crate::model::plan::drbd::{Generations, Ground, Reach, VolumeGround};
+use crate::model::plan::{self, Plan, Purpose, UnitLoss, VERSION, VolumePlan};
 use crate::model::side::{Pair, Side};
 use crate::model::verdict::Trace;
 use crate::ports::disk::DiskFault;
@@ -86,48 +86,53 @@ pub fn draw(
     decision: Decision,
     threads: usize,
     progress: &dyn Progress,
-) -> Result<LivePlan, DiskFault> {
+) -> Result<Plan, DiskFault> {
     let Decision { peer, survivor, restore, salvage, full, trace } = decision;
     let victim = survivor.other();
-    let (mut volumes, mut shown) = (Vec::new(), untouched(pair).into_iter());
+    let (mut volumes, mut grounds, mut shown) = (Vec::new(), Vec::new(), untouched(pair).into_iter());
     for Found { volume, sight, delta, losses, replicas } in found {
         let superblocks = sight.evidence.as_ref().map(|seen| &seen.superblock);
-        let mut planned = LiveVolume {
-            volume: volume.volume,
+        // A Primary's bitmap lies on its disk as it was when the log's extents became hot: what it shows after the
+        // demotion was written before, somewhere in these.
+        let victim_marks = sight.evidence[victim].marks.candidates(delta.size);
+        let guarded = victim_marks.union(&delta.differs);
+        grounds.push(VolumeGround {
             minors: volume.minors,
-            sources: sight.evidence.as_ref().map(|seen| seen.source.clone()),
-            size: delta.size,
             generations: Pair::from_fn(|side| generations(superblocks[side], superblocks[side.other()])),
             reach: reach(pair.generation, sight.comparison.common_base),
-            // A Primary's bitmap lies on its disk as it was when the log's extents became hot: what it shows after the
-            // demotion was written before, somewhere in these.
-            victim_marks: sight.evidence[victim].marks.candidates(delta.size),
+            victim_marks,
             survivor_marks: Some(sight.evidence[survivor].marks.candidates(delta.size)),
             shown: shown.next(),
+            content: content_of(replicas[victim], &guarded, threads, progress)?,
+        });
+        volumes.push(VolumePlan {
+            number: volume.volume,
+            at: sight.evidence.as_ref().map(|seen| seen.source.clone()),
+            size: delta.size,
             overwrite: delta.differs.clone(),
-            content: Digest([0; 32]),
             losses,
             doubtful: delta.doubtful(victim).bytes(),
-        };
-        planned.content = content_of(replicas[victim], &planned.guarded(), threads, progress)?;
-        volumes.push(planned);
+        });
     }
     let bytes = volumes.iter().map(|volume| volume.overwrite.bytes()).sum();
-    let invalidate = volumes.iter().any(|volume| volume.reach == Reach::Invalidate);
-    Ok(LivePlan {
-        version: 1,
+    let invalidate = grounds.iter().any(|volume| volume.reach == Reach::Invalidate);
+    Ok(Plan {
+        version: VERSION,
         purpose: Purpose::Heal,
         resource: pair.resource.clone(),
         names: pair.names.clone(),
-        peer,
-        machines: pair.states.as_ref().map(|state| state.machine.clone()),
-        generation: pair.generation,
-        toward: pair.toward.clone(),
-        policies: restore,
         survivor,
-        volumes,
         salvage,
-        steps: steps(bytes, invalidate, full, !others(pair).is_empty()),
+        volumes,
+        ground: plan::Ground::Drbd(Ground {
+            peer,
+            machines: pair.states.as_ref().map(|state| state.machine.clone()),
+            generation: pair.generation,
+            toward: pair.toward.clone(),
+            policies: restore,
+            volumes: grounds,
+            steps: steps(bytes, invalidate, full, !others(pair).is_empty()),
+        }),
         trace,
     })
 }

@@ -10,7 +10,6 @@
 //! | `cause` | why DRBD ended a connection, from the kernels' logs |
 //! | `draw` | from a verdict to a plan |
 //! | `policies` | the after-sb policies that are put back in the end |
-//! | `plans` | live plans at rest |
 //! | `ours` | whether a resync is that of a healing of ours |
 //! | `run` | one run of a sealed plan: its steps, and the proofs they make |
 //! | `preserve` | keeping what will be overwritten |
@@ -28,7 +27,6 @@ pub mod others;
 pub mod ours;
 pub mod overwrite;
 pub mod pair;
-pub mod plans;
 pub mod policies;
 mod preserve;
 mod rest;
@@ -37,12 +35,12 @@ pub mod standing;
 pub mod undo;
 mod verify;
 
-use super::backend::{Backend, Line, Part, Run};
+use super::backend::{Backend, OtherBackend, Part, Run};
 use super::salvage::OF_A_RESYNC;
-use crate::judge::audit::SealedLivePlan;
+use crate::judge::audit::SealedPlan;
 use crate::model::id::IncidentId;
+use crate::model::plan::drbd::DrbdPlan;
 use crate::model::side::Pair;
-use crate::model::stage::StepName;
 use crate::ports::clock::Clock;
 use crate::ports::node::Operated;
 use crate::ports::progress::Progress;
@@ -93,20 +91,32 @@ pub struct Context<'w> {
 /// A plan for a running resource, to be carried out.
 #[derive(Clone, Copy)]
 pub struct Work<'w> {
-    /// Where.
-    pub context: Context<'w>,
-    /// The plan.
-    pub sealed: &'w SealedLivePlan,
+    context: Context<'w>,
+    sealed: &'w SealedPlan,
+    plan: DrbdPlan<'w>,
+}
+
+/// The plan as one for a running resource.
+///
+/// # Errors
+/// It is none.
+pub fn plan_of(sealed: &SealedPlan) -> Result<DrbdPlan<'_>, OtherBackend> {
+    sealed.plan().drbd().ok_or(OtherBackend { plan: sealed.id() })
+}
+
+impl<'w> Work<'w> {
+    /// That plan there.
+    ///
+    /// # Errors
+    /// It is no plan for a running resource.
+    pub fn new(context: Context<'w>, sealed: &'w SealedPlan) -> Result<Work<'w>, OtherBackend> {
+        Ok(Work { context, sealed, plan: plan_of(sealed)? })
+    }
 }
 
 impl Backend for Work<'_> {
-    fn line(&self) -> Line<'_> {
-        let plan = self.sealed.plan();
-        Line { plan: self.sealed.id(), resource: &plan.resource, purpose: &plan.purpose }
-    }
-
-    fn steps(&self) -> Vec<StepName> {
-        self.sealed.plan().steps.iter().map(|step| step.name()).collect()
+    fn sealed(&self) -> &SealedPlan {
+        self.sealed
     }
 
     fn run<'r>(&'r self, part: Part<'r>) -> Box<dyn Run + 'r> {

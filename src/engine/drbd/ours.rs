@@ -1,6 +1,6 @@
 //! Whether a resync that is about to begin is that of a healing of ours, which has seen to what it overwrites.
 
-use super::plans;
+use crate::engine::plans;
 use crate::judge::incident::{Incident, IncidentState};
 use crate::model::id::{IncidentId, ResourceName};
 use crate::model::plan::Purpose;
@@ -31,15 +31,15 @@ pub fn overwritten_by_us(
     };
     incidents.iter().filter(under_way).find_map(|incident| {
         // A plan that cannot be read tells nothing.
-        let sealed = plans::load(store, incident.plan).ok().flatten()?;
-        let plan = sealed.plan();
+        let sealed = plans::load(store, incident.plan).ok()?;
+        let plan = sealed.plan().drbd()?;
         let here = |machine_of: &Option<String>| machine_of.is_some() && machine_of.as_deref() == machine;
         let overwritten = match plan.purpose {
-            Purpose::Heal => here(&plan.machines[plan.victim()]),
+            Purpose::Heal => here(&plan.ground.machines[plan.victim()]),
             // It writes through DRBD on one node, and so to both.
-            Purpose::Undo { .. } => plan.machines.iter().any(|(_, machine)| here(machine)),
+            Purpose::Undo { .. } => plan.ground.machines.iter().any(|(_, machine)| here(machine)),
         };
-        if !overwritten || plan.volumes.iter().all(|planned| planned.volume != volume) {
+        if !overwritten || plan.volumes.iter().all(|planned| planned.number != volume) {
             return None;
         }
         let id = incident.id.clone();

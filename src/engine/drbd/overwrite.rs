@@ -9,8 +9,9 @@ use super::standing::{Standing, standing, state};
 use crate::engine::incident::Obstacle;
 use crate::model::drbd_live::Generation;
 use crate::model::drbd_live::words::ConnectionState;
-use crate::model::live_plan::{LivePlan, Reach};
 use crate::model::node::{ConnectAs, LogLine, NodeAct};
+use crate::model::plan::Plan;
+use crate::model::plan::drbd::{DrbdPlan, Reach};
 use crate::model::seen::{End, Stamp, Why};
 use crate::model::side::{Pair, Side};
 use crate::ports::node::Node;
@@ -23,7 +24,7 @@ const ATTEMPTS: u32 = 4;
 /// What a kernel says when both ends offer to give up their data.
 const BOTH_DISCARD: &str = "incompatible discard-my-data settings";
 
-fn both_discard(plan: &LivePlan) -> String {
+fn both_discard(plan: &Plan) -> String {
     let (resource, keep, lose) = (&plan.resource, &plan.names[plan.survivor], &plan.names[plan.victim()]);
     format!(
         "{keep}, whose data is to be kept, was told before to discard it (`connect --discard-my-data`, by hand or by a healing that was given \
@@ -52,10 +53,9 @@ impl Execution<'_, '_> {
         let victim = self.plan.victim();
         let wanted: Vec<(u32, u32)> = self
             .plan
-            .volumes
-            .iter()
-            .filter(|volume| volume.reach == Reach::Invalidate)
-            .map(|volume| (volume.volume, volume.minors[victim]))
+            .volumes()
+            .filter(|volume| volume.ground.reach == Reach::Invalidate)
+            .map(|volume| (volume.number, volume.ground.minors[victim]))
             .collect();
         for (volume, minor) in wanted {
             self.armed = true;
@@ -111,7 +111,7 @@ impl Execution<'_, '_> {
                 );
             }
         }
-        match self.victim().act(&NodeAct::Disconnect(self.plan.toward[victim].clone()), permit) {
+        match self.victim().act(&NodeAct::Disconnect(self.plan.ground.toward[victim].clone()), permit) {
             End::Done | End::AlreadySo => {
                 format!(". {name} is disconnected again.{}", carried_word(self.plan).unwrap_or_default())
             }
@@ -157,7 +157,7 @@ impl Execution<'_, '_> {
                     }
                     let said = last_words(self.plan, &logs, &before);
                     if said.contains(BOTH_DISCARD) {
-                        let why = both_discard(self.plan);
+                        let why = both_discard(&self.plan);
                         return self.stopped(Obstacle::Busy, why);
                     }
                     last.push_str(&said);
@@ -204,20 +204,21 @@ impl Execution<'_, '_> {
     /// written there between the two looks is seen, and whatever is written later is not overwritten.
     fn connect_both(&mut self, permit: &Permit<'_>) -> Result<(), End> {
         let (victim, survivor) = (self.plan.victim(), self.plan.survivor);
-        let apart = self.survivor().act(&NodeAct::Disconnect(self.plan.toward[survivor].clone()), permit);
+        let apart =
+            self.survivor().act(&NodeAct::Disconnect(self.plan.ground.toward[survivor].clone()), permit);
         self.acted(Obstacle::Busy, apart)?;
-        let apart = self.victim().act(&NodeAct::Disconnect(self.plan.toward[victim].clone()), permit);
+        let apart = self.victim().act(&NodeAct::Disconnect(self.plan.ground.toward[victim].clone()), permit);
         self.acted(Obstacle::Busy, apart)?;
         let pair = self.look()?;
         let still = self.still(&pair)?;
         let Some(kept) = self.kept.clone() else { return Err(self.nothing_kept()) };
         self.all_as_drawn(&pair)?;
         self.armed = true;
-        let end = self.victim().discard(&self.plan.toward[victim], &still, &kept, permit);
+        let end = self.victim().discard(&self.plan.ground.toward[victim], &still, &kept, permit);
         self.acted(Obstacle::Busy, end)?;
         let waiting = self.look()?;
         self.all_as_drawn(&waiting)?;
-        let toward = self.plan.toward[survivor].clone();
+        let toward = self.plan.ground.toward[survivor].clone();
         let end = self.survivor().act(&NodeAct::Connect { toward, how: ConnectAs::Survivor }, permit);
         self.acted(Obstacle::Busy, end)
     }
@@ -229,8 +230,9 @@ impl Execution<'_, '_> {
         loop {
             let (pair, standing) = self.standing()?;
             let Standing::Apart(_) = &standing else { return Ok(standing) };
-            let alone =
-                |side: Side| state(&pair.told[side], &self.plan.toward[side]) == ConnectionState::StandAlone;
+            let alone = |side: Side| {
+                state(&pair.told[side], &self.plan.ground.toward[side]) == ConnectionState::StandAlone
+            };
             if alone(Side::A) || alone(Side::B) || waited >= patience.connect {
                 return Ok(standing);
             }
@@ -243,7 +245,7 @@ impl Execution<'_, '_> {
     pub(super) fn stop_backwards(&mut self, volume: u32, permit: &Permit<'_>) -> End {
         let mut stopped = Vec::new();
         for side in Side::BOTH {
-            let toward = self.plan.toward[side].clone();
+            let toward = self.plan.ground.toward[side].clone();
             let end = self.context.nodes[side].act(&NodeAct::Disconnect(toward), permit);
             stopped.push(match end {
                 End::Done | End::AlreadySo => format!("{} is disconnected", self.plan.names[side]),
@@ -350,9 +352,9 @@ impl Execution<'_, '_> {
 /// DRBD 9.3.3 remembers `--discard-my-data` after an attempt that failed, also over StandAlone, until the node is promoted or the
 /// resource taken down (seen in the lab): whoever gives up here must know.
 #[must_use]
-pub fn carried_word(plan: &LivePlan) -> Option<String> {
+pub fn carried_word(plan: DrbdPlan<'_>) -> Option<String> {
     let (resource, victim) = (&plan.resource, &plan.names[plan.victim()]);
-    (plan.generation == Generation::V9).then(|| {
+    (plan.ground.generation == Generation::V9).then(|| {
         format!(
             " DRBD on {victim} may still remember the word to discard its data: the next connect, by whomever, would then overwrite it. \
              `drbdadm down {resource}` and `drbdadm up {resource}` there take that back"

@@ -7,8 +7,8 @@ use super::salvage_of;
 use super::undo::{note_healed, noted, untouched};
 use crate::engine::incident::Obstacle;
 use crate::engine::salvage::{self, Label, PartSource, dir_of};
-use crate::model::live_plan::LiveVolume;
 use crate::model::plan::Purpose;
+use crate::model::plan::drbd::DrbdVolume;
 use crate::model::policy::SalvageRule;
 use crate::model::salvage::PartKind;
 use crate::model::seen::End;
@@ -24,7 +24,7 @@ impl Execution<'_, '_> {
             return self.waive();
         }
         let mut kept = Vec::new();
-        for volume in &self.plan.volumes {
+        for volume in self.plan.volumes() {
             kept.extend(self.prove_one(volume)?);
         }
         self.kept = Some(kept);
@@ -32,12 +32,12 @@ impl Execution<'_, '_> {
     }
 
     /// The salvage of one volume, where it must exist by now.
-    fn prove_one(&mut self, volume: &LiveVolume) -> Result<Option<Preserved>, End> {
+    fn prove_one(&mut self, volume: DrbdVolume<'_>) -> Result<Option<Preserved>, End> {
         if volume.overwrite.is_empty() {
             return Ok(None);
         }
         let incident =
-            salvage_of(self.incident, volume.volume).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
+            salvage_of(self.incident, volume.number).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
         let parts = vec![(PartKind::VictimData, volume.overwrite.clone())];
         let wanted = Wanted { incident: incident.clone(), plan: self.id, parts };
         let proof =
@@ -55,7 +55,7 @@ impl Execution<'_, '_> {
         }
         let plan = self.plan;
         let begun: Vec<bool> = self.sights.iter().map(Option::is_none).collect();
-        for (volume, begun) in plan.volumes.iter().zip(begun) {
+        for (volume, begun) in plan.volumes().zip(begun) {
             if begun {
                 self.prove_one(volume)?;
             }
@@ -89,7 +89,7 @@ impl Execution<'_, '_> {
         let mut kept = Vec::new();
         let sights = std::mem::take(&mut self.sights);
         let whole: Vec<bool> = sights.iter().map(Option::is_some).collect();
-        for (planned, seen) in self.plan.volumes.iter().zip(sights) {
+        for (planned, seen) in self.plan.volumes().zip(sights) {
             let proof = match seen {
                 Some(seen) => self.preserve_one(planned, &seen),
                 None => self.prove_one(planned),
@@ -128,7 +128,7 @@ impl Execution<'_, '_> {
     }
 
     /// Keeps all that differs now: the survivor may have gone on writing since the plan was drawn.
-    fn preserve_one(&mut self, planned: &LiveVolume, seen: &Seen) -> Result<Option<Preserved>, End> {
+    fn preserve_one(&mut self, planned: DrbdVolume<'_>, seen: &Seen) -> Result<Option<Preserved>, End> {
         let Context { store, clock, progress, .. } = self.context;
         let replicas = seen.replicas.as_ref().map(|replica| &**replica);
         // An undo overwrites what the plan says, on both nodes; a healing all that differs.
@@ -144,7 +144,7 @@ impl Execution<'_, '_> {
             return Ok(None);
         }
         let incident =
-            salvage_of(self.incident, planned.volume).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
+            salvage_of(self.incident, planned.number).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
         let (from, other) = match self.plan.purpose {
             Purpose::Heal => (self.plan.victim(), self.plan.survivor),
             Purpose::Undo { .. } => (self.plan.survivor, self.plan.victim()),
@@ -155,7 +155,7 @@ impl Execution<'_, '_> {
             extents: &extents,
             virtual_size: planned.size,
             // A path of another machine would lead to something else here, or nowhere.
-            backing: Some(&planned.sources[other]).filter(|at| at.on.is_none()).map(|at| at.data.clone()),
+            backing: Some(&planned.at[other]).filter(|at| at.on.is_none()).map(|at| at.data.clone()),
         };
         let label = Label {
             incident: incident.clone(),

@@ -26,12 +26,11 @@ impl Execution<'_, '_> {
             .map_err(|why| self.stopped(Obstacle::Salvage, why))?;
         let Some(then) = then else { return Ok(()) };
         let now = self.rest(pair)?;
-        let changed =
-            self.plan.volumes.iter().zip(then.iter().zip(&now)).find(|(_, (then, now))| then != now);
+        let changed = self.plan.volumes().zip(then.iter().zip(&now)).find(|(_, (then, now))| then != now);
         let number = match changed {
             None if then.len() == now.len() => return Ok(()),
             None => 0,
-            Some((volume, _)) => volume.volume,
+            Some((volume, _)) => volume.number,
         };
         Err(self.stopped(
             Obstacle::Stale,
@@ -46,18 +45,18 @@ impl Execution<'_, '_> {
     fn rest(&mut self, pair: &LivePair) -> Result<Vec<Digest>, End> {
         let (plan, threads, progress) = (self.plan, self.context.threads, self.context.progress);
         let mut digests = Vec::new();
-        for (planned, found) in plan.volumes.iter().zip(&pair.volumes) {
+        for (planned, found) in plan.volumes().zip(&pair.volumes) {
             let mut of = |side: Side| {
                 let replica = self.context.nodes[side].replica(&found.backing[side]);
                 let replica = replica.map_err(|error| self.not_done(Obstacle::Device, &error))?;
-                content_of(&*replica, &planned.victim_marks, threads, progress)
+                content_of(&*replica, &planned.ground.victim_marks, threads, progress)
                     .map_err(|error| self.not_done(Obstacle::Device, &error))
             };
             let Pair { a, b } = Pair::new(of(Side::A)?, of(Side::B)?);
             if a != b {
                 let why = format!(
                     "volume {} is not the same on both nodes where the healing found it equal: `unsplit diff {} --full` shows where",
-                    planned.volume, plan.resource
+                    planned.number, plan.resource
                 );
                 return Err(self.stopped(Obstacle::Stale, why));
             }

@@ -12,9 +12,9 @@ use super::{Context, Work};
 use crate::engine::backend::{Ended, Obstacle, Part, Run};
 use crate::model::drbd_live::words::Role;
 use crate::model::id::{IncidentId, PlanId};
-use crate::model::live_plan::{LivePlan, LiveStep};
 use crate::model::node::NodeAct;
-use crate::model::plan::Purpose;
+use crate::model::plan::drbd::{DrbdPlan, Step};
+use crate::model::plan::{Plan, Purpose};
 use crate::model::seen::{End, Why, in_words};
 use crate::model::side::{Pair, Side};
 use crate::model::stage::Stage;
@@ -24,7 +24,7 @@ use crate::proof::{OperatorSaidNoSalvage, Permit, Preserved, Standstill};
 /// One run.
 pub(super) struct Execution<'r, 'w> {
     pub(super) context: Context<'w>,
-    pub(super) plan: &'r LivePlan,
+    pub(super) plan: DrbdPlan<'w>,
     pub(super) id: PlanId,
     pub(super) incident: &'r IncidentId,
     /// An overwriting step was done, or an earlier run came to one.
@@ -48,7 +48,7 @@ impl Run for Execution<'_, '_> {
     fn perform(&mut self, permit: &Permit<'_>) -> Ended {
         (self.obstacle, self.outdated) = (None, false);
         let overwrites = permit.stage() == Stage::Overwrite;
-        let end = match self.plan.steps.get(permit.step()) {
+        let end = match self.plan.ground.steps.get(permit.step()) {
             Some(step) => self.step(*step, permit),
             None => End::NotDone("the plan has no such step".into()),
         };
@@ -67,7 +67,7 @@ impl Run for Execution<'_, '_> {
 
     fn finished(&mut self) -> Result<(), Why> {
         match self.plan.purpose {
-            Purpose::Heal => note_the_end(&self.context, self.plan, self.incident).map_err(Why),
+            Purpose::Heal => note_the_end(&self.context, &self.plan, self.incident).map_err(Why),
             Purpose::Undo { .. } => Ok(()),
         }
     }
@@ -77,7 +77,7 @@ impl<'r, 'w> Execution<'r, 'w> {
     pub(super) fn new(work: &'r Work<'w>, part: Part<'r>) -> Execution<'r, 'w> {
         Execution {
             context: work.context,
-            plan: work.sealed.plan(),
+            plan: work.plan,
             id: work.sealed.id(),
             incident: part.incident,
             touched: part.again,
@@ -107,26 +107,26 @@ impl<'r, 'w> Execution<'r, 'w> {
         self.stopped(obstacle, in_words(error))
     }
 
-    fn step(&mut self, step: LiveStep, permit: &Permit<'_>) -> End {
+    fn step(&mut self, step: Step, permit: &Permit<'_>) -> End {
         match step {
-            LiveStep::Isolate => self.isolate(permit),
-            LiveStep::Demote => self.demote(permit),
-            LiveStep::CheckBasis => match self.plan.purpose {
+            Step::Isolate => self.isolate(permit),
+            Step::Demote => self.demote(permit),
+            Step::CheckBasis => match self.plan.purpose {
                 Purpose::Heal => self.check_basis(),
                 Purpose::Undo { .. } => self.check_undo(),
             },
-            LiveStep::Preserve { .. } => self.preserve(),
-            LiveStep::Invalidate => self.invalidate(permit),
-            LiveStep::Reconnect => self.reconnect(permit),
-            LiveStep::Resync => self.resync(permit),
-            LiveStep::VerifyRelation => self.verify_relation(),
-            LiveStep::VerifyContent { full } => self.verify_content(full),
-            LiveStep::RestorePolicies => self.restore_policies(permit),
-            LiveStep::ConnectOthers => self.connect_others(permit),
-            LiveStep::Promote => self.promote(permit),
-            LiveStep::WriteBack { .. } => self.write_back(permit),
-            LiveStep::StepDown => self.step_down(permit),
-            LiveStep::Record => End::Done,
+            Step::Preserve { .. } => self.preserve(),
+            Step::Invalidate => self.invalidate(permit),
+            Step::Reconnect => self.reconnect(permit),
+            Step::Resync => self.resync(permit),
+            Step::VerifyRelation => self.verify_relation(),
+            Step::VerifyContent { full } => self.verify_content(full),
+            Step::RestorePolicies => self.restore_policies(permit),
+            Step::ConnectOthers => self.connect_others(permit),
+            Step::Promote => self.promote(permit),
+            Step::WriteBack { .. } => self.write_back(permit),
+            Step::StepDown => self.step_down(permit),
+            Step::Record => End::Done,
         }
     }
 
@@ -145,10 +145,11 @@ impl<'r, 'w> Execution<'r, 'w> {
             Ok(pair) => {
                 let machines = pair.states.as_ref().map(|state| state.machine.clone());
                 let volumes: Vec<u32> = pair.volumes.iter().map(|volume| volume.volume).collect();
-                let planned: Vec<u32> = self.plan.volumes.iter().map(|volume| volume.volume).collect();
-                let same = machines == self.plan.machines
-                    && pair.toward == self.plan.toward
-                    && pair.generation == self.plan.generation
+                let planned: Vec<u32> = self.plan.volumes.iter().map(|volume| volume.number).collect();
+                let ground = self.plan.ground;
+                let same = machines == ground.machines
+                    && pair.toward == ground.toward
+                    && pair.generation == ground.generation
                     && volumes == planned;
                 if !same {
                     return Err(self.stopped(
@@ -159,7 +160,7 @@ impl<'r, 'w> Execution<'r, 'w> {
                         ),
                     ));
                 }
-                match resized(self.plan, &pair) {
+                match resized(&self.plan, &pair) {
                     None => Ok(pair),
                     Some(why) => Err(self.outdated(why)),
                 }
@@ -214,7 +215,7 @@ impl<'r, 'w> Execution<'r, 'w> {
                 );
             }
         }
-        let toward = self.plan.toward[self.plan.victim()].clone();
+        let toward = self.plan.ground.toward[self.plan.victim()].clone();
         let end = self.victim().act(&NodeAct::Disconnect(toward), permit);
         match self.acted(Obstacle::Busy, end) {
             Ok(()) => End::Done,
@@ -236,11 +237,11 @@ impl<'r, 'w> Execution<'r, 'w> {
             Err(end) => return end,
         }
         let mut in_use = Vec::new();
-        for volume in &self.plan.volumes {
-            match self.victim().users(volume.minors[self.plan.victim()]) {
+        for volume in self.plan.volumes() {
+            match self.victim().users(volume.ground.minors[self.plan.victim()]) {
                 Ok(users) => in_use.extend(users.into_iter().map(|user| {
                     let end = user.ends_with.map(|how| format!(" (`{how}`)")).unwrap_or_default();
-                    format!("volume {}: {}{end}", volume.volume, user.who)
+                    format!("volume {}: {}{end}", volume.number, user.who)
                 })),
                 Err(error) => return self.not_done(Obstacle::Busy, &error),
             }
@@ -273,7 +274,7 @@ impl<'r, 'w> Execution<'r, 'w> {
             let next = why.what_to_type(&self.plan.resource);
             return Err(self.stopped(Obstacle::Busy, format!("{why}. To go on: {next}")));
         }
-        Standstill::prove(&pair.told[victim], self.plan.toward[victim].clone()).map_err(|error| {
+        Standstill::prove(&pair.told[victim], self.plan.ground.toward[victim].clone()).map_err(|error| {
             let name = &self.plan.names[victim];
             self.obstacle = Some(Obstacle::Busy);
             End::NotDone(Why(format!(
@@ -285,15 +286,15 @@ impl<'r, 'w> Execution<'r, 'w> {
 }
 
 /// A volume that is larger or smaller now than planned, as far as the kernels tell.
-fn resized(plan: &LivePlan, pair: &LivePair) -> Option<String> {
+fn resized(plan: &Plan, pair: &LivePair) -> Option<String> {
     plan.volumes.iter().find_map(|planned| {
         Side::BOTH.into_iter().find_map(|side| {
-            let device = pair.told[side].devices.iter().find(|device| device.volume == planned.volume)?;
+            let device = pair.told[side].devices.iter().find(|device| device.volume == planned.number)?;
             let now = device.statistics.size?.saturating_mul(512);
             (now != planned.size).then(|| {
                 format!(
                     "volume {} was resized on {} since the plan was drawn: it has {now} bytes, the plan is for {}. Draw a new plan",
-                    planned.volume, plan.names[side], planned.size
+                    planned.number, plan.names[side], planned.size
                 )
             })
         })

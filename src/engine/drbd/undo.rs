@@ -17,9 +17,9 @@ use crate::engine::salvage::{self, dir_of};
 use crate::model::drbd_live::words::{ConnectionState, Role};
 use crate::model::extent::Extent;
 use crate::model::id::IncidentId;
-use crate::model::live_plan::{LivePlan, LiveVolume, Untouched};
 use crate::model::node::NodeAct;
-use crate::model::plan::Purpose;
+use crate::model::plan::drbd::{DrbdVolume, Untouched};
+use crate::model::plan::{Plan, Purpose};
 use crate::model::policy::Settings;
 use crate::model::salvage::PartKind;
 use crate::model::seen::{End, in_words};
@@ -69,11 +69,7 @@ pub fn note_healed(store: &dyn Store, incident: &IncidentId, seen: &[Pair<Untouc
 ///
 /// # Errors
 /// In words.
-pub(super) fn note_the_end(
-    context: &Context<'_>,
-    plan: &LivePlan,
-    incident: &IncidentId,
-) -> Result<(), String> {
+pub(super) fn note_the_end(context: &Context<'_>, plan: &Plan, incident: &IncidentId) -> Result<(), String> {
     let nodes = context.nodes.map(|node| node as &dyn Node);
     let pair = pair::look(nodes, &plan.resource).map_err(|error| in_words(&error))?;
     let since = since_kept(noted(context.store, incident)?, untouched(&pair), plan.survivor);
@@ -258,7 +254,7 @@ impl Execution<'_, '_> {
         let Some(why) = why else { return Ok(()) };
         let overwritten = self.plan.volumes.iter().filter(|volume| !volume.overwrite.is_empty());
         let shows: Vec<String> = overwritten
-            .filter_map(|volume| salvage_of(&incident, volume.volume).ok())
+            .filter_map(|volume| salvage_of(&incident, volume.number).ok())
             .map(|salvage| format!("unsplit salvage show {salvage}"))
             .collect();
         Err(self.stopped(
@@ -273,7 +269,7 @@ impl Execution<'_, '_> {
 
     fn used_here(&mut self) -> Result<Vec<String>, End> {
         let mut all = Vec::new();
-        for volume in &self.plan.volumes {
+        for volume in &self.plan.ground.volumes {
             match self.context.nodes.a.users(volume.minors.a) {
                 Ok(users) => all.extend(users.into_iter().map(|user| user.who)),
                 Err(error) => return Err(self.not_done(Obstacle::Busy, &error)),
@@ -296,7 +292,7 @@ impl Execution<'_, '_> {
             return end;
         }
         self.sights.clear();
-        for (planned, found) in self.plan.volumes.iter().zip(&pair.volumes) {
+        for (planned, found) in self.plan.volumes().zip(&pair.volumes) {
             match self.as_healed(planned, found) {
                 Ok(seen) => self.sights.push(Some(seen)),
                 Err(end) => return end,
@@ -305,7 +301,7 @@ impl Execution<'_, '_> {
         self.note_rest(&pair).map_or_else(|end| end, |()| End::Done)
     }
 
-    fn as_healed(&mut self, planned: &LiveVolume, found: &PairedVolume) -> Result<Seen, End> {
+    fn as_healed(&mut self, planned: DrbdVolume<'_>, found: &PairedVolume) -> Result<Seen, End> {
         let open = |side: Side| self.context.nodes[side].replica(&found.backing[side]);
         let replicas = match (open(Side::A), open(Side::B)) {
             (Ok(a), Ok(b)) => Pair::new(a, b),
@@ -315,10 +311,10 @@ impl Execution<'_, '_> {
             let (threads, progress) = (self.context.threads, self.context.progress);
             let now = content_of(&*replicas[side], &planned.overwrite, threads, progress)
                 .map_err(|error| self.not_done(Obstacle::Device, &error))?;
-            if now != planned.content {
+            if now != planned.ground.content {
                 let why = format!(
                     "volume {} is not as the healing left it on {}: an undo never overwrites newer data",
-                    planned.volume, self.plan.names[side]
+                    planned.number, self.plan.names[side]
                 );
                 return Err(self.stopped(Obstacle::Stale, why));
             }
@@ -349,11 +345,11 @@ impl Execution<'_, '_> {
             }
             Err(end) => return end,
         }
-        let overwritten = self.plan.volumes.iter().filter(|volume| !volume.overwrite.is_empty());
+        let overwritten: Vec<_> = self.plan.volumes().filter(|volume| !volume.overwrite.is_empty()).collect();
         if self.touched {
             // Nothing more is written where others wrote anything since.
-            for planned in overwritten.clone() {
-                if let Err(end) = self.put_back(planned, &incident, false, permit) {
+            for planned in &overwritten {
+                if let Err(end) = self.put_back(*planned, &incident, false, permit) {
                     return end;
                 }
             }
@@ -387,7 +383,7 @@ impl Execution<'_, '_> {
     /// overwritten.
     fn put_back(
         &mut self,
-        planned: &LiveVolume,
+        planned: DrbdVolume<'_>,
         healing: &IncidentId,
         write: bool,
         permit: &Permit<'_>,
@@ -396,11 +392,11 @@ impl Execution<'_, '_> {
         let mut readers = Vec::new();
         for incident in [healing, self.incident] {
             let kept =
-                salvage_of(incident, planned.volume).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
+                salvage_of(incident, planned.number).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
             let reader = salvage::reader(store, &dir_of(&kept), PartKind::VictimData);
             readers.push(reader.map_err(|error| self.not_done(Obstacle::Salvage, &error))?);
         }
-        let device = self.context.nodes.a.device(planned.minors.a, permit);
+        let device = self.context.nodes.a.device(planned.ground.minors.a, permit);
         let device = device.map_err(|error| self.not_done(Obstacle::Busy, &error))?;
         let word = if write { "write back" } else { "look at what stands there" };
         progress.begin(word, planned.overwrite.bytes());
@@ -420,7 +416,7 @@ impl Execution<'_, '_> {
                     let why = format!(
                         "somebody else wrote to volume {} at byte {} since it was kept: newer data is never overwritten. What was kept \
                          can be opened beside it (`unsplit salvage show`)",
-                        planned.volume,
+                        planned.number,
                         piece.start + at
                     );
                     return Err(self.stopped(Obstacle::Stale, why));
@@ -445,7 +441,7 @@ impl Execution<'_, '_> {
     /// Both nodes hold what was kept, not merely the same.
     pub(super) fn verify_restored(
         &mut self,
-        planned: &LiveVolume,
+        planned: DrbdVolume<'_>,
         replicas: Pair<&dyn Replica>,
     ) -> Result<(), End> {
         let Purpose::Undo { incident } = &self.plan.purpose else { return Ok(()) };
@@ -453,7 +449,7 @@ impl Execution<'_, '_> {
             return Ok(());
         }
         let kept =
-            salvage_of(incident, planned.volume).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
+            salvage_of(incident, planned.number).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
         let reader = salvage::reader(self.context.store, &dir_of(&kept), PartKind::VictimData)
             .map_err(|error| self.not_done(Obstacle::Salvage, &error))?;
         let (threads, progress) = (self.context.threads, self.context.progress);
@@ -465,7 +461,7 @@ impl Execution<'_, '_> {
             if now != wanted {
                 let why = format!(
                     "volume {} on {} does not hold what was kept of it",
-                    planned.volume, self.plan.names[side]
+                    planned.number, self.plan.names[side]
                 );
                 return Err(self.stopped(Obstacle::Verify, why));
             }

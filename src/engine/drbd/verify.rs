@@ -22,24 +22,24 @@ impl Execution<'_, '_> {
         if standing != Standing::Joined {
             return self.stopped(Obstacle::Verify, format!("the two are not joined: {standing:?}"));
         }
-        for planned in &self.plan.volumes {
+        for planned in self.plan.volumes() {
             let current = |side: Side| {
-                let device = pair.told[side].devices.iter().find(|device| device.volume == planned.volume);
+                let device = pair.told[side].devices.iter().find(|device| device.volume == planned.number);
                 device.and_then(|device| device.statistics.current)
             };
             match (current(Side::A), current(Side::B)) {
                 // In the plan's direction the generation is the survivor's, or a later one; never the victim's.
                 (Some(a), Some(b))
                     if a.same(b)
-                        && a.same(planned.generations[self.plan.victim()].current)
-                        && !a.same(planned.generations[self.plan.survivor].current) =>
+                        && a.same(planned.ground.generations[self.plan.victim()].current)
+                        && !a.same(planned.ground.generations[self.plan.survivor].current) =>
                 {
                     return self.stopped(
                         Obstacle::Verify,
                         format!(
                             "volume {}: both nodes now hold {}'s generation. Somebody let DRBD overwrite {} instead, whose data this plan \
                              keeps",
-                            planned.volume,
+                            planned.number,
                             self.plan.names[self.plan.victim()],
                             self.plan.names[self.plan.survivor]
                         ),
@@ -56,7 +56,7 @@ impl Execution<'_, '_> {
                         Obstacle::Verify,
                         format!(
                             "volume {}: the generations are {} and {}",
-                            planned.volume,
+                            planned.number,
                             words(a),
                             words(b)
                         ),
@@ -75,7 +75,7 @@ impl Execution<'_, '_> {
             Ok(pair) => pair,
             Err(end) => return end,
         };
-        for (planned, found) in self.plan.volumes.iter().zip(&pair.volumes) {
+        for (planned, found) in self.plan.volumes().zip(&pair.volumes) {
             let open = |side: Side| self.context.nodes[side].replica(&found.backing[side]);
             let replicas = match (open(Side::A), open(Side::B)) {
                 (Ok(a), Ok(b)) => Pair::new(a, b),
@@ -96,7 +96,7 @@ impl Execution<'_, '_> {
                     let name = &self.plan.names[bad.side];
                     let why = format!(
                         "volume {} cannot be read on {name} at byte {}: {}",
-                        planned.volume, bad.extent.start, bad.why
+                        planned.number, bad.extent.start, bad.why
                     );
                     return self.stopped(Obstacle::Device, why);
                 }
@@ -113,7 +113,7 @@ impl Execution<'_, '_> {
                     Obstacle::Verify,
                     format!(
                         "volume {}: {} bytes still differ between the nodes, the first at byte {}, although DRBD calls them in sync",
-                        planned.volume, scope.bytes(), first.start
+                        planned.number, scope.bytes(), first.start
                     ),
                 );
             }
@@ -124,8 +124,8 @@ impl Execution<'_, '_> {
     pub(super) fn restore_policies(&mut self, permit: &Permit<'_>) -> End {
         for side in Side::BOTH {
             let act = NodeAct::RestorePolicies {
-                toward: self.plan.toward[side].clone(),
-                to: self.plan.policies[side],
+                toward: self.plan.ground.toward[side].clone(),
+                to: self.plan.ground.policies[side],
             };
             let end = self.context.nodes[side].act(&act, permit);
             if let Err(end) = self.acted(Obstacle::Verify, end) {

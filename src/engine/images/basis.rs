@@ -9,7 +9,7 @@ use crate::format::drbdmeta::superblock::encode_into;
 use crate::model::drbd::Superblock;
 use crate::model::evidence::Source;
 use crate::model::extent::{Extent, ExtentSet};
-use crate::model::plan::{Plan, RawBlock};
+use crate::model::plan::images::{ImagesPlan, RawBlock};
 use crate::model::policy::Settings;
 use crate::model::salvage::Piece;
 use crate::model::seen::Why;
@@ -156,7 +156,7 @@ pub enum Stale {
 /// # Errors
 /// [`Stale`].
 pub fn as_drawn(
-    plan: &Plan,
+    plan: ImagesPlan<'_>,
     replicas: Pair<&dyn Replica>,
     threads: usize,
     progress: &dyn Progress,
@@ -164,10 +164,10 @@ pub fn as_drawn(
     for (side, replica) in replicas.iter() {
         same_place(plan, side, *replica)?;
         let unseen = |source| Stale::Unseen { side, source };
-        if replica.superblock_block().map_err(unseen)? != plan.basis[side].superblock {
+        if replica.superblock_block().map_err(unseen)? != plan.ground.basis[side].superblock {
             return Err(Stale::Superblock { side });
         }
-        if replica.area_digest().map_err(unseen)? != plan.basis[side].area {
+        if replica.area_digest().map_err(unseen)? != plan.ground.basis[side].area {
             return Err(Stale::Area { side });
         }
         same_content(plan, side, *replica, threads, progress)?;
@@ -237,7 +237,7 @@ pub(super) fn metadata_of<'n>(blocks: &'n Blocks<'_>) -> (&'n dyn Disk, &'n Exte
 /// # Errors
 /// [`Stale`].
 pub fn nothing_else_differs(
-    plan: &Plan,
+    plan: ImagesPlan<'_>,
     replicas: Pair<&dyn Replica>,
     clock: &dyn Clock,
     threads: usize,
@@ -246,7 +246,7 @@ pub fn nothing_else_differs(
     let failed = |error| Stale::Incomparable(Box::new(error));
     let sight = look(replicas, &Settings::drbd_defaults(), clock).map_err(failed)?;
     let asked = question(&sight, plan.is_full()).map_err(failed)?;
-    if let Some(compared) = &plan.compared {
+    if let Some(compared) = &plan.ground.compared {
         let unasked = asked.extents().subtract(compared);
         if let Some(first) = unasked.first() {
             return Err(Stale::NotCompared { bytes: unasked.bytes(), offset: first.start });
@@ -256,7 +256,7 @@ pub fn nothing_else_differs(
     if let Some(gap) = delta.unreadable.first() {
         return Err(Stale::NewGap { side: gap.side, offset: gap.extent.start, why: gap.why.clone() });
     }
-    let new = delta.differs.subtract(&plan.overwrite);
+    let new = delta.differs.subtract(&plan.volume.overwrite);
     match new.first() {
         Some(first) => Err(Stale::NewDifference { bytes: new.bytes(), offset: first.start }),
         None => Ok(()),
@@ -273,8 +273,8 @@ pub fn nothing_else_differs(
 /// # Errors
 /// [`Stale`].
 pub fn as_left(
-    plan: &Plan,
-    healed: Option<&Plan>,
+    plan: ImagesPlan<'_>,
+    healed: Option<ImagesPlan<'_>>,
     replicas: Pair<&dyn Replica>,
     was: Was<'_>,
     threads: usize,
@@ -292,9 +292,9 @@ pub fn as_left(
             area_known(healed.unwrap_or(plan), side, *replica, blocks)?;
         }
     }
-    progress.begin("checking what the interruption left", plan.overwrite.bytes());
+    progress.begin("checking what the interruption left", plan.volume.overwrite.bytes());
     let (mut standing, mut before) = (Vec::new(), 0);
-    for piece in plan.overwrite.iter().flat_map(|extent| extent.pieces(CHUNK)) {
+    for piece in plan.volume.overwrite.iter().flat_map(|extent| extent.pieces(CHUNK)) {
         let data = replicas.map(|replica| replica.data());
         standing.push(every_sector_known(victim, data, was, before, piece)?);
         before += sectors(piece);
@@ -310,13 +310,13 @@ pub fn as_left(
 /// # Errors
 /// [`Stale`].
 pub fn still_equal(
-    plan: &Plan,
+    plan: ImagesPlan<'_>,
     replicas: Pair<&dyn Replica>,
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<(), Stale> {
-    let equal = plan.must_agree().subtract(&plan.overwrite);
-    let found = same_within(replicas, plan.size, &equal, threads, progress)
+    let equal = plan.must_agree().subtract(&plan.volume.overwrite);
+    let found = same_within(replicas, plan.volume.size, &equal, threads, progress)
         .map_err(|error| Stale::Incomparable(Box::new(error)))?;
     if let Some(gap) = found.unreadable.first() {
         return Err(Stale::NewGap { side: gap.side, offset: gap.extent.start, why: gap.why.clone() });
@@ -331,7 +331,7 @@ pub fn still_equal(
 ///
 /// # Errors
 /// [`Stale`].
-pub fn superblock_known(healing: &Plan, side: Side, replica: &dyn Replica) -> Result<(), Stale> {
+pub fn superblock_known(healing: ImagesPlan<'_>, side: Side, replica: &dyn Replica) -> Result<(), Stale> {
     let present = replica.superblock_block().map_err(|source| Stale::Unseen { side, source })?;
     if could_be(&present, &known_superblocks(healing, side)) {
         Ok(())
@@ -344,19 +344,19 @@ pub fn superblock_known(healing: &Plan, side: Side, replica: &dyn Replica) -> Re
 ///
 /// # Errors
 /// [`Stale`].
-pub fn superblocks_written(healing: &Plan, replicas: Pair<&dyn Replica>) -> Result<(), Stale> {
+pub fn superblocks_written(healing: ImagesPlan<'_>, replicas: Pair<&dyn Replica>) -> Result<(), Stale> {
     for (side, replica) in replicas.iter() {
         let found = replica.superblock_block().map_err(|source| Stale::Unseen { side, source })?;
-        let after = &healing.metadata[side].after;
-        if found != written_over(&healing.basis[side].superblock, after) {
+        let after = &healing.ground.metadata[side].after;
+        if found != written_over(&healing.ground.basis[side].superblock, after) {
             return Err(Stale::NotWritten { side });
         }
     }
     Ok(())
 }
 
-fn same_place(plan: &Plan, side: Side, replica: &dyn Replica) -> Result<(), Stale> {
-    let was = &plan.basis[side].source;
+fn same_place(plan: ImagesPlan<'_>, side: Side, replica: &dyn Replica) -> Result<(), Stale> {
+    let was = &plan.volume.at[side];
     // Why it is believed says nothing about where and what it is.
     let is = Source { trust: was.trust, ..replica.source() };
     if *was == is {
@@ -379,23 +379,23 @@ fn same_place(plan: &Plan, side: Side, replica: &dyn Replica) -> Result<(), Stal
 /// # Errors
 /// [`Stale`].
 pub fn same_content(
-    plan: &Plan,
+    plan: ImagesPlan<'_>,
     side: Side,
     replica: &dyn Replica,
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<(), Stale> {
     let present = replica
-        .digest_there(&plan.overwrite, threads)
-        .unwrap_or_else(|| content_digest(replica.data(), &plan.overwrite, threads, progress))
+        .digest_there(&plan.volume.overwrite, threads)
+        .unwrap_or_else(|| content_digest(replica.data(), &plan.volume.overwrite, threads, progress))
         .map_err(|source| Stale::Unreadable { side, source })?;
-    if present == plan.basis[side].content { Ok(()) } else { Err(Stale::Content { side }) }
+    if present == plan.ground.basis[side].content { Ok(()) } else { Err(Stale::Content { side }) }
 }
 
 /// Every superblock a healing writes, the one it found included. An undo writes none but these, either.
-fn known_superblocks(healing: &Plan, side: Side) -> Vec<RawBlock> {
-    let basis = &healing.basis[side].superblock;
-    let change = &healing.metadata[side];
+fn known_superblocks(healing: ImagesPlan<'_>, side: Side) -> Vec<RawBlock> {
+    let basis = &healing.ground.basis[side].superblock;
+    let change = &healing.ground.metadata[side];
     let mut known = vec![basis.clone()];
     known.extend(change.during.iter().chain([&change.after]).map(|written| written_over(basis, written)));
     known
@@ -422,16 +422,16 @@ fn could_be(present: &RawBlock, known: &[RawBlock]) -> bool {
 /// # Errors
 /// [`Stale`].
 pub fn area_known(
-    healing: &Plan,
+    healing: ImagesPlan<'_>,
     side: Side,
     replica: &dyn Replica,
     (before, blocks): (&dyn Disk, &ExtentSet),
 ) -> Result<(), Stale> {
     let left = replica
-        .area_left(&healing.metadata[side], &healing.overwrite, before, blocks)
+        .area_left(&healing.ground.metadata[side], &healing.volume.overwrite, before, blocks)
         .map_err(|source| Stale::Unseen { side, source })?;
     match left {
-        AreaLeft { foreign: None, before } if before == healing.basis[side].area => Ok(()),
+        AreaLeft { foreign: None, before } if before == healing.ground.basis[side].area => Ok(()),
         _ => Err(Stale::Area { side }),
     }
 }

@@ -18,10 +18,11 @@ mod run;
 pub mod undo;
 mod verify;
 
-use super::backend::{Backend, Line, Part, Run};
+use super::backend::{Backend, OtherBackend, Part, Run};
 use crate::judge::audit::SealedPlan;
+use crate::model::id::PlanId;
+use crate::model::plan::images::ImagesPlan;
 use crate::model::side::Pair;
-use crate::model::stage::StepName;
 use crate::ports::clock::Clock;
 use crate::ports::progress::Progress;
 use crate::ports::replica::WritableReplica;
@@ -46,22 +47,46 @@ pub struct Context<'w> {
 /// A plan for two images, to be carried out.
 #[derive(Clone, Copy)]
 pub struct Work<'w> {
-    /// Where.
-    pub context: Context<'w>,
-    /// The plan.
-    pub sealed: &'w SealedPlan,
-    /// The plan of the healing, when this one undoes it.
-    pub healed: Option<&'w SealedPlan>,
+    context: Context<'w>,
+    sealed: &'w SealedPlan,
+    plan: ImagesPlan<'w>,
+    /// The healing, when this plan undoes one.
+    healed: Option<Healed<'w>>,
+}
+
+/// The healing that a plan undoes.
+#[derive(Clone, Copy)]
+struct Healed<'w> {
+    id: PlanId,
+    plan: ImagesPlan<'w>,
+}
+
+/// The plan as one for two images.
+///
+/// # Errors
+/// It is none.
+pub fn plan_of(sealed: &SealedPlan) -> Result<ImagesPlan<'_>, OtherBackend> {
+    sealed.plan().images().ok_or(OtherBackend { plan: sealed.id() })
+}
+
+impl<'w> Work<'w> {
+    /// `healed`: the plan of the healing, when this one undoes it.
+    ///
+    /// # Errors
+    /// One of them is no plan for two images.
+    pub fn new(
+        context: Context<'w>,
+        sealed: &'w SealedPlan,
+        healed: Option<&'w SealedPlan>,
+    ) -> Result<Work<'w>, OtherBackend> {
+        let healed = healed.map(|healed| Ok(Healed { id: healed.id(), plan: plan_of(healed)? }));
+        Ok(Work { context, sealed, plan: plan_of(sealed)?, healed: healed.transpose()? })
+    }
 }
 
 impl Backend for Work<'_> {
-    fn line(&self) -> Line<'_> {
-        let plan = self.sealed.plan();
-        Line { plan: self.sealed.id(), resource: &plan.resource, purpose: &plan.purpose }
-    }
-
-    fn steps(&self) -> Vec<StepName> {
-        self.sealed.plan().steps.iter().map(|step| step.name()).collect()
+    fn sealed(&self) -> &SealedPlan {
+        self.sealed
     }
 
     fn run<'r>(&'r self, part: Part<'r>) -> Box<dyn Run + 'r> {

@@ -17,7 +17,7 @@ use crate::proof::Permit;
 
 impl Execution<'_, '_> {
     pub(super) fn mark(&mut self, side: Side, permit: &Permit<'_>) -> End {
-        let Some(during) = &self.plan.metadata[side].during else {
+        let Some(during) = &self.plan.ground.metadata[side].during else {
             return self.stopped(Obstacle::Stale, "the plan does not say how the victim is marked");
         };
         if let Err(stale) = superblock_known(self.healing(), side, self.replicas()[side]) {
@@ -54,7 +54,8 @@ impl Execution<'_, '_> {
         };
         match self.plan.purpose {
             Purpose::Heal => {
-                let (from, expected) = (sides[side.other()].data(), self.plan.basis[side.other()].content);
+                let (from, expected) =
+                    (sides[side.other()].data(), self.plan.ground.basis[side.other()].content);
                 copy(from, &into, expected, progress).map_err(|error| match error {
                     NotOverwritten::Source => (Obstacle::Stale, in_words(&error)),
                     NotOverwritten::Disk(fault) => failed(&fault),
@@ -99,7 +100,7 @@ impl Execution<'_, '_> {
             // An earlier version began it, and nobody knows any more what was there before.
             None if touched_before => Ok(()),
             None => match replica.area_digest() {
-                Ok(found) if found == self.plan.basis[side].area => Ok(()),
+                Ok(found) if found == self.plan.ground.basis[side].area => Ok(()),
                 Ok(_) => Err(Stale::Area { side }),
                 Err(source) => Err(Stale::Unseen { side, source }),
             },
@@ -115,9 +116,16 @@ impl Execution<'_, '_> {
         if let Err(end) = self.metadata_is_ours(side) {
             return end;
         }
-        let change = &self.plan.metadata[side];
+        let change = &self.plan.ground.metadata[side];
         let result = self.proofs().map(|(quiet, kept)| {
-            self.context.sides[side].settle(change, &self.plan.overwrite, self.again, quiet, kept, permit)
+            self.context.sides[side].settle(
+                change,
+                &self.plan.volume.overwrite,
+                self.again,
+                quiet,
+                kept,
+                permit,
+            )
         });
         self.acted(result)
     }
@@ -133,7 +141,7 @@ impl Execution<'_, '_> {
         let kind = self.metadata_kind(side);
         let Context { sides, store, progress, .. } = self.context;
         let result = self.proofs().map(|(quiet, kept)| {
-            let at = self.plan.basis[side].source.superblock_at;
+            let at = self.plan.volume.at[side].superblock_at;
             let into = SuperblockLast::new(sides[side].metadata_mut(quiet, kept, permit), at);
             match salvage::restore(store, &self.salvage_dir(), kind, &into, progress) {
                 Ok(_) => End::Done,

@@ -28,12 +28,12 @@ impl<'w> Execution<'_, 'w> {
 
     /// What the salvage must hold before anything is overwritten.
     pub(super) fn wanted(&self) -> Wanted {
-        let parts = vec![(PartKind::VictimData, self.plan.overwrite.clone())];
+        let parts = vec![(PartKind::VictimData, self.plan.volume.overwrite.clone())];
         match (&self.plan.purpose, self.healed) {
             (Purpose::Undo { incident }, Some(healed)) => {
-                Wanted { incident: incident.clone(), plan: healed.id(), parts }
+                Wanted { incident: incident.clone(), plan: healed.id, parts }
             }
-            _ => Wanted { incident: self.incident.clone(), plan: self.sealed.id(), parts },
+            _ => Wanted { incident: self.incident.clone(), plan: self.id, parts },
         }
     }
 
@@ -47,7 +47,7 @@ impl<'w> Execution<'_, 'w> {
 
     /// Who this is for, in the note of what stood on the victim.
     fn note_of(&self) -> (&IncidentId, PlanId) {
-        (self.incident, self.sealed.id())
+        (self.incident, self.id)
     }
 
     /// The note of what stood on both sides, of a plan that keeps nothing.
@@ -55,7 +55,7 @@ impl<'w> Execution<'_, 'w> {
         if self.plan.salvage {
             return Ok(None);
         }
-        Noted::open(self.context.store, self.note_of(), &self.plan.overwrite)
+        Noted::open(self.context.store, self.note_of(), &self.plan.volume.overwrite)
     }
 
     pub(super) fn metadata_kind(&self, side: Side) -> PartKind {
@@ -65,7 +65,8 @@ impl<'w> Execution<'_, 'w> {
     /// The blocks of both sides' metadata that the plan changes.
     fn blocks_to_change(&self) -> Result<Pair<ExtentSet>, Unseen> {
         let of = |side: Side| {
-            self.context.sides[side].changed_blocks(&self.plan.metadata[side], &self.plan.overwrite)
+            self.context.sides[side]
+                .changed_blocks(&self.plan.ground.metadata[side], &self.plan.volume.overwrite)
         };
         Pair::from_fn(of).transpose()
     }
@@ -107,8 +108,8 @@ impl<'w> Execution<'_, 'w> {
             PartSource {
                 kind: PartKind::VictimData,
                 disk: sides[victim].data(),
-                extents: &self.plan.overwrite,
-                virtual_size: self.plan.size,
+                extents: &self.plan.volume.overwrite,
+                virtual_size: self.plan.volume.size,
                 // A path of another machine would lead to something else here, or nowhere.
                 backing: Some(sides[survivor].source()).filter(|at| at.on.is_none()).map(|at| at.data),
             },
@@ -117,7 +118,7 @@ impl<'w> Execution<'_, 'w> {
         ];
         let label = Label {
             incident: self.incident.clone(),
-            plan: self.sealed.id(),
+            plan: self.id,
             resource: self.plan.resource.clone(),
             victim,
             victim_name: self.plan.names[victim].clone(),
@@ -129,7 +130,7 @@ impl<'w> Execution<'_, 'w> {
                 let mut parts = kept.manifest.parts.into_iter();
                 let data = parts.find(|part| part.kind == PartKind::VictimData);
                 let taken = data.map(|part| part.pieces).unwrap_or_default();
-                if digest_of_pieces(&taken) != self.plan.basis[victim].content {
+                if digest_of_pieces(&taken) != self.plan.ground.basis[victim].content {
                     return self.stopped(
                         Obstacle::Stale,
                         "the copy is not of the data the plan was drawn from. Draw a new plan",
@@ -156,9 +157,9 @@ impl<'w> Execution<'_, 'w> {
         };
         let Context { sides, store, threads, progress, .. } = self.context;
         let victim = self.plan.victim();
-        progress.begin("looking at what is overwritten", self.plan.overwrite.bytes());
+        progress.begin("looking at what is overwritten", self.plan.volume.overwrite.bytes());
         let metadata = Pair::from_fn(|side| (sides[side].metadata(), &blocks[side]));
-        let from = Sources { data: (sides[victim].data(), &self.plan.overwrite), metadata };
+        let from = Sources { data: (sides[victim].data(), &self.plan.volume.overwrite), metadata };
         let noted = before::note(store, self.note_of(), from, threads, progress);
         progress.finish();
         let standing = match noted {
@@ -166,7 +167,7 @@ impl<'w> Execution<'_, 'w> {
             Err(error @ BeforeError::Disk(_)) => return self.not_done(Obstacle::Device, &error),
             Err(error) => return self.not_done(Obstacle::Salvage, &error),
         };
-        if digest_of_pieces(&standing) != self.plan.basis[victim].content {
+        if digest_of_pieces(&standing) != self.plan.ground.basis[victim].content {
             return self.stale(&Stale::Content { side: victim });
         }
         self.standing = Some(standing);

@@ -2,13 +2,13 @@
 //! steps made.
 
 use super::basis::{Kept, Stale, Was, as_drawn, as_left, nothing_else_differs};
-use super::{Context, Work};
+use super::{Context, Healed, Work};
 use crate::engine::backend::{Ended, Obstacle, Part, Run};
 use crate::engine::before::{self, Noted};
 use crate::engine::salvage;
-use crate::judge::audit::SealedPlan;
-use crate::model::id::IncidentId;
-use crate::model::plan::{Plan, Purpose, Step};
+use crate::model::id::{IncidentId, PlanId};
+use crate::model::plan::Purpose;
+use crate::model::plan::images::{ImagesPlan, Step};
 use crate::model::salvage::Piece;
 use crate::model::seen::{End, Why, in_words};
 use crate::model::side::{Pair, Side};
@@ -20,9 +20,9 @@ use crate::proof::{OperatorSaidNoSalvage, Permit, Preserved, Quiesced};
 /// One run: the proofs gathered so far.
 pub(super) struct Execution<'r, 'w> {
     pub(super) context: Context<'w>,
-    pub(super) sealed: &'r SealedPlan,
-    pub(super) plan: &'r Plan,
-    pub(super) healed: Option<&'r SealedPlan>,
+    pub(super) id: PlanId,
+    pub(super) plan: ImagesPlan<'w>,
+    pub(super) healed: Option<Healed<'w>>,
     pub(super) incident: &'r IncidentId,
     /// A side was, or may have been, changed: now or in an earlier run.
     pub(super) touched: bool,
@@ -43,7 +43,7 @@ pub(super) struct Execution<'r, 'w> {
 impl Run for Execution<'_, '_> {
     fn perform(&mut self, permit: &Permit<'_>) -> Ended {
         self.obstacle = None;
-        let end = match self.plan.steps.get(permit.step()) {
+        let end = match self.plan.ground.steps.get(permit.step()) {
             Some(step) => self.step(step, permit),
             None => End::NotDone("the plan has no such step".into()),
         };
@@ -68,8 +68,8 @@ impl<'r, 'w> Execution<'r, 'w> {
     pub(super) fn new(work: &'r Work<'w>, part: Part<'r>) -> Execution<'r, 'w> {
         Execution {
             context: work.context,
-            sealed: work.sealed,
-            plan: work.sealed.plan(),
+            id: work.sealed.id(),
+            plan: work.plan,
             healed: work.healed,
             incident: part.incident,
             touched: part.again,
@@ -133,8 +133,8 @@ impl<'r, 'w> Execution<'r, 'w> {
     }
 
     /// The healing whose metadata is written, or written back.
-    pub(super) fn healing(&self) -> &Plan {
-        self.healed.map_or(self.plan, SealedPlan::plan)
+    pub(super) fn healing(&self) -> ImagesPlan<'w> {
+        self.healed.map_or(self.plan, |healed| healed.plan)
     }
 
     /// The proofs, asked again. Without them nothing is overwritten.
@@ -187,7 +187,7 @@ impl<'r, 'w> Execution<'r, 'w> {
                 (None, Some(noted)) => Was::Noted(noted),
                 (None, None) => Was::Unknown,
             };
-            as_left(self.plan, self.healed.map(SealedPlan::plan), self.replicas(), was, threads, progress)
+            as_left(self.plan, self.healed.map(|healed| healed.plan), self.replicas(), was, threads, progress)
                 .map(Some)
         } else {
             as_drawn(self.plan, self.replicas(), threads, progress)

@@ -1,6 +1,5 @@
 //! Undo: puts back what a healing overwrote, as an incident of its own.
 
-use crate::engine::drbd::plans::is_live;
 use crate::engine::journal::Journal;
 use crate::engine::plans::{PlanError, load, seal_undo};
 use crate::engine::undone::undone_by;
@@ -8,7 +7,8 @@ use crate::judge::audit::SealedPlan;
 use crate::judge::planner::images::draw_undo;
 use crate::model::extent::Extent;
 use crate::model::id::IncidentId;
-use crate::model::plan::{Plan, Purpose};
+use crate::model::plan::Purpose;
+use crate::model::plan::images::ImagesPlan;
 use crate::model::side::{Pair, Side};
 use crate::ports::disk::{Disk, DiskFault, DiskMut};
 use crate::ports::replica::{Replica, Unseen};
@@ -87,8 +87,14 @@ pub fn healing_of(
     if let (true, Some(asked)) = (candidates.is_empty(), asked) {
         return Err(UndoError::Unknown { asked: asked.to_owned() });
     }
-    for incident in candidates.into_iter().rev().filter(|incident| !is_live(store, incident.plan)) {
+    for incident in candidates.into_iter().rev() {
+        if !incident.touched() && asked.is_none() {
+            continue;
+        }
         let sealed = load(store, incident.plan)?;
+        if sealed.plan().images().is_none() {
+            continue;
+        }
         if sealed.plan().purpose != Purpose::Heal {
             if asked.is_some() {
                 return Err(UndoError::IsUndo { incident: incident.id.clone() });
@@ -96,10 +102,7 @@ pub fn healing_of(
             continue;
         }
         if !incident.touched() {
-            if asked.is_some() {
-                return Err(UndoError::NothingChanged { incident: incident.id.clone() });
-            }
-            continue;
+            return Err(UndoError::NothingChanged { incident: incident.id.clone() });
         }
         if let Some(by) = undone_by(store, &incidents, &incident.id)? {
             return Err(UndoError::AlreadyUndone { incident: incident.id.clone(), by: by.id.clone() });
@@ -117,7 +120,7 @@ pub fn healing_of(
 /// # Errors
 /// [`UndoError`].
 pub fn plan_undo(
-    healed: &Plan,
+    healed: ImagesPlan<'_>,
     incident: &IncidentId,
     replicas: Pair<&dyn Replica>,
 ) -> Result<SealedPlan, UndoError> {
@@ -125,7 +128,7 @@ pub fn plan_undo(
     let present =
         Pair::from_fn(|side| replicas[side].superblock_block().map_err(unseen(side))).transpose()?;
     let areas = Pair::from_fn(|side| replicas[side].area_digest().map_err(unseen(side))).transpose()?;
-    Ok(seal_undo(draw_undo(healed, incident.clone(), present, areas), healed)?)
+    Ok(seal_undo(draw_undo(healed, incident.clone(), present, areas), &healed)?)
 }
 
 /// Holds a superblock's 4 KiB back until everything else that is written is durable. Metadata is put back in the order of

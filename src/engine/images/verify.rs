@@ -10,7 +10,8 @@ use crate::engine::contents::same_within;
 use crate::engine::relation::relation;
 use crate::engine::salvage;
 use crate::model::extent::ExtentSet;
-use crate::model::plan::{Purpose, Step};
+use crate::model::plan::Purpose;
+use crate::model::plan::images::Step;
 use crate::model::salvage::PartKind;
 use crate::model::seen::{End, in_words};
 use crate::proof::Permit;
@@ -56,7 +57,10 @@ impl Execution<'_, '_> {
         let proven = self.prove_content();
         let good = matches!(proven, End::Done | End::AlreadySo);
         // Undos of earlier versions verify everything last.
-        if good && self.plan.purpose != Purpose::Heal && !self.plan.steps.contains(&Step::VerifyRelation) {
+        if good
+            && self.plan.purpose != Purpose::Heal
+            && !self.plan.ground.steps.contains(&Step::VerifyRelation)
+        {
             return self.verify_kept(&[PartKind::VictimMetadata, PartKind::SurvivorMetadata]);
         }
         proven
@@ -76,7 +80,7 @@ impl Execution<'_, '_> {
     }
 
     fn verify_equal(&mut self) -> End {
-        let scope = self.plan.must_agree().union(&self.plan.overwrite);
+        let scope = self.plan.must_agree().union(&self.plan.volume.overwrite);
         match self.compare_again(&scope) {
             Ok(()) => End::Done,
             Err((obstacle, why)) => self.stopped(obstacle, format!("{why}. The victim stays Inconsistent")),
@@ -86,7 +90,7 @@ impl Execution<'_, '_> {
     /// Once more, now that the metadata says in sync: somebody may have written since the contents were verified. If so the
     /// metadata is made to say otherwise. Of a whole volume only what was overwritten is looked at again.
     fn verify_still_equal(&mut self, permit: &Permit<'_>) -> End {
-        let mut scope = self.plan.overwrite.clone();
+        let mut scope = self.plan.volume.overwrite.clone();
         if !self.plan.is_full() {
             scope = scope.union(&self.plan.must_agree());
         }
@@ -102,7 +106,7 @@ impl Execution<'_, '_> {
 
     fn compare_again(&self, scope: &ExtentSet) -> Result<(), (Obstacle, String)> {
         let Context { threads, progress, .. } = self.context;
-        match same_within(self.replicas(), self.plan.size, scope, threads, progress) {
+        match same_within(self.replicas(), self.plan.volume.size, scope, threads, progress) {
             Ok(found) if found.differs.is_empty() && found.unreadable.is_empty() => Ok(()),
             Ok(found) => {
                 let first = [found.differs.first(), found.unreadable.first().map(|gap| gap.extent)];

@@ -10,7 +10,7 @@ use crate::model::evidence::{Evidence, MetadataPlace, Source, Trust};
 use crate::model::extent::ExtentSet;
 use crate::model::id::{Digest, NodeName};
 use crate::model::node::{DeviceUser, LogLine, NodeAct, NodeReport, NodeState};
-use crate::model::plan::MetadataChange;
+use crate::model::plan::images::MetadataChange;
 use crate::model::seen::{End, Stamp, Why};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

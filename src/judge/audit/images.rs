@@ -1,62 +1,42 @@
 //! What only a plan for two images must be: both metadata, before, during and after.
 
-use super::{Audited, Finding, Outline, Seen, Volume, note};
+use super::{Finding, Seen, note};
 use crate::model::delta::{Class, Scope};
 use crate::model::drbd::{DiskState, GenerationUuid, MetadataFormat, Superblock, device_flag, peer_flag};
 use crate::model::extent::ExtentSet;
-use crate::model::plan::{Plan, Purpose, Step};
+use crate::model::plan::Purpose;
+use crate::model::plan::images::{ImagesPlan, Step};
 use crate::model::side::Side;
 
-impl Audited for Plan {
-    fn outline(&self) -> Outline<'_> {
-        let volume = Volume {
-            number: None,
-            sources: self.basis.as_ref().map(|basis| &basis.source),
-            size: self.size,
-            overwrite: &self.overwrite,
-            losses: &self.losses,
-            doubtful: self.doubtful,
-        };
-        Outline {
-            version: self.version,
-            purpose: &self.purpose,
-            names: &self.names,
-            survivor: self.survivor,
-            salvage: self.salvage,
-            steps: self.steps.iter().map(|step| (step.name(), step.bytes())).collect(),
-            volumes: vec![volume],
-        }
-    }
+/// Any plan.
+pub(super) fn sound(plan: ImagesPlan<'_>, out: &mut Vec<Finding>) {
+    places(plan, out);
+    order(plan, plan.survivor, plan.victim(), out);
+    promised_metadata(plan, plan.survivor, plan.victim(), out);
+}
 
-    fn own(&self, out: &mut Vec<Finding>) {
-        places(self, out);
-        order(self, self.survivor, self.victim(), out);
-        promised_metadata(self, self.survivor, self.victim(), out);
-    }
+/// A healing, against what it was drawn from.
+pub(super) fn as_seen(plan: ImagesPlan<'_>, seen: &[Seen<'_>], out: &mut Vec<Finding>) {
+    seen.iter().for_each(|seen| against_evidence(plan, *seen, out));
+}
 
-    fn as_drawn(&self, out: &mut Vec<Finding>) {
-        proven_before_said(self, out);
-    }
-
-    fn as_seen(&self, seen: &[Seen<'_>], out: &mut Vec<Finding>) {
-        seen.iter().for_each(|seen| against_evidence(self, *seen, out));
-    }
-
-    fn undoes(&self, healed: &Plan, out: &mut Vec<Finding>) {
-        let place = |plan: &Plan, side: Side| plan.basis[side].source.clone();
-        let same = Side::BOTH.into_iter().all(|side| place(self, side) == place(healed, side));
-        note(out, "undoes-that", self.resource != healed.resource || !same, || {
-            "the undo is about other devices than the healing".to_owned()
-        });
-        note(out, "undoes-that", self.metadata != healed.metadata, || {
-            "the undo speaks of other metadata than the healing wrote".to_owned()
-        });
-    }
+/// An undo, against the healing.
+pub(super) fn undoes(plan: ImagesPlan<'_>, healed: ImagesPlan<'_>, out: &mut Vec<Finding>) {
+    let same = plan.resource == healed.resource && plan.volume.at == healed.volume.at;
+    note(out, "undoes-that", !same, || "the undo is about other devices than the healing".to_owned());
+    note(out, "undoes-that", plan.ground.metadata != healed.ground.metadata, || {
+        "the undo speaks of other metadata than the healing wrote".to_owned()
+    });
 }
 
 /// Position of the only step that `is` recognises; a finding when there is none or more than one.
-fn only(plan: &Plan, findings: &mut Vec<Finding>, word: &str, is: impl Fn(&Step) -> bool) -> Option<usize> {
-    let mut places = plan.steps.iter().enumerate().filter(|(_, step)| is(step)).map(|(at, _)| at);
+fn only(
+    plan: ImagesPlan<'_>,
+    findings: &mut Vec<Finding>,
+    word: &str,
+    is: impl Fn(&Step) -> bool,
+) -> Option<usize> {
+    let mut places = plan.ground.steps.iter().enumerate().filter(|(_, step)| is(step)).map(|(at, _)| at);
     let first = places.next();
     note(findings, "exactly-once", first.is_none() || places.next().is_some(), || {
         format!("a plan has exactly one step `{word}`")
@@ -64,37 +44,36 @@ fn only(plan: &Plan, findings: &mut Vec<Finding>, word: &str, is: impl Fn(&Step)
     first
 }
 
-fn places(plan: &Plan, out: &mut Vec<Finding>) {
-    let at = plan.basis.as_ref().map(|side| &side.source);
+fn places(plan: ImagesPlan<'_>, out: &mut Vec<Finding>) {
+    let (at, size) = (&plan.volume.at, plan.volume.size);
+    note(out, "volumes", plan.volume.number != 0, || "the only volume needs no number".to_owned());
     let one_data = at.a.data == at.b.data;
     let one_metadata = (&at.a.metadata, at.a.superblock_at) == (&at.b.metadata, at.b.superblock_at);
     note(out, "two-sides", at.a.on == at.b.on && (one_data || one_metadata), || {
         format!("both sides stand on {}", at.a.data)
     });
-    if let Some(compared) = &plan.compared {
-        note(out, "inside", compared.end() > plan.size, || {
-            format!("speaks of byte {} of {}", compared.end(), plan.size)
-        });
-        let beside = plan.overwrite.subtract(compared);
+    if let Some(compared) = &plan.ground.compared {
+        note(out, "inside", compared.end() > size, || format!("speaks of byte {} of {size}", compared.end()));
+        let beside = plan.volume.overwrite.subtract(compared);
         note(out, "everything-compared", !beside.is_empty(), || {
             format!("overwrites {} bytes that it did not compare", beside.bytes())
         });
-        note(out, "everything-compared", plan.is_full() && compared.bytes() != plan.size, || {
-            format!("verifies all of {} bytes, compared {}", plan.size, compared.bytes())
+        note(out, "everything-compared", plan.is_full() && compared.bytes() != size, || {
+            format!("verifies all of {size} bytes, compared {}", compared.bytes())
         });
     }
-    for (side, change) in plan.metadata.iter() {
+    for (side, change) in plan.ground.metadata.iter() {
         let after = &change.after;
-        note(out, "geometry", after.effective_size.checked_mul(512) != Some(plan.size), || {
+        note(out, "geometry", after.effective_size.checked_mul(512) != Some(size), || {
             format!(
-                "side {side} would hold {} sectors afterwards, the plan speaks of {} bytes",
-                after.effective_size, plan.size
+                "side {side} would hold {} sectors afterwards, the plan speaks of {size} bytes",
+                after.effective_size
             )
         });
     }
 }
 
-fn order(plan: &Plan, survivor: Side, victim: Side, out: &mut Vec<Finding>) {
+fn order(plan: ImagesPlan<'_>, survivor: Side, victim: Side, out: &mut Vec<Finding>) {
     let heal = plan.purpose == Purpose::Heal;
     only(plan, out, "quiesce", |step| *step == Step::Quiesce);
     let mark = only(plan, out, "mark-inconsistent", |step| matches!(step, Step::MarkInconsistent { .. }));
@@ -104,14 +83,14 @@ fn order(plan: &Plan, survivor: Side, victim: Side, out: &mut Vec<Finding>) {
         let metadata = matches!(step, Step::SettleMetadata { .. } | Step::RestoreMetadata { .. });
         metadata || matches!(step, Step::Overwrite { .. } | Step::MarkInconsistent { .. })
     };
-    let last_act = plan.steps.iter().rposition(changes);
-    let relations = plan.steps.iter().filter(|step| **step == Step::VerifyRelation).count();
-    let relation = plan.steps.iter().position(|step| *step == Step::VerifyRelation);
+    let last_act = plan.ground.steps.iter().rposition(changes);
+    let relations = plan.ground.steps.iter().filter(|step| **step == Step::VerifyRelation).count();
+    let relation = plan.ground.steps.iter().position(|step| *step == Step::VerifyRelation);
     note(out, "exactly-once", relations > 1 || heal && relations == 0, || {
         "a plan has exactly one step `verify-relation`".to_owned()
     });
-    let settled = |side| plan.steps.iter().position(|step| *step == Step::SettleMetadata { side });
-    let restored = |side| plan.steps.iter().position(|step| *step == Step::RestoreMetadata { side });
+    let settled = |side| plan.ground.steps.iter().position(|step| *step == Step::SettleMetadata { side });
+    let restored = |side| plan.ground.steps.iter().position(|step| *step == Step::RestoreMetadata { side });
     let (rule, on_victim, on_survivor) = match heal {
         true => ("settle", settled(victim), settled(survivor)),
         false => ("restore", restored(victim), restored(survivor)),
@@ -132,7 +111,7 @@ fn order(plan: &Plan, survivor: Side, victim: Side, out: &mut Vec<Finding>) {
         let forgets = "the survivor forgets the difference before the victim has caught up";
         must(on_victim, on_survivor, rule, forgets);
     }
-    for step in &plan.steps {
+    for step in &plan.ground.steps {
         if let Step::MarkInconsistent { side } | Step::Overwrite { side, .. } = step {
             note(out, "survivor-untouched", *side == survivor, || {
                 format!("`{}` would overwrite the survivor", step.word())
@@ -142,9 +121,10 @@ fn order(plan: &Plan, survivor: Side, victim: Side, out: &mut Vec<Finding>) {
 }
 
 /// No side's metadata may say that the contents agree, or that the victim is whole, before that was verified.
-fn proven_before_said(plan: &Plan, out: &mut Vec<Finding>) {
-    let content = plan.steps.iter().position(|step| matches!(step, Step::VerifyContent { .. }));
+pub(super) fn as_drawn(plan: ImagesPlan<'_>, out: &mut Vec<Finding>) {
+    let content = plan.ground.steps.iter().position(|step| matches!(step, Step::VerifyContent { .. }));
     let said = plan
+        .ground
         .steps
         .iter()
         .position(|step| matches!(step, Step::SettleMetadata { .. } | Step::RestoreMetadata { .. }));
@@ -152,16 +132,16 @@ fn proven_before_said(plan: &Plan, out: &mut Vec<Finding>) {
     note(out, "proven-before-said", !before, || {
         "the metadata would say that all is well before the contents were verified".to_owned()
     });
-    let unseen = plan.purpose != Purpose::Heal && !plan.steps.contains(&Step::VerifyRelation);
+    let unseen = plan.purpose != Purpose::Heal && !plan.ground.steps.contains(&Step::VerifyRelation);
     note(out, "exactly-once", unseen, || "a plan has exactly one step `verify-relation`".to_owned());
-    note(out, "everything-compared", plan.compared.is_none(), || {
+    note(out, "everything-compared", plan.ground.compared.is_none(), || {
         "the plan does not say what was compared".to_owned()
     });
 }
 
 /// What a completed resync leaves behind, checked from the outside: equal generations, nothing left to sync.
-fn promised_metadata(plan: &Plan, survivor: Side, victim: Side, out: &mut Vec<Finding>) {
-    let after = plan.metadata.as_ref().map(|change| &change.after);
+fn promised_metadata(plan: ImagesPlan<'_>, survivor: Side, victim: Side, out: &mut Vec<Finding>) {
+    let after = plan.ground.metadata.as_ref().map(|change| &change.after);
     note(out, "same-generation", !after.a.current.same(after.b.current), || {
         format!("the sides would have generations {} and {}", after.a.current, after.b.current)
     });
@@ -200,24 +180,24 @@ fn promised_metadata(plan: &Plan, survivor: Side, victim: Side, out: &mut Vec<Fi
         note(
             out,
             "nothing-left",
-            slot.is_some_and(|slot| !plan.metadata[side].clear_slots.contains(&slot)),
+            slot.is_some_and(|slot| !plan.ground.metadata[side].clear_slots.contains(&slot)),
             || format!("side {side}'s bitmap for the other is not cleared"),
         );
         note(
             out,
             "third-peers",
-            plan.metadata[side].clear_slots.iter().any(|cleared| Some(*cleared) != slot),
+            plan.ground.metadata[side].clear_slots.iter().any(|cleared| Some(*cleared) != slot),
             || format!("side {side}'s bitmap for a third peer would be cleared"),
         );
     }
-    let during = plan.metadata[victim].during.as_ref();
+    let during = plan.ground.metadata[victim].during.as_ref();
     note(
         out,
         "half-written-unmarked",
         during.is_none_or(|sb| disk_state(sb) != DiskState::Inconsistent),
         || "the victim would not be Inconsistent while it is being overwritten".to_owned(),
     );
-    note(out, "survivor-untouched", plan.metadata[survivor].during.is_some(), || {
+    note(out, "survivor-untouched", plan.ground.metadata[survivor].during.is_some(), || {
         "the survivor would be marked Inconsistent".to_owned()
     });
 }
@@ -230,7 +210,7 @@ fn disk_state(superblock: &Superblock) -> DiskState {
     }
 }
 
-fn against_evidence(plan: &Plan, seen: Seen<'_>, out: &mut Vec<Finding>) {
+fn against_evidence(plan: ImagesPlan<'_>, seen: Seen<'_>, out: &mut Vec<Finding>) {
     let Seen { evidence, delta } = seen;
     let looked_at = match delta.scope {
         Scope::Everything => ExtentSet::whole(delta.size),
@@ -238,16 +218,16 @@ fn against_evidence(plan: &Plan, seen: Seen<'_>, out: &mut Vec<Finding>) {
             Class::ALL[..3].iter().fold(ExtentSet::empty(), |all, class| all.union(&delta.marked_as(*class)))
         }
     };
-    let left_out = looked_at.subtract(plan.compared.as_ref().unwrap_or(&ExtentSet::empty()));
+    let left_out = looked_at.subtract(plan.ground.compared.as_ref().unwrap_or(&ExtentSet::empty()));
     note(out, "everything-compared", !left_out.is_empty(), || {
         format!("{} bytes that were compared could change unseen", left_out.bytes())
     });
-    note(out, "common-base", plan.common_base != delta.marks_complete, || {
-        let says = if plan.common_base { "have" } else { "have not" };
+    note(out, "common-base", plan.ground.common_base != delta.marks_complete, || {
+        let says = if plan.ground.common_base { "have" } else { "have not" };
         format!("the plan says that the bitmaps {says} a common base")
     });
     for (side, seen) in evidence.iter() {
-        let basis = &plan.basis[side];
+        let basis = &plan.ground.basis[side];
         note(out, "basis", basis.area != seen.area_digest, || {
             format!("side {side}'s metadata area is not the one seen")
         });
@@ -255,13 +235,13 @@ fn against_evidence(plan: &Plan, seen: Seen<'_>, out: &mut Vec<Finding>) {
             format!("side {side}'s content is not the one compared")
         });
         note(out, "names", plan.names[side] != seen.name, || format!("side {side} is called {}", seen.name));
-        let after = &plan.metadata[side].after;
+        let after = &plan.ground.metadata[side].after;
         note(out, "geometry", !same_geometry(after, &seen.superblock), || {
             format!("side {side}'s metadata would get another geometry or identity")
         });
     }
     let kept = &evidence[plan.survivor].superblock;
-    let becomes = plan.metadata[plan.victim()].after.current;
+    let becomes = plan.ground.metadata[plan.victim()].after.current;
     note(out, "same-generation", !becomes.same(kept.current), || {
         format!("afterwards both would have generation {becomes}, not the survivor's {}", kept.current)
     });

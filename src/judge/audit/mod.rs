@@ -13,13 +13,11 @@ pub mod images;
 
 use crate::model::delta::Delta;
 use crate::model::drbd::device_flag;
-use crate::model::evidence::{Evidence, Source};
-use crate::model::extent::ExtentSet;
-use crate::model::id::{Digest, NodeName, PlanId};
-use crate::model::live_plan::LivePlan;
-use crate::model::plan::{Plan, Purpose, UnitLoss};
+use crate::model::evidence::Evidence;
+use crate::model::id::{Digest, PlanId};
+use crate::model::plan::{Kind, Plan, Purpose, Told, VERSION, VolumePlan};
 use crate::model::side::{Pair, Side};
-use crate::model::stage::{Stage, StepName};
+use crate::model::stage::Stage;
 
 /// One thing wrong with a plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,35 +34,30 @@ pub struct Finding {
 /// There is no other way to get one than [`seal`], [`seal_undo`] and [`unseal_stored`]:
 ///
 /// ```compile_fail,E0451
-/// use unsplit::{judge::audit::Sealed, model::{id::PlanId, plan::Plan}};
-/// fn forge(plan: Plan, id: PlanId) -> Sealed<Plan> {
-///     Sealed { plan, id }
+/// use unsplit::{judge::audit::SealedPlan, model::{id::PlanId, plan::Plan}};
+/// fn forge(plan: Plan, id: PlanId) -> SealedPlan {
+///     SealedPlan { plan, id }
 /// }
 /// ```
 ///
 /// while asking the audit compiles:
 ///
 /// ```
-/// use unsplit::{judge::audit::{Finding, Sealed, unseal_stored}, model::{id::Digest, plan::Plan}};
-/// fn ask(plan: Plan, canonical: Digest) -> Result<Sealed<Plan>, Vec<Finding>> {
+/// use unsplit::{judge::audit::{Finding, SealedPlan, unseal_stored}, model::{id::Digest, plan::Plan}};
+/// fn ask(plan: Plan, canonical: Digest) -> Result<SealedPlan, Vec<Finding>> {
 ///     unseal_stored(plan, canonical)
 /// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sealed<P> {
-    plan: P,
+pub struct SealedPlan {
+    plan: Plan,
     id: PlanId,
 }
 
-/// A plan for two images.
-pub type SealedPlan = Sealed<Plan>;
-/// A plan for a running resource.
-pub type SealedLivePlan = Sealed<LivePlan>;
-
-impl<P> Sealed<P> {
+impl SealedPlan {
     /// The plan.
     #[must_use]
-    pub fn plan(&self) -> &P {
+    pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
@@ -84,73 +77,29 @@ pub struct Seen<'e> {
     pub delta: &'e Delta,
 }
 
-/// What every plan has, whatever it heals.
-#[derive(Debug)]
-pub struct Outline<'p> {
-    version: u32,
-    purpose: &'p Purpose,
-    names: &'p Pair<NodeName>,
-    survivor: Side,
-    salvage: bool,
-    /// Each step, and the bytes that it tells.
-    steps: Vec<(StepName, Option<u64>)>,
-    volumes: Vec<Volume<'p>>,
-}
-
-/// One volume of it.
-#[derive(Debug)]
-pub struct Volume<'p> {
-    /// `None` when a plan has one that needs no number.
-    number: Option<u32>,
-    sources: Pair<&'p Source>,
-    size: u64,
-    overwrite: &'p ExtentSet,
-    losses: &'p [UnitLoss],
-    doubtful: u64,
-}
-
-impl Volume<'_> {
-    fn finding(&self, text: &str) -> String {
-        self.number.map_or_else(|| text.to_owned(), |number| format!("volume {number}: {text}"))
-    }
-}
-
-/// What a backend adds to the audit.
-pub trait Audited {
-    /// What every plan has.
-    fn outline(&self) -> Outline<'_>;
-    /// What only this kind of plan must be.
-    fn own(&self, out: &mut Vec<Finding>);
-    /// What only one that was just drawn must be, besides.
-    fn as_drawn(&self, _: &mut Vec<Finding>) {}
-    /// Its own part against what it was drawn from: as many as it has volumes, in order.
-    fn as_seen(&self, seen: &[Seen<'_>], out: &mut Vec<Finding>);
-    /// What of an undo must be as in the healing.
-    fn undoes(&self, healed: &Self, out: &mut Vec<Finding>);
-}
-
 /// Audits a healing against what it claims to be drawn from: `seen`, one for each volume, in order. `canonical` is the
 /// BLAKE3 of the plan's canonical form.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn seal<P: Audited>(plan: P, canonical: Digest, seen: &[Seen<'_>]) -> Result<Sealed<P>, Vec<Finding>> {
+pub fn seal(plan: Plan, canonical: Digest, seen: &[Seen<'_>]) -> Result<SealedPlan, Vec<Finding>> {
     let mut out = Vec::new();
-    let outline = plan.outline();
-    structure(&outline, &mut out);
-    drawn(&outline, &mut out);
-    note(&mut out, "purpose", *outline.purpose != Purpose::Heal, || {
+    sound(&plan, &mut out);
+    drawn(&plan, &mut out);
+    note(&mut out, "purpose", plan.purpose != Purpose::Heal, || {
         "only a healing is drawn from a delta".to_owned()
     });
-    note(&mut out, "volumes", outline.volumes.len() != seen.len(), || {
-        format!("{} volumes were looked at, the plan has {}", seen.len(), outline.volumes.len())
+    note(&mut out, "volumes", plan.volumes.len() != seen.len(), || {
+        format!("{} volumes were looked at, the plan has {}", seen.len(), plan.volumes.len())
     });
-    for (volume, seen) in outline.volumes.iter().zip(seen) {
-        against(outline.survivor, volume, *seen, &mut out);
+    for (volume, seen) in plan.volumes.iter().zip(seen) {
+        against(plan.survivor, volume, *seen, &mut out);
     }
-    plan.own(&mut out);
-    plan.as_drawn(&mut out);
-    plan.as_seen(seen, &mut out);
+    match plan.kind() {
+        Some(Kind::Images(plan)) => images::as_seen(plan, seen, &mut out),
+        Some(Kind::Drbd(plan)) => drbd::as_seen(plan, seen, &mut out),
+        None => {}
+    }
     finish(plan, canonical, out)
 }
 
@@ -158,31 +107,31 @@ pub fn seal<P: Audited>(plan: P, canonical: Digest, seen: &[Seen<'_>]) -> Result
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn seal_undo<P: Audited>(plan: P, canonical: Digest, healed: &P) -> Result<Sealed<P>, Vec<Finding>> {
+pub fn seal_undo(plan: Plan, canonical: Digest, healed: &Plan) -> Result<SealedPlan, Vec<Finding>> {
     let mut out = Vec::new();
-    let (undo, healing) = (plan.outline(), healed.outline());
-    structure(&undo, &mut out);
-    drawn(&undo, &mut out);
-    note(&mut out, "purpose", *undo.purpose == Purpose::Heal, || "this is no undo".to_owned());
-    let about = |outline: &Outline<'_>| -> Vec<_> {
-        outline.volumes.iter().map(|volume| (volume.number, volume.size)).collect()
-    };
-    let same = undo.names == healing.names && about(&undo) == about(&healing);
+    sound(&plan, &mut out);
+    drawn(&plan, &mut out);
+    note(&mut out, "purpose", plan.purpose == Purpose::Heal, || "this is no undo".to_owned());
+    let about =
+        |plan: &Plan| -> Vec<_> { plan.volumes.iter().map(|volume| (volume.number, volume.size)).collect() };
+    let same = plan.names == healed.names && about(&plan) == about(healed);
     note(&mut out, "undoes-that", !same, || {
         "the undo is about other sides or other volumes than the healing".to_owned()
     });
-    note(&mut out, "undoes-that", undo.survivor != healing.survivor, || {
-        format!("the healing kept side {}'s data", healing.survivor)
+    note(&mut out, "undoes-that", plan.survivor != healed.survivor, || {
+        format!("the healing kept side {}'s data", healed.survivor)
     });
-    for (volume, healed) in undo.volumes.iter().zip(&healing.volumes) {
-        let missing = healed.overwrite.subtract(volume.overwrite).bytes();
+    for (volume, healed) in plan.volumes.iter().zip(&healed.volumes) {
+        let missing = healed.overwrite.subtract(&volume.overwrite).bytes();
         note(&mut out, "puts-all-back", missing > 0, || {
-            volume.finding(&format!("{missing} bytes that the healing overwrote are not put back"))
+            of(volume, &format!("{missing} bytes that the healing overwrote are not put back"))
         });
     }
-    plan.own(&mut out);
-    plan.as_drawn(&mut out);
-    plan.undoes(healed, &mut out);
+    match (plan.kind(), healed.kind()) {
+        (Some(Kind::Images(plan)), Some(Kind::Images(healed))) => images::undoes(plan, healed, &mut out),
+        (Some(Kind::Drbd(plan)), Some(Kind::Drbd(healed))) => drbd::undoes(plan, healed, &mut out),
+        _ => note(&mut out, "undoes-that", true, || "the undo is not of the healing's kind".to_owned()),
+    }
     finish(plan, canonical, out)
 }
 
@@ -190,15 +139,18 @@ pub fn seal_undo<P: Audited>(plan: P, canonical: Digest, healed: &P) -> Result<S
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn unseal_stored<P: Audited>(plan: P, canonical: Digest) -> Result<Sealed<P>, Vec<Finding>> {
+pub fn unseal_stored(plan: Plan, canonical: Digest) -> Result<SealedPlan, Vec<Finding>> {
     let mut out = Vec::new();
-    structure(&plan.outline(), &mut out);
-    plan.own(&mut out);
+    sound(&plan, &mut out);
     finish(plan, canonical, out)
 }
 
-fn finish<P>(plan: P, canonical: Digest, findings: Vec<Finding>) -> Result<Sealed<P>, Vec<Finding>> {
-    if findings.is_empty() { Ok(Sealed { plan, id: PlanId(canonical) }) } else { Err(findings) }
+fn finish(plan: Plan, canonical: Digest, findings: Vec<Finding>) -> Result<SealedPlan, Vec<Finding>> {
+    if findings.is_empty() { Ok(SealedPlan { plan, id: PlanId(canonical) }) } else { Err(findings) }
+}
+
+fn of(volume: &VolumePlan, text: &str) -> String {
+    format!("volume {}: {text}", volume.number)
 }
 
 fn note(out: &mut Vec<Finding>, rule: &'static str, wrong: bool, what: impl FnOnce() -> String) {
@@ -207,32 +159,42 @@ fn note(out: &mut Vec<Finding>, rule: &'static str, wrong: bool, what: impl FnOn
     }
 }
 
-fn structure(plan: &Outline<'_>, out: &mut Vec<Finding>) {
-    note(out, "schema", plan.version != 1, || format!("version {} is not 1", plan.version));
+/// What every plan must be, whenever it was drawn.
+fn sound(plan: &Plan, out: &mut Vec<Finding>) {
+    note(out, "schema", plan.version != VERSION, || format!("version {} is not {VERSION}", plan.version));
     note(out, "two-sides", plan.names.a == plan.names.b, || {
         format!("both sides are called {}", plan.names.a)
     });
+    note(out, "volumes", plan.volumes.is_empty(), || "there is no volume".into());
+    let ascending = plan.volumes.windows(2).all(|pair| pair[0].number < pair[1].number);
+    note(out, "volumes", !ascending, || "a volume stands twice, or out of order".into());
     for volume in &plan.volumes {
         let (end, size) = (volume.overwrite.end(), volume.size);
-        note(out, "inside", end > size, || volume.finding(&format!("overwrites up to byte {end} of {size}")));
-        for (side, source) in volume.sources.iter() {
+        note(out, "inside", end > size, || of(volume, &format!("overwrites up to byte {end} of {size}")));
+        for (side, source) in volume.at.iter() {
             note(out, "inside", size > source.data_size, || {
                 let has = source.data_size;
-                volume.finding(&format!("side {side} has {has} bytes, fewer than the {size} replicated"))
+                of(volume, &format!("side {side} has {has} bytes, fewer than the {size} replicated"))
             });
         }
     }
-    story(plan, out);
-    numbers(plan, out);
+    let steps = plan.ground.steps();
+    story(plan, &steps, out);
+    numbers(plan, &steps, out);
+    match plan.kind() {
+        Some(Kind::Images(plan)) => images::sound(plan, out),
+        Some(Kind::Drbd(plan)) => drbd::sound(plan, out),
+        None => note(out, "volumes", true, || "its ground is not of as many volumes as the plan".into()),
+    }
 }
 
 /// The stages that stand exactly once, and their order.
-fn story(plan: &Outline<'_>, out: &mut Vec<Finding>) {
+fn story(plan: &Plan, steps: &[Told], out: &mut Vec<Finding>) {
     let of = |stage: Stage| {
-        let steps = plan.steps.iter().enumerate();
-        steps.filter(move |(_, (name, _))| name.stage == stage).map(|(at, _)| at)
+        let steps = steps.iter().enumerate();
+        steps.filter(move |(_, told)| told.name.stage == stage).map(|(at, _)| at)
     };
-    let heal = *plan.purpose == Purpose::Heal;
+    let heal = plan.purpose == Purpose::Heal;
     for stage in [Stage::CheckBasis, Stage::Preserve, Stage::Record] {
         let count = of(stage).count();
         let fine = count == 1 || (count == 0 && stage == Stage::Preserve && !heal);
@@ -259,7 +221,7 @@ fn story(plan: &Outline<'_>, out: &mut Vec<Finding>) {
     after(keep, first, "discard-before-preserve", "something is overwritten before it is kept");
     let (last, verify) = (of(Stage::Overwrite).next_back(), of(Stage::Verify).next());
     after(last, verify, "verify-last", "it is verified before the last of it is overwritten");
-    let end = plan.steps.len();
+    let end = steps.len();
     note(out, "record-last", of(Stage::Record).next().is_some_and(|at| at + 1 != end), || {
         "steps follow the record".to_owned()
     });
@@ -269,23 +231,27 @@ fn story(plan: &Outline<'_>, out: &mut Vec<Finding>) {
 }
 
 /// Plans that are drawn now go through the stages in their order. Some of earlier versions verified last.
-fn drawn(plan: &Outline<'_>, out: &mut Vec<Finding>) {
-    let turned = plan.steps.windows(2).find(|pair| pair[0].0.stage > pair[1].0.stage);
-    if let Some([(first, _), (then, _)]) = turned {
+fn drawn(plan: &Plan, out: &mut Vec<Finding>) {
+    let steps = plan.steps();
+    let turned = steps.windows(2).find(|pair| pair[0].stage > pair[1].stage);
+    if let Some([first, then]) = turned {
         let what = format!("`{}` comes before `{}`", first.word, then.word);
         out.push(Finding { rule: "order", what });
+    }
+    if let Some(plan) = plan.images() {
+        images::as_drawn(plan, out);
     }
 }
 
 /// What a plan tells must add up: a person agreed to these numbers.
-fn numbers(plan: &Outline<'_>, out: &mut Vec<Finding>) {
-    let all = plan.volumes.iter().fold(0u64, |sum, volume| sum.saturating_add(volume.overwrite.bytes()));
-    for (name, bytes) in &plan.steps {
+fn numbers(plan: &Plan, steps: &[Told], out: &mut Vec<Finding>) {
+    let all = plan.bytes();
+    for Told { name, bytes } in steps {
         note(out, "numbers", bytes.is_some_and(|bytes| bytes != all), || {
             format!("`{}` says {} bytes, {all} are overwritten", name.word, bytes.unwrap_or(0))
         });
     }
-    if *plan.purpose != Purpose::Heal {
+    if plan.purpose != Purpose::Heal {
         return;
     }
     for volume in &plan.volumes {
@@ -295,41 +261,41 @@ fn numbers(plan: &Outline<'_>, out: &mut Vec<Finding>) {
             parts.into_iter().fold(sum, u64::saturating_add)
         });
         note(out, "losses", lost != bytes, || {
-            volume.finding(&format!("the losses told add up to {lost} bytes, {bytes} are overwritten"))
+            of(volume, &format!("the losses told add up to {lost} bytes, {bytes} are overwritten"))
         });
         note(out, "losses", volume.doubtful > bytes, || {
-            volume.finding(&format!("{} bytes in doubt, {bytes} are overwritten", volume.doubtful))
+            of(volume, &format!("{} bytes in doubt, {bytes} are overwritten", volume.doubtful))
         });
     }
 }
 
 /// One volume of a healing, against what it was drawn from.
-fn against(survivor: Side, volume: &Volume<'_>, seen: Seen<'_>, out: &mut Vec<Finding>) {
+fn against(survivor: Side, volume: &VolumePlan, seen: Seen<'_>, out: &mut Vec<Finding>) {
     let Seen { evidence, delta } = seen;
-    note(out, "everything-that-differs", *volume.overwrite != delta.differs, || {
-        let missing = delta.differs.subtract(volume.overwrite).bytes();
+    note(out, "everything-that-differs", volume.overwrite != delta.differs, || {
+        let missing = delta.differs.subtract(&volume.overwrite).bytes();
         let extra = volume.overwrite.subtract(&delta.differs).bytes();
         let what = format!("{missing} differing bytes are left out and {extra} equal bytes are included");
-        volume.finding(&what)
+        of(volume, &what)
     });
     note(out, "unreadable", !delta.unreadable.is_empty(), || {
-        volume.finding(&format!("{} extents could not be read", delta.unreadable.len()))
+        of(volume, &format!("{} extents could not be read", delta.unreadable.len()))
     });
     note(out, "inside", volume.size != delta.size, || {
-        volume.finding(&format!("a plan for {} bytes, {} were compared", volume.size, delta.size))
+        of(volume, &format!("a plan for {} bytes, {} were compared", volume.size, delta.size))
     });
     note(out, "common-base", !delta.marks_complete && delta.compared != delta.size, || {
         let (compared, size) = (delta.compared, delta.size);
         let what = "the bitmaps have no common base, yet only";
-        volume.finding(&format!("{what} {compared} of {size} bytes were compared"))
+        of(volume, &format!("{what} {compared} of {size} bytes were compared"))
     });
     for (side, seen) in evidence.iter() {
-        note(out, "basis", *volume.sources[side] != seen.source, || {
-            volume.finding(&format!("side {side} was read from another place"))
+        note(out, "basis", volume.at[side] != seen.source, || {
+            of(volume, &format!("side {side} was read from another place"))
         });
     }
     let kept = &evidence[survivor].superblock;
     note(out, "survivor-consistent", !kept.has(device_flag::CONSISTENT), || {
-        volume.finding(&format!("side {survivor} is Inconsistent: its data is a mixture and cannot be kept"))
+        of(volume, &format!("side {survivor} is Inconsistent: its data is a mixture and cannot be kept"))
     });
 }

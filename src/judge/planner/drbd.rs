@@ -7,30 +7,29 @@ use crate::model::drbd_live::Generation;
 use crate::model::extent::ExtentSet;
 use crate::model::id::{Digest, IncidentId};
 use crate::model::lineage::{Lineage, Reconnect};
-use crate::model::live_plan::{LivePlan, LiveStep, Reach};
-use crate::model::plan::Purpose;
+use crate::model::plan::drbd::{DrbdPlan, Ground, Reach, Step, VolumeGround};
+use crate::model::plan::{self, Plan, Purpose, VolumePlan};
 use crate::model::policy::Settings;
 use crate::model::side::{Pair, Side};
 
 /// The steps that heal a running resource. `others`: it has nodes beside the two.
 #[must_use]
-pub fn steps(bytes: u64, invalidate: bool, full: bool, others: bool) -> Vec<LiveStep> {
-    let mut steps =
-        vec![LiveStep::Isolate, LiveStep::Demote, LiveStep::CheckBasis, LiveStep::Preserve { bytes }];
+pub fn steps(bytes: u64, invalidate: bool, full: bool, others: bool) -> Vec<Step> {
+    let mut steps = vec![Step::Isolate, Step::Demote, Step::CheckBasis, Step::Preserve { bytes }];
     if invalidate {
-        steps.push(LiveStep::Invalidate);
+        steps.push(Step::Invalidate);
     }
     steps.extend([
-        LiveStep::Reconnect,
-        LiveStep::Resync,
-        LiveStep::VerifyRelation,
-        LiveStep::VerifyContent { full },
-        LiveStep::RestorePolicies,
+        Step::Reconnect,
+        Step::Resync,
+        Step::VerifyRelation,
+        Step::VerifyContent { full },
+        Step::RestorePolicies,
     ]);
     if others {
-        steps.push(LiveStep::ConnectOthers);
+        steps.push(Step::ConnectOthers);
     }
-    steps.push(LiveStep::Record);
+    steps.push(Step::Record);
     steps
 }
 
@@ -38,37 +37,53 @@ pub fn steps(bytes: u64, invalidate: bool, full: bool, others: bool) -> Vec<Live
 /// overwritten, and kept first, is the survivor's. `kept`: for each volume what the salvage holds of it, and the digest of what
 /// stands there now.
 #[must_use]
-pub fn draw_undo(healed: &LivePlan, incident: IncidentId, kept: Vec<(ExtentSet, Digest)>) -> LivePlan {
-    let mut plan = healed.clone();
+pub fn draw_undo(healed: DrbdPlan<'_>, incident: IncidentId, kept: Vec<(ExtentSet, Digest)>) -> Plan {
+    let mut trace = healed.trace.clone();
     let bytes = kept.iter().map(|(extents, _)| extents.bytes()).sum();
     let lost = &healed.names[healed.victim()];
-    plan.trace.push(
+    trace.push(
         "undo",
         format!("incident {incident} overwrote {bytes} bytes of {lost}'s data"),
         format!("write what {lost} held through DRBD to both nodes, after keeping what stands there now"),
     );
-    plan.purpose = Purpose::Undo { incident };
-    for (volume, (extents, content)) in plan.volumes.iter_mut().zip(kept) {
+    let (mut volumes, mut grounds) = (Vec::new(), Vec::new());
+    for (volume, (extents, content)) in healed.volumes().zip(kept) {
         // What the healing took for equal: it stays as it is.
-        let marked = volume.guarded().union(&volume.survivor_marks.take().unwrap_or_else(ExtentSet::empty));
-        volume.victim_marks = marked.subtract(&extents);
-        volume.shown = None;
-        volume.overwrite = extents;
-        volume.content = content;
-        volume.losses = Vec::new();
-        volume.doubtful = 0;
+        let mut marked = volume.guarded();
+        if let Some(theirs) = &volume.ground.survivor_marks {
+            marked = marked.union(theirs);
+        }
+        grounds.push(VolumeGround {
+            victim_marks: marked.subtract(&extents),
+            survivor_marks: None,
+            shown: None,
+            content,
+            ..volume.ground.clone()
+        });
+        volumes.push(VolumePlan {
+            overwrite: extents,
+            losses: Vec::new(),
+            doubtful: 0,
+            ..VolumePlan::clone(&volume)
+        });
     }
-    plan.salvage = true;
-    plan.steps = vec![
-        LiveStep::Promote,
-        LiveStep::CheckBasis,
-        LiveStep::Preserve { bytes },
-        LiveStep::WriteBack { bytes },
-        LiveStep::VerifyContent { full: false },
-        LiveStep::StepDown,
-        LiveStep::Record,
+    let steps = vec![
+        Step::Promote,
+        Step::CheckBasis,
+        Step::Preserve { bytes },
+        Step::WriteBack { bytes },
+        Step::VerifyContent { full: false },
+        Step::StepDown,
+        Step::Record,
     ];
-    plan
+    Plan {
+        purpose: Purpose::Undo { incident },
+        salvage: true,
+        volumes,
+        ground: plan::Ground::Drbd(Ground { volumes: grounds, steps, ..healed.ground.clone() }),
+        trace,
+        ..Plan::clone(&healed)
+    }
 }
 
 /// Which way DRBD reaches all that differs.

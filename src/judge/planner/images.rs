@@ -5,7 +5,8 @@ use crate::model::delta::{Delta, Scope};
 use crate::model::evidence::Evidence;
 use crate::model::extent::ExtentSet;
 use crate::model::id::ResourceName;
-use crate::model::plan::{Plan, Purpose, RawBlock, SideBasis, Step, UnitLoss};
+use crate::model::plan::images::{Ground, ImagesPlan, RawBlock, SideBasis, Step};
+use crate::model::plan::{self, Plan, Purpose, UnitLoss, VERSION, VolumePlan};
 use crate::model::side::{Pair, Side};
 use crate::model::size::human;
 use crate::model::verdict::Trace;
@@ -94,43 +95,45 @@ pub fn draw(inputs: Inputs<'_>) -> Result<Plan, Undrawable> {
     };
     let bytes = delta.differs.bytes();
     let basis = Pair::from_fn(|side| SideBasis {
-        source: evidence[side].source.clone(),
         superblock: superblocks[side].clone(),
         area: evidence[side].area_digest,
         content: delta.content[side],
     });
+    let steps = vec![
+        Step::Quiesce,
+        Step::CheckBasis,
+        Step::Preserve { bytes },
+        Step::MarkInconsistent { side: victim },
+        Step::Overwrite { side: victim, bytes },
+        // Nothing says that they agree before that is proven: a cut at any moment leaves a pair that DRBD would sync,
+        // or refuse to connect.
+        Step::VerifyContent { full },
+        Step::SettleMetadata { side: victim },
+        Step::SettleMetadata { side: survivor },
+        Step::VerifyRelation,
+        Step::Record,
+    ];
+    let compared = Some(match delta.scope {
+        Scope::Everything => ExtentSet::whole(delta.size),
+        Scope::Candidates => delta.marked.a.union(&delta.marked.b).union(&delta.differs),
+    });
+    let common_base = delta.marks_complete;
     Ok(Plan {
-        version: 1,
+        version: VERSION,
         purpose: Purpose::Heal,
         resource,
         names: evidence.as_ref().map(|side| side.name.clone()),
         survivor,
-        basis,
-        size: delta.size,
-        overwrite: delta.differs.clone(),
-        compared: Some(match delta.scope {
-            Scope::Everything => ExtentSet::whole(delta.size),
-            Scope::Candidates => delta.marked.a.union(&delta.marked.b).union(&delta.differs),
-        }),
-        metadata,
         salvage,
-        steps: vec![
-            Step::Quiesce,
-            Step::CheckBasis,
-            Step::Preserve { bytes },
-            Step::MarkInconsistent { side: victim },
-            Step::Overwrite { side: victim, bytes },
-            // Nothing says that they agree before that is proven: a cut at any moment leaves a pair that DRBD would sync,
-            // or refuse to connect.
-            Step::VerifyContent { full },
-            Step::SettleMetadata { side: victim },
-            Step::SettleMetadata { side: survivor },
-            Step::VerifyRelation,
-            Step::Record,
-        ],
-        losses,
-        doubtful: delta.doubtful(victim).bytes(),
-        common_base: delta.marks_complete,
+        volumes: vec![VolumePlan {
+            number: 0,
+            at: evidence.as_ref().map(|side| side.source.clone()),
+            size: delta.size,
+            overwrite: delta.differs.clone(),
+            losses,
+            doubtful: delta.doubtful(victim).bytes(),
+        }],
+        ground: plan::Ground::Images(Ground { basis, compared, metadata, common_base, steps }),
         trace,
     })
 }
@@ -140,53 +143,40 @@ pub fn draw(inputs: Inputs<'_>) -> Result<Plan, Undrawable> {
 /// `present` are both superblocks as they stand on disk now, `areas` the digests of both metadata areas now.
 #[must_use]
 pub fn draw_undo(
-    healed: &Plan,
+    healed: ImagesPlan<'_>,
     incident: crate::model::id::IncidentId,
     present: Pair<RawBlock>,
     areas: Pair<crate::model::id::Digest>,
 ) -> Plan {
     let (survivor, victim) = (healed.survivor, healed.victim());
-    let bytes = healed.overwrite.bytes();
+    let bytes = healed.bytes();
     // After the healing both sides held the survivor's bytes.
-    let content = healed.basis[survivor].content;
+    let content = healed.ground.basis[survivor].content;
     let mut trace = healed.trace.clone();
     trace.push(
         "undo",
         format!("incident {incident} overwrote {} on {}", human(bytes), healed.names[victim]),
         format!("put back what {} held, and both sides' metadata, as they were", healed.names[victim]),
     );
+    let basis =
+        Pair::from_fn(|side| SideBasis { superblock: present[side].clone(), area: areas[side], content });
+    let steps = vec![
+        Step::Quiesce,
+        Step::CheckBasis,
+        Step::MarkInconsistent { side: victim },
+        Step::Overwrite { side: victim, bytes },
+        // Until then the victim stays Inconsistent.
+        Step::VerifyContent { full: false },
+        Step::RestoreMetadata { side: victim },
+        Step::RestoreMetadata { side: survivor },
+        Step::VerifyRelation,
+        Step::Record,
+    ];
     Plan {
-        version: 1,
         purpose: Purpose::Undo { incident },
-        resource: healed.resource.clone(),
-        names: healed.names.clone(),
-        survivor,
-        basis: Pair::from_fn(|side| SideBasis {
-            source: healed.basis[side].source.clone(),
-            superblock: present[side].clone(),
-            area: areas[side],
-            content,
-        }),
-        size: healed.size,
-        overwrite: healed.overwrite.clone(),
-        compared: healed.compared.clone(),
-        metadata: healed.metadata.clone(),
-        salvage: healed.salvage,
-        steps: vec![
-            Step::Quiesce,
-            Step::CheckBasis,
-            Step::MarkInconsistent { side: victim },
-            Step::Overwrite { side: victim, bytes },
-            // Until then the victim stays Inconsistent.
-            Step::VerifyContent { full: false },
-            Step::RestoreMetadata { side: victim },
-            Step::RestoreMetadata { side: survivor },
-            Step::VerifyRelation,
-            Step::Record,
-        ],
-        losses: Vec::new(),
-        doubtful: 0,
-        common_base: healed.common_base,
+        volumes: vec![VolumePlan { losses: Vec::new(), doubtful: 0, ..healed.volume.clone() }],
+        ground: plan::Ground::Images(Ground { basis, steps, ..healed.ground.clone() }),
         trace,
+        ..Plan::clone(&healed)
     }
 }

@@ -4,10 +4,10 @@ use super::{Agreed, Held, judge_running, salvage_wanted};
 use crate::engine::drbd::draw::{Decision, Found, draw};
 use crate::engine::drbd::others::in_the_way;
 use crate::engine::drbd::pair::LivePair;
-use crate::engine::drbd::plans;
 use crate::engine::drbd::policies::{to_restore, to_restore_as_told};
 use crate::engine::inquiry::InquiryError;
-use crate::judge::audit::{SealedLivePlan, Seen};
+use crate::engine::plans;
+use crate::judge::audit::{SealedPlan, Seen};
 use crate::judge::planner::drbd::{reach, would_heal};
 use crate::judge::policy::Policy;
 use crate::judge::units::losses;
@@ -15,8 +15,8 @@ use crate::judge::worse;
 use crate::model::delta::{Class, Coverage, Scope};
 use crate::model::drbd_live::words::ConnectionState;
 use crate::model::id::NodeName;
-use crate::model::live_plan::Reach;
 use crate::model::node::NodeReport;
+use crate::model::plan::drbd::Reach;
 use crate::model::policy::Settings;
 use crate::model::shell::shell_word;
 use crate::model::side::{Pair, Side};
@@ -49,7 +49,7 @@ pub enum LiveDrawn {
 #[derive(Clone)]
 pub struct DrawnPlan {
     /// The plan.
-    pub sealed: SealedLivePlan,
+    pub sealed: SealedPlan,
     /// Whether the policy lets it run without asking.
     pub auto: bool,
     /// Who uses the side that it overwrites.

@@ -73,7 +73,7 @@ grown_between_plan_and_run() {
   local plan
   begun "resized between plan and run"
   unsplit_on 1 1 plan r0 --peer ssh:mgmt2 --keep node1
-  plan=$(on 1 "ls -t /var/lib/unsplit/live-plans | head -1 | cut -c1-12" < /dev/null)
+  plan=$(on 1 "ls -t /var/lib/unsplit/plans | head -1 | cut -c1-12" < /dev/null)
   grow 1 48M
   grow 2 48M
   resize 1

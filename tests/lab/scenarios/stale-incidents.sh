@@ -11,7 +11,7 @@ killed_at() {
   unsplit_on 1 1 plan r0 --peer ssh:mgmt2 --keep node1 --json
   record=$(last_words | sed 1d | python3 -c '
 import json, sys
-steps = [s["step"] for s in json.load(sys.stdin)["plan"]["steps"]]
+steps = [s["step"] for s in json.load(sys.stdin)["plan"]["ground"]["drbd"]["steps"]]
 print(2 + 2 * (steps.index(sys.argv[1]) + 1))' "$word")
   : > "$I/cut.log"
   LIMIT=900 on 1 "stop-after $record /var/lib/unsplit/journal unsplit resolve r0 --peer ssh:mgmt2 --keep node1 --yes" > "$I/cut.log" 2>&1 < /dev/null &

@@ -11,11 +11,12 @@ use crate::cli::exit::{FINE, Failure, HELD};
 use crate::cli::live::chosen::Task;
 use crate::cli::live::ending::{finished_document, show_finished};
 use crate::cli::live::list::{List, Outcome, Row};
-use crate::cli::live::plan::show;
 use crate::cli::live::resolve::{ended, others, start};
 use crate::cli::live::words_of;
+use crate::cli::plan::show;
 use crate::cli::resolve::ResolveArgs;
 use crate::cli::screen::{Screen, Tone};
+use crate::engine::drbd::plan_of;
 use crate::model::id::NodeName;
 use crate::model::record::Consent;
 use crate::ports::store::Store;
@@ -150,7 +151,14 @@ fn heal(
     match outcome {
         Ok((id, outcome, left)) => {
             if !cli.json {
-                show_finished(cli, screen, &*desk.store, plan, &id, outcome)?;
+                show_finished(
+                    cli,
+                    screen,
+                    &*desk.store,
+                    plan_of(sealed).map_err(Failure::internal)?,
+                    &id,
+                    outcome,
+                )?;
                 others(cli, screen, &left)?;
                 screen.line("")?;
             }

@@ -5,7 +5,7 @@ use super::{ImageReplica, ObserveError};
 use crate::format::drbdmeta::{BLOCK, activity_log, superblock};
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::id::Digest;
-use crate::model::plan::MetadataChange;
+use crate::model::plan::images::MetadataChange;
 use crate::model::size::SECTOR;
 use crate::ports::disk::{Disk, DiskFault};
 use crate::ports::replica::AreaLeft;

@@ -9,7 +9,7 @@ use crate::model::drbd::{MetadataFormat, Role, Superblock, device_flag, peer_fla
 use crate::model::evidence::{Evidence, LogState, Marks};
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::id::{Digest, NodeName};
-use crate::model::plan::RawBlock;
+use crate::model::plan::images::RawBlock;
 use crate::model::seen::Stamp;
 use crate::ports::disk::DiskFault;
 use drbd_sys::metadata as sys;

@@ -12,7 +12,7 @@ use crate::format::drbdmeta::{BLOCK, activity_log};
 use crate::model::drbd::Superblock;
 use crate::model::evidence::LogState;
 use crate::model::extent::{Extent, ExtentSet};
-use crate::model::plan::MetadataChange;
+use crate::model::plan::images::MetadataChange;
 use crate::ports::disk::DiskFault;
 use std::io;
 

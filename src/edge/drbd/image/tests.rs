@@ -340,7 +340,7 @@ fn a_log_that_proves_nothing_marks_everything() {
 }
 
 /// Two of three nodes, the first crashed as Primary with a hot log; what its settling changes.
-fn crashed() -> (Arc<Memory>, ImageReplica, crate::model::plan::MetadataChange) {
+fn crashed() -> (Arc<Memory>, ImageReplica, crate::model::plan::images::MetadataChange) {
     let disk = internal(MetadataFormat::V09, 12 * MIB, 2);
     let replica = open(&disk).unwrap();
     let mut sb = three(&replica, 0, [-1, 0, 1], 0xA0);

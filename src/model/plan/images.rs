@@ -1,13 +1,13 @@
-//! Plans: what will happen, with no choices left, bound to the evidence they were drawn from.
+//! What only a plan for two images knows: both metadata, before, during and after.
 
-use super::drbd::Superblock;
-use super::evidence::Source;
-use super::extent::ExtentSet;
-use super::id::{Digest, IncidentId, NodeName, ResourceName};
-use super::side::{Pair, Side};
-use super::stage::{Stage, StepName};
-use super::verdict::Trace;
+use super::{Plan, Told, VolumePlan};
+use crate::model::drbd::Superblock;
+use crate::model::extent::ExtentSet;
+use crate::model::id::Digest;
+use crate::model::side::{Pair, Side};
+use crate::model::stage::{Stage, StepName};
 use serde::{Deserialize, Serialize};
+use std::ops::Deref;
 
 /// A 4 KiB block as it stands on disk, serialised as hex digits without the trailing zeros.
 #[derive(Clone, PartialEq, Eq)]
@@ -54,8 +54,6 @@ impl<'de> Deserialize<'de> for RawBlock {
 /// What one side looked like when the plan was drawn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SideBasis {
-    /// Where it was.
-    pub source: Source,
     /// The superblock's 4 KiB as they stood on disk: after a cut in the middle of writing it, each of its
     /// sectors must be one of those the plan knows.
     pub superblock: RawBlock,
@@ -81,19 +79,6 @@ pub struct MetadataChange {
     pub mark_hot_slots: Vec<u32>,
     /// Whether the activity log is reset to its initial, empty state.
     pub reset_log: bool,
-}
-
-/// What a plan is for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "kind")]
-pub enum Purpose {
-    /// Make the victim equal to the survivor.
-    Heal,
-    /// Put back what an earlier incident's healing overwrote.
-    Undo {
-        /// That incident.
-        incident: IncidentId,
-    },
 }
 
 /// One step. Steps are done in order; each is idempotent.
@@ -176,128 +161,61 @@ impl Step {
         }
     }
 
-    /// The bytes that it says it will keep or write.
-    #[must_use]
-    pub fn bytes(&self) -> Option<u64> {
-        match self {
+    /// As every plan tells it.
+    pub(super) fn told(&self) -> Told {
+        let bytes = match self {
             Step::Preserve { bytes } | Step::Overwrite { bytes, .. } => Some(*bytes),
             _ => None,
-        }
-    }
-
-    /// Its word and its stage, as the journal has them.
-    #[must_use]
-    pub fn name(&self) -> StepName {
-        StepName::new(self.word(), self.stage())
+        };
+        Told { name: StepName::new(self.word(), self.stage()), bytes }
     }
 }
 
-/// What becomes of a unit of the victim when the survivor's tables take the place of the victim's.
+/// What only a plan for two images knows. It has one volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "becomes")]
-pub enum Fate {
-    /// It exists only on the victim.
-    Disappears,
-    /// It exists only on the survivor, and no byte is counted for it: those are counted as the victim describes them.
-    Appears,
-    /// The survivor calls it differently.
-    Renamed {
-        /// The survivor's name for it.
-        to: String,
-    },
-    /// The survivor gives it another size on this volume.
-    Resized {
-        /// Bytes.
-        to: u64,
-    },
-    /// The survivor has it in another place.
-    Moved,
-}
-
-/// What one unit would lose.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnitLoss {
-    /// The unit's name.
-    pub unit: String,
-    /// Bytes that differ and were written by the victim only.
-    pub victim_only: u64,
-    /// Bytes that differ and were written by both.
-    pub both: u64,
-    /// Bytes that differ and were written by the survivor only: the victim is brought up to date, nothing is lost.
-    pub survivor_only: u64,
-    /// Bytes that differ and that nobody marked.
-    pub unmarked: u64,
-    /// What becomes of the unit itself, where the two sides describe it differently.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fate: Option<Fate>,
-}
-
-fn common_base() -> bool {
-    true
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-fn is_common_base(said: &bool) -> bool {
-    *said
-}
-
-/// A plan, not yet audited. Only sealed plans run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
-    /// Version of this schema: 1.
-    pub version: u32,
-    /// Heal or undo.
-    pub purpose: Purpose,
-    /// What the pair is called.
-    pub resource: ResourceName,
-    /// The sides' names.
-    pub names: Pair<NodeName>,
-    /// Whose data is kept.
-    pub survivor: Side,
-    /// Evidence the plan was drawn from.
+pub struct Ground {
+    /// What the plan was drawn from.
     pub basis: Pair<SideBasis>,
-    /// Bytes of replicated data.
-    pub size: u64,
-    /// What will be overwritten on the victim.
-    pub overwrite: ExtentSet,
-    /// What was compared: `overwrite`, and all that was found equal. Until the end nobody may make it differ. `None` in
-    /// plans of versions that did not note it.
+    /// What was compared: all that is overwritten, and all that was found equal. Until the end nobody may make it differ.
+    /// `None` in plans of versions that did not note it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compared: Option<ExtentSet>,
     /// How each side's metadata changes.
     pub metadata: Pair<MetadataChange>,
-    /// Whether the victim's content is kept first.
-    pub salvage: bool,
+    /// Whether the bitmaps had a common base.
+    pub common_base: bool,
     /// The steps.
     pub steps: Vec<Step>,
-    /// What will be lost from the survivor's point of view, per unit, in the survivor's layout.
-    pub losses: Vec<UnitLoss>,
-    /// Bytes counted as the survivor's only that the victim may have written, too: its activity log was hot there, or the bitmaps
-    /// have no common base.
-    pub doubtful: u64,
-    /// Whether the bitmaps had a common base. Plans of versions that did not note it say so only where it was.
-    #[serde(default = "common_base", skip_serializing_if = "is_common_base")]
-    pub common_base: bool,
-    /// Why.
-    pub trace: Trace,
 }
 
-impl Plan {
-    /// Whose data is overwritten.
-    #[must_use]
-    pub fn victim(&self) -> Side {
-        self.survivor.other()
-    }
+/// A plan for two images, with its parts at hand.
+#[derive(Debug, Clone, Copy)]
+pub struct ImagesPlan<'p> {
+    pub(super) plan: &'p Plan,
+    /// Its volume.
+    pub volume: &'p VolumePlan,
+    /// What only it knows.
+    pub ground: &'p Ground,
+}
 
+impl Deref for ImagesPlan<'_> {
+    type Target = Plan;
+
+    fn deref(&self) -> &Plan {
+        self.plan
+    }
+}
+
+impl ImagesPlan<'_> {
     /// What must be equal when all is done: what was compared, or everything, where the plan does not say what that was.
     #[must_use]
     pub fn must_agree(&self) -> ExtentSet {
-        self.compared.clone().unwrap_or_else(|| ExtentSet::whole(self.size))
+        self.ground.compared.clone().unwrap_or_else(|| ExtentSet::whole(self.volume.size))
     }
 
     /// Whether the whole volume is compared.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.steps.contains(&Step::VerifyContent { full: true })
+        self.ground.steps.contains(&Step::VerifyContent { full: true })
     }
 }

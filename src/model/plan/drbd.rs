@@ -1,17 +1,16 @@
-//! Plans for resources that run: DRBD itself overwrites the victim, so a plan says in which order both nodes are told what,
-//! what is kept before, and what must be true at each point.
+//! What only a plan for a resource that runs knows: DRBD itself overwrites the victim, so it says in which order both nodes
+//! are told what, what is kept before, and what must be true at each point.
 
-use super::drbd::GenerationUuid;
-use super::drbd_live::Generation;
-use super::evidence::Source;
-use super::extent::ExtentSet;
-use super::id::{Digest, NodeName, ResourceName};
-use super::node::{AfterSb, Toward};
-use super::plan::{Purpose, UnitLoss};
-use super::side::{Pair, Side};
-use super::stage::{Stage, StepName};
-use super::verdict::Trace;
+use super::{Plan, Told, VolumePlan};
+use crate::model::drbd::GenerationUuid;
+use crate::model::drbd_live::Generation;
+use crate::model::extent::ExtentSet;
+use crate::model::id::Digest;
+use crate::model::node::{AfterSb, Toward};
+use crate::model::side::Pair;
+use crate::model::stage::{Stage, StepName};
 use serde::{Deserialize, Serialize};
+use std::ops::Deref;
 
 /// The generation of one side of a volume, as its superblock says. Bit 0 is not compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,23 +48,17 @@ pub enum Reach {
     Invalidate,
 }
 
-/// One volume of the connection.
+/// What only such a plan knows of one volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LiveVolume {
-    /// Its number.
-    pub volume: u32,
+pub struct VolumeGround {
     /// Its minor number on each node.
     pub minors: Pair<u32>,
-    /// Its backing device on each node.
-    pub sources: Pair<Source>,
-    /// Bytes of replicated data.
-    pub size: u64,
     /// Both generations.
     pub generations: Pair<Generations>,
     /// What is synced.
     pub reach: Reach,
-    /// What the victim may have written alone: its bitmap, and the hot extents of a Primary. What its bitmap shows when the plan
-    /// runs lies within. In an undo: what the healing took for equal, which stays as it is.
+    /// What the victim may have written alone: its bitmap, and the hot extents of a Primary. What its bitmap shows when the
+    /// plan runs lies within. In an undo: what the healing took for equal, which stays as it is.
     pub victim_marks: ExtentSet,
     /// The same of the survivor when the plan was drawn; it may have written more since. `None` in an undo, and in plans of
     /// unsplit up to 0.1.
@@ -74,28 +67,14 @@ pub struct LiveVolume {
     /// What both devices told of their writes when the plan was drawn. `None` as above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shown: Option<Pair<Untouched>>,
-    /// What differed.
-    pub overwrite: ExtentSet,
     /// Digest of the victim's bytes in `victim_marks` and `overwrite` together; in an undo of both nodes' in `overwrite`.
     pub content: Digest,
-    /// What the victim loses, per unit.
-    pub losses: Vec<UnitLoss>,
-    /// Bytes counted as the survivor's only that the victim may have written, too.
-    pub doubtful: u64,
-}
-
-impl LiveVolume {
-    /// What of the victim must be as it was: all that it wrote, and all that differs.
-    #[must_use]
-    pub fn guarded(&self) -> ExtentSet {
-        self.victim_marks.union(&self.overwrite)
-    }
 }
 
 /// One step. Each is idempotent: it looks first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "step")]
-pub enum LiveStep {
+pub enum Step {
     /// The victim's connection is ended, so that nothing begins before its time.
     Isolate,
     /// The victim leaves the Primary role; whoever uses its devices is named and stops it.
@@ -137,26 +116,26 @@ pub enum LiveStep {
     Record,
 }
 
-impl LiveStep {
+impl Step {
     /// A word for journal and progress.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            LiveStep::Isolate => "isolate",
-            LiveStep::Demote => "demote",
-            LiveStep::CheckBasis => "check-basis",
-            LiveStep::Preserve { .. } => "preserve",
-            LiveStep::Invalidate => "invalidate",
-            LiveStep::Reconnect => "reconnect",
-            LiveStep::Resync => "resync",
-            LiveStep::VerifyRelation => "verify-relation",
-            LiveStep::VerifyContent { .. } => "verify-content",
-            LiveStep::RestorePolicies => "restore-policies",
-            LiveStep::ConnectOthers => "connect-others",
-            LiveStep::Promote => "promote",
-            LiveStep::WriteBack { .. } => "write-back",
-            LiveStep::StepDown => "step-down",
-            LiveStep::Record => "record",
+            Step::Isolate => "isolate",
+            Step::Demote => "demote",
+            Step::CheckBasis => "check-basis",
+            Step::Preserve { .. } => "preserve",
+            Step::Invalidate => "invalidate",
+            Step::Reconnect => "reconnect",
+            Step::Resync => "resync",
+            Step::VerifyRelation => "verify-relation",
+            Step::VerifyContent { .. } => "verify-content",
+            Step::RestorePolicies => "restore-policies",
+            Step::ConnectOthers => "connect-others",
+            Step::Promote => "promote",
+            Step::WriteBack { .. } => "write-back",
+            Step::StepDown => "step-down",
+            Step::Record => "record",
         }
     }
 
@@ -164,31 +143,23 @@ impl LiveStep {
     #[must_use]
     pub fn stage(self) -> Stage {
         match self {
-            LiveStep::Isolate | LiveStep::Demote | LiveStep::Promote => Stage::Quiesce,
-            LiveStep::CheckBasis => Stage::CheckBasis,
-            LiveStep::Preserve { .. } => Stage::Preserve,
-            LiveStep::Invalidate | LiveStep::Reconnect | LiveStep::Resync | LiveStep::WriteBack { .. } => {
-                Stage::Overwrite
-            }
-            LiveStep::VerifyRelation | LiveStep::VerifyContent { .. } => Stage::Verify,
-            LiveStep::RestorePolicies | LiveStep::ConnectOthers | LiveStep::StepDown => Stage::Tidy,
-            LiveStep::Record => Stage::Record,
+            Step::Isolate | Step::Demote | Step::Promote => Stage::Quiesce,
+            Step::CheckBasis => Stage::CheckBasis,
+            Step::Preserve { .. } => Stage::Preserve,
+            Step::Invalidate | Step::Reconnect | Step::Resync | Step::WriteBack { .. } => Stage::Overwrite,
+            Step::VerifyRelation | Step::VerifyContent { .. } => Stage::Verify,
+            Step::RestorePolicies | Step::ConnectOthers | Step::StepDown => Stage::Tidy,
+            Step::Record => Stage::Record,
         }
     }
 
-    /// The bytes that it says it will keep or write.
-    #[must_use]
-    pub fn bytes(self) -> Option<u64> {
-        match self {
-            LiveStep::Preserve { bytes } | LiveStep::WriteBack { bytes } => Some(bytes),
+    /// As every plan tells it.
+    pub(super) fn told(self) -> Told {
+        let bytes = match self {
+            Step::Preserve { bytes } | Step::WriteBack { bytes } => Some(bytes),
             _ => None,
-        }
-    }
-
-    /// Its word and its stage, as the journal has them.
-    #[must_use]
-    pub fn name(self) -> StepName {
-        StepName::new(self.word(), self.stage())
+        };
+        Told { name: StepName::new(self.word(), self.stage()), bytes }
     }
 }
 
@@ -203,17 +174,9 @@ pub struct Untouched {
     pub current: Option<GenerationUuid>,
 }
 
-/// A plan for a running resource, not yet audited.
+/// What only a plan for a resource that runs knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LivePlan {
-    /// Version of this schema: 1.
-    pub version: u32,
-    /// Heal or undo.
-    pub purpose: Purpose,
-    /// The resource.
-    pub resource: ResourceName,
-    /// The nodes: A is where unsplit runs, B its peer.
-    pub names: Pair<NodeName>,
+pub struct Ground {
     /// How side B is reached, as `--peer` says it.
     pub peer: String,
     /// The nodes' machine ids: a plan runs on the machines it was drawn for.
@@ -224,28 +187,62 @@ pub struct LivePlan {
     pub toward: Pair<Toward>,
     /// The connection's policies, as each side had them; `None` where DRBD did not tell.
     pub policies: Pair<Option<AfterSb>>,
-    /// Whose data is kept.
-    pub survivor: Side,
-    /// All volumes of the connection.
-    pub volumes: Vec<LiveVolume>,
-    /// Whether the victim's content is kept first.
-    pub salvage: bool,
+    /// Of each of the plan's volumes, in their order. They are all volumes of the connection.
+    pub volumes: Vec<VolumeGround>,
     /// The steps.
-    pub steps: Vec<LiveStep>,
-    /// Why.
-    pub trace: Trace,
+    pub steps: Vec<Step>,
 }
 
-impl LivePlan {
-    /// Whose data is overwritten.
-    #[must_use]
-    pub fn victim(&self) -> Side {
-        self.survivor.other()
+/// A plan for a resource that runs, with its parts at hand.
+#[derive(Debug, Clone, Copy)]
+pub struct DrbdPlan<'p> {
+    pub(super) plan: &'p Plan,
+    /// What only it knows.
+    pub ground: &'p Ground,
+}
+
+impl Deref for DrbdPlan<'_> {
+    type Target = Plan;
+
+    fn deref(&self) -> &Plan {
+        self.plan
+    }
+}
+
+impl<'p> DrbdPlan<'p> {
+    /// Its volumes, in order.
+    pub fn volumes(self) -> impl Iterator<Item = DrbdVolume<'p>> {
+        let both = self.plan.volumes.iter().zip(&self.ground.volumes);
+        both.map(|(plan, ground)| DrbdVolume { plan, ground })
     }
 
-    /// Bytes that differ, of all volumes.
+    /// Whether the contents of the whole volumes are compared in the end.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.volumes.iter().map(|volume| volume.overwrite.bytes()).sum()
+    pub fn is_full(self) -> bool {
+        self.ground.steps.contains(&Step::VerifyContent { full: true })
+    }
+}
+
+/// One volume of it.
+#[derive(Debug, Clone, Copy)]
+pub struct DrbdVolume<'p> {
+    plan: &'p VolumePlan,
+    /// What only such a plan knows of it.
+    pub ground: &'p VolumeGround,
+}
+
+impl Deref for DrbdVolume<'_> {
+    type Target = VolumePlan;
+
+    fn deref(&self) -> &VolumePlan {
+        self.plan
+    }
+}
+
+impl DrbdVolume<'_> {
+    /// What of the victim must be as it was: all that it wrote, and all that differs.
+    #[must_use]
+    pub fn guarded(self) -> ExtentSet {
+        self.ground.victim_marks.union(&self.plan.overwrite)
     }
 }

@@ -1,0 +1,104 @@
+//! A plan, on the screen and as JSON.
+
+use super::parts::{kept, loss_table};
+use super::verdict::{Document, reasons};
+use super::words;
+use crate::cli::screen::{Screen, Tone};
+use crate::judge::audit::SealedPlan;
+use crate::model::delta::{Coverage, Uncertain};
+use crate::model::plan::drbd::Reach;
+use crate::model::plan::{Kind, Plan, Purpose};
+use crate::model::size::human;
+use crate::resolver::in_use::InUse;
+
+/// The plan as JSON. `in_use`: who uses the side that it overwrites, if that was asked.
+pub(in crate::cli) fn document<'a>(
+    sealed: &'a SealedPlan,
+    auto: Option<bool>,
+    in_use: Option<&'a InUse>,
+    coverage: Option<Coverage>,
+) -> Document<'a> {
+    let plan = sealed.plan();
+    let verdict = if plan.purpose == Purpose::Heal { "heal" } else { "undo" };
+    Document {
+        id: Some(sealed.id().0.to_string()),
+        auto,
+        plan: Some(plan),
+        in_use: in_use.map_or(&[][..], |in_use| &in_use.users),
+        ..Document::without_plan(verdict, &plan.trace, coverage)
+    }
+}
+
+/// The whole plan in words. `in_use`: who uses the side that it overwrites, if that was asked.
+///
+/// # Errors
+/// When standard output is closed.
+pub(in crate::cli) fn show(
+    screen: &mut Screen,
+    sealed: &SealedPlan,
+    salvages: &str,
+    in_use: Option<&InUse>,
+) -> std::io::Result<()> {
+    let plan = sealed.plan();
+    let (keep, lose) = (&plan.names[plan.survivor], &plan.names[plan.victim()]);
+    let runs = plan.drbd().is_some();
+    let running = if runs { ", running" } else { "" };
+    let title = format!("Plan {} for {}{running}: keep {keep}, overwrite {lose}", sealed.id(), plan.resource);
+    let title = screen.paint(Tone::Strong, &title);
+    screen.line(title)?;
+    if let Some(images) = plan.images() {
+        let at = images.volume.at.as_ref().map(|source| source.place_words());
+        screen.line(format!("  {keep} is {}", at[plan.survivor]))?;
+        screen.line(format!("  {lose} is {}", at[plan.victim()]))?;
+    }
+    reasons(screen, &plan.trace)?;
+    for (volume, common_base) in plan.volumes.iter().zip(common_bases(plan)) {
+        if plan.volumes.len() > 1 {
+            screen.line("")?;
+            screen.line(format!("Volume {} ({})", volume.number, human(volume.size)))?;
+        }
+        let doubtful = (volume.doubtful, Uncertain::from_marks(common_base));
+        loss_table(screen, keep.as_str(), lose.as_str(), &volume.losses, doubtful)?;
+    }
+    let what = || match runs {
+        true => (plan.bytes(), format!("{lose}'s data"), ""),
+        false => (
+            plan.bytes(),
+            format!("{lose}'s data and both sides' DRBD metadata"),
+            " `unsplit undo` puts it back exactly.",
+        ),
+    };
+    kept(screen, plan.salvage.then(what), salvages)?;
+    if let Some(in_use) = in_use.filter(|in_use| !in_use.users.is_empty()) {
+        screen.line("")?;
+        in_use.show(screen)?;
+    }
+    screen.heading("What will happen")?;
+    steps(screen, plan)?;
+    if runs {
+        screen.line(format!("  {keep} stays in use all the time; {lose} must not be in use."))?;
+    }
+    Ok(())
+}
+
+/// Of each volume, whether the bitmaps had a common base.
+fn common_bases(plan: &Plan) -> Vec<bool> {
+    match plan.kind() {
+        Some(Kind::Images(plan)) => vec![plan.ground.common_base],
+        Some(Kind::Drbd(plan)) => {
+            plan.ground.volumes.iter().map(|volume| volume.reach == Reach::Bitmaps).collect()
+        }
+        None => Vec::new(),
+    }
+}
+
+/// The steps, numbered.
+///
+/// # Errors
+/// When standard output is closed.
+pub(in crate::cli) fn steps(screen: &mut Screen, plan: &Plan) -> std::io::Result<()> {
+    for (at, words) in words::steps(plan).into_iter().enumerate() {
+        screen.line(format!("  {:>2}. {words}", at + 1))?;
+    }
+    Ok(())
+}
