@@ -72,7 +72,7 @@ fn blocks(extents: &Value) -> Vec<u64> {
 }
 
 fn class<'a>(diff: &'a Value, class: &str) -> &'a Value {
-    diff["classes"].as_array().unwrap().iter().find(|view| view["class"] == class).unwrap()
+    diff["volumes"][0]["classes"].as_array().unwrap().iter().find(|view| view["class"] == class).unwrap()
 }
 
 fn truly_different(before: &[Vec<u8>; 2], size: u64) -> Vec<u64> {
@@ -94,11 +94,11 @@ fn the_difference_is_exactly_what_was_written() {
             let mut words = vec!["diff", "node1.img", "node2.img"];
             words.extend(full.then_some("--full"));
             let diff = scene.json(&words, 1);
-            assert_eq!(diff["relation"], "diverged");
-            let found = blocks(&diff["delta"]["differs"]);
+            assert_eq!(diff["volumes"][0]["relation"], "diverged");
+            let found = blocks(&diff["volumes"][0]["delta"]["differs"]);
             assert_eq!(
                 found,
-                truly_different(&scene.before, diff["delta"]["size"].as_u64().unwrap()),
+                truly_different(&scene.before, diff["volumes"][0]["delta"]["size"].as_u64().unwrap()),
                 "{capture:?}"
             );
             assert!(

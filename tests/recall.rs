@@ -404,7 +404,9 @@ fn through_the_command_line() {
     scene.run(&["diff", "a.img", "b.img"]).says(1, &[told, "--no-cache reads again"]);
     scene.run(&["report", "a.img", "b.img"]).says(1, &[told]);
     let json = scene.run(&["--json", "diff", "a.img", "b.img"]);
-    assert!(serde_json::from_str::<serde_json::Value>(&json.out).unwrap()["compared_at"].is_i64());
+    assert!(
+        serde_json::from_str::<serde_json::Value>(&json.out).unwrap()["volumes"][0]["compared_at"].is_i64()
+    );
     for words in [&["diff", "--no-cache", "a.img", "b.img"][..], &["diff", "--full", "a.img", "b.img"]] {
         let ran = scene.run(words);
         assert!(!ran.all().contains(told), "{}", ran.all());

@@ -539,8 +539,8 @@ fn a_write_that_no_metadata_shows_makes_a_plan_stale() {
                 })
                 .collect()
         };
-        let marked = blocks(&diff["delta"]["marked"][["a", "b"][side]]);
-        let equal = *marked.difference(&blocks(&diff["delta"]["differs"])).next().unwrap();
+        let marked = blocks(&diff["volumes"][0]["delta"]["marked"][["a", "b"][side]]);
+        let equal = *marked.difference(&blocks(&diff["volumes"][0]["delta"]["differs"])).next().unwrap();
         scene.ends(&["plan", "node1.img", "node2.img", "--keep", "a"], 1);
         let image = fs::File::options().write(true).open(&scene.images[side]).unwrap();
         image.write_all_at(b"written after the plan", equal * 4096).unwrap();

@@ -5,13 +5,15 @@ use super::compared;
 use super::exit::{DIVERGED, EVIDENCE, FINE, Failure};
 use super::live::{self, TargetArgs};
 use super::screen::{Screen, Tone};
-use super::still_open::{About, StillOpen};
+use super::still_open::{About, OpenView, StillOpen};
 use super::suggest::Suggestion;
 use crate::edge::blockdev::Mode;
 use crate::edge::terminal::TerminalProgress;
+use crate::engine::drbd::beside::exchanged;
 use crate::engine::inquiry::Sight;
 use crate::model::delta::{Class, Coverage, Delta, Uncertain};
 use crate::model::extent::{Extent, ExtentSet};
+use crate::model::id::{NodeName, ResourceName};
 use crate::model::lineage::{Comparison, Relation};
 use crate::model::seen::Stamp;
 use crate::model::side::{Pair, Side};
@@ -41,19 +43,58 @@ pub struct DiffArgs {
     pub extents: bool,
 }
 
+/// What was found, as JSON: of two images, and of a resource that runs.
 #[derive(Serialize)]
-struct Document<'a> {
+pub(super) struct Document<'a, V> {
     schema: &'static str,
     version: u32,
+    resource: &'a ResourceName,
+    names: Pair<&'a NodeName>,
+    coverage: Option<Coverage>,
+    volumes: Vec<V>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incidents: Option<OpenView>,
+}
+
+/// `coverage`: of all volumes together. `incidents`: those about it that are not over, where that was asked.
+pub(super) fn document<'a, V: Serialize>(
+    resource: &'a ResourceName,
+    names: Pair<&'a NodeName>,
+    coverage: Option<Coverage>,
+    volumes: Vec<V>,
+    incidents: Option<OpenView>,
+) -> Document<'a, V> {
+    Document { schema: "unsplit.diff", version: 2, resource, names, coverage, volumes, incidents }
+}
+
+#[derive(Serialize)]
+struct VolumeView<'a> {
+    number: u32,
     relation: Relation,
     comparison: &'a Comparison,
-    names: Pair<&'a str>,
     delta: &'a Delta,
     classes: Vec<ClassView>,
     units: &'a crate::judge::units::UnitReport,
     #[serde(skip_serializing_if = "Option::is_none")]
     compared_at: Option<Stamp>,
+    bitmaps_exchanged: bool,
     coverage: Coverage,
+}
+
+/// What was found of one volume, as JSON.
+pub(super) fn volume<'f>(number: u32, sight: &'f Sight, found: &'f Found) -> impl Serialize + 'f {
+    let (comparison, delta) = (&sight.comparison, &found.delta);
+    VolumeView {
+        number,
+        relation: comparison.relation,
+        comparison,
+        delta,
+        classes: classes(delta),
+        units: &found.units,
+        compared_at: found.compared_at,
+        bitmaps_exchanged: exchanged(&sight.evidence, comparison.relation).is_some(),
+        coverage: delta.coverage(),
+    }
 }
 
 /// Numbers of one class.
@@ -113,11 +154,15 @@ pub(super) fn run(cli: &Cli, args: &DiffArgs, screen: &mut Screen) -> Result<u8,
     let settings = pair.access.settings()?;
     let sight = opened.look(&settings)?;
     let found = opened.diff(&sight, args.full, &pair.access, &cli.state_dir, &TerminalProgress::new())?;
-    if !cli.json {
-        let sources = sight.evidence.as_ref().map(|seen| &seen.source);
-        StillOpen::about(cli, About::Devices(sources)).show(screen)?;
+    let open = StillOpen::about(cli, About::Devices(sight.evidence.as_ref().map(|seen| &seen.source)));
+    if cli.json {
+        let names = sight.evidence.as_ref().map(|seen| &seen.name);
+        let (seen, volumes) = (Some(found.delta.coverage()), vec![volume(0, &sight, &found)]);
+        screen.json(&document(&pair.access.resource, names, seen, volumes, Some(open.view())))?;
+        return Ok(status(&sight, &found));
     }
-    present(cli, args, screen, &sight, &found)?;
+    open.show(screen)?;
+    show(args, screen, &sight, &found)?;
     let whole = Suggestion::of_pair(cli, "diff", &pair).flag("--full", true).flag("--extents", args.extents);
     offer_full(cli, screen, found.delta.coverage(), &whole)?;
     Ok(status(&sight, &found))
@@ -137,39 +182,6 @@ pub(super) fn offer_full(
     screen.line(format!("  {whole}"))
 }
 
-/// What was found of one pair, on the screen.
-pub(super) fn present(
-    cli: &Cli,
-    args: &DiffArgs,
-    screen: &mut Screen,
-    sight: &Sight,
-    found: &Found,
-) -> Result<(), Failure> {
-    let names = sight.evidence.as_ref().map(|seen| seen.name.as_str());
-    if cli.json {
-        screen.json(&document(sight, found))?;
-        return Ok(());
-    }
-    show(screen, names, found, &sight.comparison, args)
-}
-
-/// What was found of one pair, as JSON.
-pub(super) fn document<'f>(sight: &'f Sight, found: &'f Found) -> impl Serialize + 'f {
-    let delta = &found.delta;
-    Document {
-        schema: "unsplit.diff",
-        version: 1,
-        relation: sight.comparison.relation,
-        comparison: &sight.comparison,
-        names: sight.evidence.as_ref().map(|seen| seen.name.as_str()),
-        delta,
-        classes: classes(delta),
-        units: &found.units,
-        compared_at: found.compared_at,
-        coverage: delta.coverage(),
-    }
-}
-
 /// The exit code for one pair.
 pub(super) fn status(sight: &Sight, found: &Found) -> u8 {
     let delta = &found.delta;
@@ -182,14 +194,15 @@ pub(super) fn status(sight: &Sight, found: &Found) -> u8 {
     }
 }
 
-fn show(
-    screen: &mut Screen,
-    names: Pair<&str>,
-    found: &Found,
-    comparison: &Comparison,
+/// What was found of one pair, on the screen.
+pub(super) fn show(
     args: &DiffArgs,
+    screen: &mut Screen,
+    sight: &Sight,
+    found: &Found,
 ) -> Result<(), Failure> {
-    let delta = &found.delta;
+    let names = sight.evidence.as_ref().map(|seen| seen.name.as_str());
+    let (comparison, delta) = (&sight.comparison, &found.delta);
     let headline = if delta.differs.is_empty() {
         let seen = delta.coverage();
         let good = !seen.nothing() && delta.unreadable.is_empty();

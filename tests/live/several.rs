@@ -229,7 +229,7 @@ fn all_are_compared_asked_once_and_none_stops_another() {
     assert_eq!((&document["command"], &document["exit_code"]), (&Value::from("diff"), &Value::from(1)));
     let r1 = ran.row("r1");
     assert_eq!((r1["outcome"].as_str(), r1["exit_code"].as_u64()), (Some("different"), Some(1)));
-    assert_eq!(r1["document"]["schema"], "unsplit.live-diff");
+    assert_eq!(r1["document"]["schema"], "unsplit.diff");
     assert_eq!(r1["document"]["volumes"].as_array().unwrap().len(), 2);
     assert!(ran.row("r3")["document"].is_null());
 

@@ -238,9 +238,9 @@ impl Bench {
         let fine = case.relation == Relation::Leftover && expected.is_empty();
         let options = if full { &["--full"][..] } else { &[] };
         let diff = self.json("diff", options, i32::from(!fine));
-        assert_eq!(diff["delta"]["size"].as_u64().unwrap(), size);
-        assert_eq!(blocks(&diff["delta"]["differs"], size), expected, "{case:#?} full: {full}");
-        for view in diff["classes"].as_array().unwrap() {
+        assert_eq!(diff["volumes"][0]["delta"]["size"].as_u64().unwrap(), size);
+        assert_eq!(blocks(&diff["volumes"][0]["delta"]["differs"], size), expected, "{case:#?} full: {full}");
+        for view in diff["volumes"][0]["classes"].as_array().unwrap() {
             let class = view["class"].as_str().unwrap();
             let of_class: Blocks =
                 expected.iter().copied().filter(|block| self.class(*block) == class).collect();

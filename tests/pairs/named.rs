@@ -27,7 +27,7 @@ fn a_lie_of_the_bitmap() {
             "{said}"
         );
         let diff = bench.json("diff", &["--full"], 1);
-        assert_eq!(diff["relation"], "in-sync");
+        assert_eq!(diff["volumes"][0]["relation"], "in-sync");
         assert!(text(&bench.on_pair("diff", &["--full"], 1)).contains("WARNING"));
         // The generations are equal: only a person can say which side is right.
         bench.on_pair("plan", &["--full"], 3);
@@ -179,9 +179,9 @@ fn a_full_sync_is_due() {
         }
         let bench = Bench::over(made);
         let diff = bench.json("diff", &[], 1);
-        assert_eq!(diff["delta"]["compared"].as_u64().unwrap(), bench.made.size);
+        assert_eq!(diff["volumes"][0]["delta"]["compared"].as_u64().unwrap(), bench.made.size);
         let all = bench.json("diff", &["--full"], 1);
-        assert_eq!(diff["delta"]["differs"], all["delta"]["differs"]);
+        assert_eq!(diff["volumes"][0]["delta"]["differs"], all["volumes"][0]["delta"]["differs"]);
         bench.on_pair("resolve", &["--keep", "b", "--yes"], 0);
         assert!(bench.data(0) == bench.before[1]);
         bench.on_pair("diff", &["--full"], 0);

@@ -123,7 +123,7 @@ pub(crate) fn measure_candidates(
             rows.push(unsplit(&name, words, total, &marked.expected, "/differs"));
         }
         let name = format!("unsplit diff, DRBD's bitmaps, {shape}");
-        rows.push(unsplit(&name, marked.words("diff"), total, &marked.expected, "/delta/differs"));
+        rows.push(unsplit(&name, marked.words("diff"), total, &marked.expected, "/volumes/0/delta/differs"));
     }
     let title =
         |state: &str| format!("Candidates: {} marked in volumes of {}, {state}", human(total), human(volume));

@@ -97,6 +97,6 @@ pub(super) fn last_incident(state_dir: &Path) -> anyhow::Result<(IncidentId, Opt
 /// What `diff --json` says differs.
 pub(super) fn differs(document: &[u8]) -> anyhow::Result<ExtentSet> {
     let document: serde_json::Value = serde_json::from_slice(document)?;
-    let differs = document.pointer("/delta/differs").context("the document has no delta")?;
+    let differs = document.pointer("/volumes/0/delta/differs").context("the document has no delta")?;
     Ok(serde_json::from_value(differs.clone())?)
 }

@@ -1,7 +1,7 @@
 //! `unsplit diff RESOURCE`: all volumes of one.
 
 use crate::cli::Cli;
-use crate::cli::diff::{DiffArgs, document, offer_full, present, status};
+use crate::cli::diff::{DiffArgs, document, offer_full, show, status, volume};
 use crate::cli::exit::Failure;
 use crate::cli::screen::{Screen, Tone};
 use crate::cli::still_open::{About, StillOpen, backing_devices};
@@ -20,7 +20,7 @@ use crate::resolver::both::Both;
 use crate::resolver::contents::Found;
 use crate::resolver::turns::Share;
 use crate::resolver::volumes::{Compared, How, compare_all};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// What was found of one volume. The devices are closed.
 pub(super) struct Volume {
@@ -42,14 +42,12 @@ impl Volume {
     }
 
     pub(super) fn document(&self) -> Result<Value, Failure> {
-        let diff = serde_json::to_value(document(&self.sight, &self.found)).map_err(Failure::internal)?;
-        let exchanged = exchanged(&self.sight.evidence, self.sight.comparison.relation);
-        Ok(json!({ "volume": self.volume.volume, "bitmaps_exchanged": exchanged.is_some(), "diff": diff }))
+        let view = volume(self.volume.volume, &self.sight, &self.found);
+        serde_json::to_value(view).map_err(Failure::internal)
     }
 
     pub(super) fn show(
         &self,
-        cli: &Cli,
         args: &DiffArgs,
         screen: &mut Screen,
         resource: &ResourceName,
@@ -62,7 +60,7 @@ impl Volume {
         );
         let title = screen.paint(Tone::Strong, &title);
         screen.line(title)?;
-        present(cli, args, screen, &self.sight, &self.found)?;
+        show(args, screen, &self.sight, &self.found)?;
         if let Some(side) = exchanged(&self.sight.evidence, self.sight.comparison.relation) {
             screen.line(format!(
                 "{} is Outdated and marks nothing that {} does not: DRBD exchanged their bitmaps for a resync that did not begin.",
@@ -74,13 +72,6 @@ impl Volume {
         screen.line("")?;
         Ok(())
     }
-}
-
-/// All volumes of one resource, as JSON.
-pub(super) fn whole_document(resource: &ResourceName, names: &Pair<NodeName>, volumes: Vec<Value>) -> Value {
-    json!({
-        "schema": "unsplit.live-diff", "version": 1, "resource": resource, "names": names, "volumes": volumes,
-    })
 }
 
 /// How the arguments say that volumes are compared.
@@ -130,12 +121,10 @@ pub(in crate::cli) fn run(
             documents.push(volume.document()?);
             return Ok(());
         }
-        volume.show(cli, args, screen, resource, &pair.names)
+        volume.show(args, screen, resource, &pair.names)
     })?;
     if cli.json {
-        let mut document = whole_document(resource, &pair.names, documents);
-        document["incidents"] = serde_json::to_value(open.view()).map_err(Failure::internal)?;
-        screen.json(&document)?;
+        screen.json(&document(resource, pair.names.as_ref(), seen, documents, Some(open.view())))?;
     }
     if let Some(seen) = seen {
         let whole = Suggestion::of_resource(cli, "diff", resource.as_str(), &access);

@@ -3,10 +3,10 @@
 use super::{Rows, ask, row, still_open};
 use crate::cli::Cli;
 use crate::cli::compared::nothing_differs;
-use crate::cli::diff::DiffArgs;
+use crate::cli::diff::{DiffArgs, document};
 use crate::cli::exit::{DIVERGED, EVIDENCE, FINE, Failure};
 use crate::cli::live::chosen::Task;
-use crate::cli::live::diff::{Volume, how, whole_document};
+use crate::cli::live::diff::{Volume, how};
 use crate::cli::live::list::{List, Outcome, Row};
 use crate::cli::live::words_of;
 use crate::cli::screen::{Screen, Tone};
@@ -105,7 +105,7 @@ fn told(
         if cli.json {
             documents.push(volume.document()?);
         } else {
-            volume.show(cli, args, screen, name, names)?;
+            volume.show(args, screen, name, names)?;
         }
     }
     let code = volumes.iter().map(Volume::code).max().unwrap_or(FINE);
@@ -121,5 +121,5 @@ fn told(
         DIVERGED => (Outcome::Different, format!("{} differ", human(bytes))),
         _ => (Outcome::Equal, equal.trim_end_matches('.').to_owned()),
     };
-    row(name, outcome, code, says, Vec::new(), whole_document(name, names, documents))
+    row(name, outcome, code, says, Vec::new(), document(name, names.as_ref(), seen, documents, None))
 }
