@@ -88,7 +88,7 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
     let opened = open_as_planned(heals, &args.reading.reading())?;
     let sealed = plan_undo(heals, &id, opened.replicas()).map_err(failure)?;
     if args.dry_run && cli.json {
-        screen.json(&plan::document(&sealed, None, None, None))?;
+        screen.json(&plan::document(&sealed))?;
         return Ok(DIVERGED);
     }
     if args.dry_run {

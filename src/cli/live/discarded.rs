@@ -98,7 +98,7 @@ pub fn run_on(
     let sealed = drawn(cli, args, desk, both, &pair, id, discarded)?;
     if args.dry_run {
         if cli.json {
-            screen.json(&crate::cli::plan::document(&sealed, None, None, None))?;
+            screen.json(&crate::cli::plan::document(&sealed))?;
             return Ok(DIVERGED);
         }
         screen.line(format!("Undo of what DRBD discarded ({id}):"))?;

@@ -1,23 +1,20 @@
 //! `unsplit plan RESOURCE`: one plan on the screen.
 
 use crate::cli::Cli;
-use crate::cli::compared;
 use crate::cli::diff::offer_full;
 use crate::cli::exit::{DIVERGED, FINE, Failure, HELD};
-use crate::cli::plan::{PlanArgs, agree, document, held_document, show, show_held, to_run};
+use crate::cli::plan::{PlanArgs, agree, held_document, present, show_held};
 use crate::cli::screen::Screen;
 use crate::cli::still_open::{About, StillOpen, backing_devices};
 use crate::cli::suggest::Suggestion;
 use crate::edge::terminal::TerminalProgress;
 use crate::model::id::{NodeName, ResourceName};
-use crate::model::side::Pair;
 use crate::model::verdict::Verdict;
-use crate::ports::store::Store;
 use crate::resolver::access::Access;
 use crate::resolver::both::Both;
 use crate::resolver::desk::open_desk;
-use crate::resolver::draw::Held;
-use crate::resolver::draw::drbd::{Drawing, DrawnPlan, LiveDrawn};
+use crate::resolver::draw::drbd::Drawing;
+use crate::resolver::draw::{Drawn, Held};
 use crate::resolver::turns::Share;
 
 pub(in crate::cli) fn run(
@@ -44,27 +41,17 @@ pub(in crate::cli) fn run(
         in_use.show_early(cli.json, screen)?;
     }
     match drawing.draw(ready, Share::whole(access.threads()), &TerminalProgress::new())? {
-        LiveDrawn::Agree(agreed) => {
+        Drawn::Agree(agreed) => {
             agree(cli, screen, &agreed, &everything(cli, resource, &access))?;
             Ok(FINE)
         }
-        LiveDrawn::Held { held: why, names } => {
-            held(cli, screen, &why, &names, resource, &drawing)?;
+        Drawn::Held(why) => {
+            held(cli, screen, &why, resource, &drawing)?;
             Ok(HELD)
         }
-        LiveDrawn::Sealed(drawn) => {
-            let DrawnPlan { sealed, auto, in_use, seen } = &*drawn;
-            if cli.json {
-                screen.json(&document(sealed, Some(*auto), Some(in_use), Some(*seen)))?;
-            } else {
-                show(screen, sealed, &desk.store.locate("salvage"), Some(in_use))?;
-                screen.heading("What was compared for this")?;
-                compared::show(screen, "  ", *seen)?;
-                to_run(cli, screen, sealed.id(), sealed.plan().salvage)?;
-                let keep = sealed.plan().names[sealed.plan().survivor].as_str();
-                let whole = Suggestion::of_resource(cli, "plan", resource.as_str(), &access).choice(choice);
-                offer_full(cli, screen, *seen, &whole.flag("--full", true).keep(keep))?;
-            }
+        Drawn::Sealed(drawn) => {
+            let again = Suggestion::of_resource(cli, "plan", resource.as_str(), &access).choice(choice);
+            present(cli, screen, &desk, &drawn, again)?;
             Ok(DIVERGED)
         }
     }
@@ -89,7 +76,6 @@ pub(super) fn held(
     cli: &Cli,
     screen: &mut Screen,
     held: &Held,
-    names: &Pair<NodeName>,
     resource: &ResourceName,
     by: &Drawing<'_>,
 ) -> Result<(), Failure> {
@@ -98,7 +84,7 @@ pub(super) fn held(
         return Ok(());
     }
     let choose = |keep: &NodeName| choose(cli, resource, by, keep);
-    show_held(screen, held, names.as_ref(), &choose)?;
+    show_held(screen, held, &choose)?;
     if matches!(held.verdict, Verdict::Refuse { .. }) {
         screen.heading("What it is, and what can be typed")?;
         let status = Suggestion::of_resource(cli, "status", resource.as_str(), by.access);

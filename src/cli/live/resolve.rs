@@ -3,11 +3,10 @@
 use super::ending::{conclude, finished};
 use super::plan::{everything, held};
 use crate::cli::Cli;
-use crate::cli::consent::{agreed_at_the_prompt, nobody_agreed};
 use crate::cli::exit::{FINE, Failure, HELD};
 use crate::cli::incident::state_words;
-use crate::cli::plan::{agree, show};
-use crate::cli::resolve::{ResolveArgs, journal_stopped};
+use crate::cli::plan::agree;
+use crate::cli::resolve::{ResolveArgs, consent, journal_stopped};
 use crate::cli::screen::Screen;
 use crate::edge::clock::SystemClock;
 use crate::edge::terminal::TerminalProgress;
@@ -24,7 +23,8 @@ use crate::proof::OperatorSaidNoSalvage;
 use crate::resolver::access::{Access, Reading};
 use crate::resolver::both::Both;
 use crate::resolver::desk::{Desk, new_id};
-use crate::resolver::draw::drbd::{Drawing, DrawnPlan, LiveDrawn};
+use crate::resolver::draw::Drawn;
+use crate::resolver::draw::drbd::Drawing;
 use crate::resolver::turns::Share;
 
 /// Draws and runs.
@@ -45,28 +45,16 @@ pub(in crate::cli) fn run(
         in_use.show_early(cli.json, screen)?;
     }
     match drawing.draw(ready, Share::whole(access.threads()), &TerminalProgress::new())? {
-        LiveDrawn::Agree(agreed) => {
+        Drawn::Agree(agreed) => {
             agree(cli, screen, &agreed, &everything(cli, resource, &access))?;
             Ok(FINE)
         }
-        LiveDrawn::Held { held: why, names } => {
-            held(cli, screen, &why, &names, resource, &drawing)?;
+        Drawn::Held(why) => {
+            held(cli, screen, &why, resource, &drawing)?;
             Ok(HELD)
         }
-        LiveDrawn::Sealed(drawn) => {
-            let DrawnPlan { sealed, auto, in_use, .. } = &*drawn;
-            let plan = sealed.plan();
-            let consent = if args.yes {
-                Some(Consent::Operator)
-            } else if *auto {
-                Some(Consent::Policy)
-            } else {
-                let victim = plan.names[plan.victim()].clone();
-                let salvages = crate::ports::store::Store::locate(&*desk.store, "salvage");
-                let page = |screen: &mut Screen| show(screen, sealed, &salvages, Some(in_use));
-                agreed_at_the_prompt(cli, screen, &[victim], page)?
-            };
-            let consent = consent.ok_or_else(|| nobody_agreed(cli, sealed.id(), plan.salvage))?;
+        Drawn::Sealed(drawn) => {
+            let (sealed, consent) = (&drawn.sealed, consent(cli, args, screen, desk, &drawn)?);
             let (id, ending) = start(cli, args, desk, &both, sealed, consent)?;
             after(cli, screen, desk, &both, sealed, &id, &ending)
         }

@@ -133,7 +133,7 @@ pub(in crate::cli) fn run(
     let sealed = draw(desk, live, &both, &pair, args)?;
     if args.dry_run {
         if cli.json {
-            screen.json(&crate::cli::plan::document(&sealed, None, None, None))?;
+            screen.json(&crate::cli::plan::document(&sealed))?;
             return Ok(DIVERGED);
         }
         screen.line(format!("Undo of incident {id}:"))?;

@@ -12,12 +12,11 @@ mod parts;
 mod verdict;
 mod words;
 
-pub(super) use page::{document, show, steps};
-pub(super) use parts::{fate_words, to_run};
+pub(super) use page::{document, drawn_document, present, show, steps};
+pub(super) use parts::fate_words;
 pub(super) use verdict::{agree, agree_document, held_document, show_held};
 
 use super::Cli;
-use super::compared;
 use super::diff::offer_full;
 use super::exit::{DIVERGED, FINE, Failure, HELD};
 use super::live::{self, TargetArgs};
@@ -27,11 +26,10 @@ use crate::edge::blockdev::Mode;
 use crate::edge::terminal::TerminalProgress;
 use crate::model::id::NodeName;
 use crate::model::shell::shell_path;
-use crate::ports::store::Store;
 use crate::resolver::access::{Choice, Target, TwoSides};
 use crate::resolver::desk::open_desk;
-use crate::resolver::draw::Held;
-use crate::resolver::draw::images::{Drawn, draw_plan};
+use crate::resolver::draw::images::draw_plan;
+use crate::resolver::draw::{Drawn, Held};
 use crate::resolver::sides::open;
 use clap::Args;
 
@@ -94,22 +92,13 @@ pub(super) fn run(cli: &Cli, args: &PlanArgs, screen: &mut Screen) -> Result<u8,
             agree(cli, screen, agreed, &everything(cli, &pair))?;
             Ok(FINE)
         }
-        Drawn::Held(verdict) => {
-            held(cli, screen, verdict, &pair, &choice)?;
+        Drawn::Held(why) => {
+            held(cli, screen, why, &pair, &choice)?;
             Ok(HELD)
         }
-        Drawn::Sealed { sealed, auto, seen } => {
-            if cli.json {
-                screen.json(&document(sealed, Some(*auto), None, Some(*seen)))?;
-            } else {
-                show(screen, sealed, &desk.store.locate("salvage"), None)?;
-                screen.heading("What was compared for this")?;
-                compared::show(screen, "  ", *seen)?;
-                to_run(cli, screen, sealed.id(), sealed.plan().salvage)?;
-                let keep = sealed.plan().names[sealed.plan().survivor].as_str();
-                let whole = Suggestion::of_pair(cli, "plan", &pair).choice(&choice);
-                offer_full(cli, screen, *seen, &whole.flag("--full", true).keep(keep))?;
-            }
+        Drawn::Sealed(drawn) => {
+            let again = Suggestion::of_pair(cli, "plan", &pair).choice(&choice);
+            present(cli, screen, &desk, drawn, again)?;
             Ok(DIVERGED)
         }
     }
@@ -129,9 +118,8 @@ pub(super) fn held(
     if cli.json {
         return Ok(screen.json(&held_document(held))?);
     }
-    let names = pair.access.names.as_ref();
     let choose = |keep: &NodeName| Suggestion::of_pair(cli, "plan", pair).choice(choice).keep(keep.as_str());
-    show_held(screen, held, names, &choose)?;
+    show_held(screen, held, &choose)?;
     Ok(offer_full(cli, screen, held.seen, &everything(cli, pair))?)
 }
 

@@ -1,45 +1,68 @@
 //! A plan, on the screen and as JSON.
 
-use super::parts::{kept, loss_table};
+use super::parts::{kept, loss_table, to_run};
 use super::verdict::{Document, reasons};
 use super::words;
+use crate::cli::Cli;
+use crate::cli::compared;
+use crate::cli::diff::offer_full;
 use crate::cli::screen::{Screen, Tone};
+use crate::cli::suggest::Suggestion;
 use crate::judge::audit::SealedPlan;
-use crate::model::delta::{Coverage, Uncertain};
+use crate::model::delta::Uncertain;
 use crate::model::plan::drbd::Reach;
 use crate::model::plan::{Kind, Plan, Purpose};
 use crate::model::size::human;
-use crate::resolver::in_use::InUse;
+use crate::ports::store::Store;
+use crate::resolver::desk::Desk;
+use crate::resolver::draw::DrawnPlan;
 
-/// The plan as JSON. `in_use`: who uses the side that it overwrites, if that was asked.
-pub(in crate::cli) fn document<'a>(
-    sealed: &'a SealedPlan,
-    auto: Option<bool>,
-    in_use: Option<&'a InUse>,
-    coverage: Option<Coverage>,
-) -> Document<'a> {
-    let plan = sealed.plan();
-    let verdict = if plan.purpose == Purpose::Heal { "heal" } else { "undo" };
-    Document {
-        id: Some(sealed.id().0.to_string()),
-        auto,
-        plan: Some(plan),
-        in_use: in_use.map_or(&[][..], |in_use| &in_use.users),
-        ..Document::without_plan(verdict, &plan.trace, coverage)
-    }
-}
-
-/// The whole plan in words. `in_use`: who uses the side that it overwrites, if that was asked.
+/// A plan that was drawn just now, with what runs it. `again`: the command that drew it.
 ///
 /// # Errors
 /// When standard output is closed.
-pub(in crate::cli) fn show(
+pub(in crate::cli) fn present(
+    cli: &Cli,
     screen: &mut Screen,
-    sealed: &SealedPlan,
-    salvages: &str,
-    in_use: Option<&InUse>,
+    desk: &Desk,
+    drawn: &DrawnPlan,
+    again: Suggestion,
 ) -> std::io::Result<()> {
+    if cli.json {
+        return screen.json(&drawn_document(drawn));
+    }
+    show(screen, drawn, &desk.store.locate("salvage"))?;
+    screen.heading("What was compared for this")?;
+    compared::show(screen, "  ", drawn.seen)?;
+    let plan = drawn.sealed.plan();
+    to_run(cli, screen, drawn.sealed.id(), plan.salvage)?;
+    offer_full(cli, screen, drawn.seen, &again.flag("--full", true).keep(plan.names[plan.survivor].as_str()))
+}
+
+/// A plan as JSON.
+pub(in crate::cli) fn document(sealed: &SealedPlan) -> Document<'_> {
     let plan = sealed.plan();
+    let verdict = if plan.purpose == Purpose::Heal { "heal" } else { "undo" };
+    let id = Some(sealed.id().0.to_string());
+    Document { id, plan: Some(plan), ..Document::without_plan(verdict, &plan.trace, None) }
+}
+
+/// The same of one that was drawn just now.
+pub(in crate::cli) fn drawn_document(drawn: &DrawnPlan) -> Document<'_> {
+    Document {
+        auto: Some(drawn.auto),
+        coverage: Some(drawn.seen),
+        in_use: drawn.in_use.as_ref().map_or(&[][..], |in_use| &in_use.users),
+        ..document(&drawn.sealed)
+    }
+}
+
+/// The whole plan in words.
+///
+/// # Errors
+/// When standard output is closed.
+pub(in crate::cli) fn show(screen: &mut Screen, drawn: &DrawnPlan, salvages: &str) -> std::io::Result<()> {
+    let (sealed, plan) = (&drawn.sealed, drawn.sealed.plan());
     let (keep, lose) = (&plan.names[plan.survivor], &plan.names[plan.victim()]);
     let runs = plan.drbd().is_some();
     let running = if runs { ", running" } else { "" };
@@ -69,7 +92,7 @@ pub(in crate::cli) fn show(
         ),
     };
     kept(screen, plan.salvage.then(what), salvages)?;
-    if let Some(in_use) = in_use.filter(|in_use| !in_use.users.is_empty()) {
+    if let Some(in_use) = drawn.in_use.as_ref().filter(|in_use| !in_use.users.is_empty()) {
         screen.line("")?;
         in_use.show(screen)?;
     }

@@ -113,12 +113,7 @@ pub(super) fn kept(
 ///
 /// # Errors
 /// When standard output is closed.
-pub(in crate::cli) fn to_run(
-    cli: &Cli,
-    screen: &mut Screen,
-    plan: PlanId,
-    salvage: bool,
-) -> std::io::Result<()> {
+pub(super) fn to_run(cli: &Cli, screen: &mut Screen, plan: PlanId, salvage: bool) -> std::io::Result<()> {
     screen.heading("Nothing has been changed. To run this plan")?;
     screen.line(format!("  {}", run_words(cli, plan, salvage)))
 }

@@ -9,7 +9,6 @@ use crate::cli::suggest::Suggestion;
 use crate::model::delta::Coverage;
 use crate::model::id::NodeName;
 use crate::model::plan::Plan;
-use crate::model::side::Pair;
 use crate::model::verdict::{Trace, Verdict};
 use crate::resolver::draw::{Agreed, Held};
 use crate::resolver::in_use::User;
@@ -104,7 +103,6 @@ pub(in crate::cli) fn agree(
 pub(in crate::cli) fn show_held(
     screen: &mut Screen,
     held: &Held,
-    names: Pair<&NodeName>,
     choose: &dyn Fn(&NodeName) -> Suggestion,
 ) -> std::io::Result<()> {
     let verdict = &held.verdict;
@@ -126,7 +124,7 @@ pub(in crate::cli) fn show_held(
         return screen.line("  No side can be proposed: neither is whole.");
     }
     for side in held.keepable.iter().copied() {
-        let (keep, lose) = (names[side], names[side.other()]);
+        let (keep, lose) = (&held.names[side], &held.names[side.other()]);
         screen.line(format!("  {}", choose(keep)))?;
         screen.line(format!(
             "      keeps {keep}'s data and overwrites {lose}; a copy is kept; a plan changes nothing yet"

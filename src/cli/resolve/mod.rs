@@ -33,7 +33,8 @@ use crate::ports::store::Store;
 use crate::proof::preserved::OperatorSaidNoSalvage;
 use crate::resolver::access::{Reading, Target, TwoSides};
 use crate::resolver::desk::{Desk, is_open, new_id, open_desk, refuse_while_open};
-use crate::resolver::draw::images::{Drawn, draw_plan};
+use crate::resolver::draw::images::draw_plan;
+use crate::resolver::draw::{Drawn, DrawnPlan};
 use crate::resolver::sides::{OpenPair, OpenSide, as_planned, open};
 use clap::Args;
 use ending::outcome_document;
@@ -123,15 +124,13 @@ pub(super) fn run(cli: &Cli, args: &ResolveArgs, screen: &mut Screen) -> Result<
             agree(cli, screen, &agreed, &everything(cli, &pair))?;
             Ok(FINE)
         }
-        Drawn::Held(verdict) => {
-            held(cli, screen, &verdict, &pair, &choice)?;
+        Drawn::Held(why) => {
+            held(cli, screen, &why, &pair, &choice)?;
             Ok(HELD)
         }
-        Drawn::Sealed { sealed, auto, .. } => {
-            let Some(consent) = consent(cli, args, screen, &desk, &sealed, auto)? else {
-                return Err(nobody_agreed(cli, sealed.id(), sealed.plan().salvage));
-            };
-            start(cli, args, screen, &desk, &opened, &sealed, consent)
+        Drawn::Sealed(drawn) => {
+            let consent = consent(cli, args, screen, &desk, &drawn)?;
+            start(cli, args, screen, &desk, &opened, &drawn.sealed, consent)
         }
     }
 }
@@ -167,23 +166,27 @@ fn not_found(error: PlanError) -> Failure {
 }
 
 /// Asks, unless the policy or `--yes` already answered.
-fn consent(
+///
+/// # Errors
+/// Nobody agreed.
+pub(super) fn consent(
     cli: &Cli,
     args: &ResolveArgs,
     screen: &mut Screen,
     desk: &Desk,
-    sealed: &SealedPlan,
-    auto: bool,
-) -> Result<Option<Consent>, Failure> {
+    drawn: &DrawnPlan,
+) -> Result<Consent, Failure> {
     if args.yes {
-        return Ok(Some(Consent::Operator));
+        return Ok(Consent::Operator);
     }
-    if auto {
-        return Ok(Some(Consent::Policy));
+    if drawn.auto {
+        return Ok(Consent::Policy);
     }
-    let victim = sealed.plan().names[sealed.plan().victim()].clone();
+    let plan = drawn.sealed.plan();
+    let victim = plan.names[plan.victim()].clone();
     let salvages = desk.store.locate("salvage");
-    agreed_at_the_prompt(cli, screen, &[victim], |screen| show(screen, sealed, &salvages, None))
+    let agreed = agreed_at_the_prompt(cli, screen, &[victim], |screen| show(screen, drawn, &salvages))?;
+    agreed.ok_or_else(|| nobody_agreed(cli, drawn.sealed.id(), plan.salvage))
 }
 
 /// What running a plan by its id comes to.

@@ -1,20 +1,19 @@
 //! From two nodes to a plan for a resource that runs: comparing, deciding, planning, sealing.
 
-use super::{Agreed, Held, judge_running, salvage_wanted};
+use super::{Agreed, Drawn, DrawnPlan, Held, judge_running, salvage_wanted};
 use crate::engine::drbd::draw::{Decision, Found, draw};
 use crate::engine::drbd::others::in_the_way;
 use crate::engine::drbd::pair::LivePair;
 use crate::engine::drbd::policies::{to_restore, to_restore_as_told};
 use crate::engine::inquiry::InquiryError;
 use crate::engine::plans;
-use crate::judge::audit::{SealedPlan, Seen};
+use crate::judge::audit::Seen;
 use crate::judge::planner::drbd::{reach, would_heal};
 use crate::judge::policy::Policy;
 use crate::judge::units::losses;
 use crate::judge::worse;
 use crate::model::delta::{Class, Coverage, Scope};
 use crate::model::drbd_live::words::ConnectionState;
-use crate::model::id::NodeName;
 use crate::model::node::NodeReport;
 use crate::model::plan::drbd::Reach;
 use crate::model::policy::Settings;
@@ -29,34 +28,6 @@ use crate::resolver::failure::{Failure, Kind};
 use crate::resolver::in_use::{InUse, in_use};
 use crate::resolver::turns::Share;
 use crate::resolver::volumes::{Compared, How, compare_all};
-
-/// What drawing came to.
-pub enum LiveDrawn {
-    /// Nothing to do.
-    Agree(Agreed),
-    /// A sealed and kept plan.
-    Sealed(Box<DrawnPlan>),
-    /// The policy does not decide, or refuses; the nodes' names, for the next command.
-    Held {
-        /// Why, and whom a person may keep.
-        held: Box<Held>,
-        /// The nodes.
-        names: Pair<NodeName>,
-    },
-}
-
-/// A plan that was drawn just now.
-#[derive(Clone)]
-pub struct DrawnPlan {
-    /// The plan.
-    pub sealed: SealedPlan,
-    /// Whether the policy lets it run without asking.
-    pub auto: bool,
-    /// Who uses the side that it overwrites.
-    pub in_use: InUse,
-    /// How much was compared.
-    pub seen: Coverage,
-}
 
 /// What drawing needs, the same for every resource.
 #[derive(Clone, Copy)]
@@ -99,7 +70,7 @@ impl Drawing<'_> {
     ///
     /// # Errors
     /// Anything that keeps a plan from being drawn.
-    pub fn draw(&self, ready: Ready, share: Share, progress: &dyn Progress) -> Result<LiveDrawn, Failure> {
+    pub fn draw(&self, ready: Ready, share: Share, progress: &dyn Progress) -> Result<Drawn, Failure> {
         let Drawing { both, desk, access, choice, policy, reports } = *self;
         let Ready { pair, keep, in_use: asked } = ready;
         let settings = settings(policy, &pair.resource);
@@ -124,10 +95,10 @@ impl Drawing<'_> {
         let covered = coverage(&compared);
         let (survivor, auto, trace) = match decide_all(&settings, &compared, keep) {
             Decided::Heal { survivor, auto, trace } => (survivor, auto, trace),
-            Decided::Agree(trace) => return Ok(LiveDrawn::Agree(Agreed { trace, seen: covered })),
+            Decided::Agree(trace) => return Ok(Drawn::Agree(Agreed { trace, seen: covered })),
             Decided::Held(verdict) => {
-                let held = Box::new(Held { verdict, keepable: keepable(&compared), seen: covered });
-                return Ok(LiveDrawn::Held { held, names: pair.names.clone() });
+                let (keepable, names) = (keepable(&compared), pair.names.clone());
+                return Ok(Drawn::Held(Box::new(Held { verdict, keepable, names, seen: covered })));
             }
         };
         if let Some(why) = in_the_way(&pair, survivor) {
@@ -162,8 +133,8 @@ impl Drawing<'_> {
             .collect();
         let sealed = plans::seal_healing(plan, &seen).map_err(Failure::internal)?;
         plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
-        let in_use = asked.unwrap_or_else(|| in_use(both, &pair, survivor.other()));
-        Ok(LiveDrawn::Sealed(Box::new(DrawnPlan { sealed, auto, in_use, seen: covered })))
+        let in_use = Some(asked.unwrap_or_else(|| in_use(both, &pair, survivor.other())));
+        Ok(Drawn::Sealed(Box::new(DrawnPlan { sealed, auto, in_use, seen: covered })))
     }
 }
 

@@ -1,14 +1,13 @@
 //! From two sides to a plan.
 
-use super::{Agreed, Held, judge, salvage_wanted};
+use super::{Agreed, Drawn, DrawnPlan, Held, judge, salvage_wanted};
 use crate::engine::inquiry::Sight;
 use crate::engine::plans;
 use crate::engine::recall::Place;
-use crate::judge::audit::{SealedPlan, Seen};
+use crate::judge::audit::Seen;
 use crate::judge::planner::images::{Inputs, draw};
 use crate::judge::units::losses;
 use crate::judge::worse::keepable;
-use crate::model::delta::Coverage;
 use crate::model::id::ResourceName;
 use crate::model::plan::Plan;
 use crate::model::policy::Settings;
@@ -20,23 +19,6 @@ use crate::resolver::contents::Found;
 use crate::resolver::desk::{Desk, refuse_while_open};
 use crate::resolver::failure::Failure;
 use crate::resolver::sides::OpenPair;
-
-/// What `plan` (and `resolve` without a plan) came to.
-pub enum Drawn {
-    /// Nothing to do.
-    Agree(Agreed),
-    /// A sealed and kept plan; `auto` says whether the policy lets it run without asking.
-    Sealed {
-        /// The plan.
-        sealed: Box<SealedPlan>,
-        /// From the policy.
-        auto: bool,
-        /// How much was compared.
-        seen: Coverage,
-    },
-    /// The policy does not decide, or refuses.
-    Held(Held),
-}
 
 /// Observes, compares, decides, plans, seals; keeps the plan in the state directory.
 ///
@@ -66,7 +48,7 @@ pub fn draw_plan(
         Verdict::Heal { survivor, auto, trace } => (survivor, auto, trace),
         verdict @ (Verdict::Hold { .. } | Verdict::Refuse { .. }) => {
             let keepable = keepable(sight.disks(), &sight.comparison);
-            return Ok(Drawn::Held(Held { verdict, keepable, seen }));
+            return Ok(Drawn::Held(Box::new(Held { verdict, keepable, names, seen })));
         }
     };
     let salvage = salvage_wanted(settings, choice)?;
@@ -74,7 +56,7 @@ pub fn draw_plan(
     let sealed = plans::seal_healing(plan, &[Seen { evidence: &sight.evidence, delta: &found.delta }])
         .map_err(Failure::internal)?;
     plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
-    Ok(Drawn::Sealed { sealed: Box::new(sealed), auto, seen })
+    Ok(Drawn::Sealed(Box::new(DrawnPlan { sealed, auto, in_use: None, seen })))
 }
 
 fn draw_from(

@@ -6,12 +6,38 @@ pub mod images;
 use super::access::Choice;
 use super::contents::Found;
 use super::failure::Failure;
+use super::in_use::InUse;
 use crate::engine::inquiry::Sight;
+use crate::judge::audit::SealedPlan;
 use crate::judge::policy::{Case, Clues, DeltaSummary, decide, decide_running};
 use crate::model::delta::Coverage;
+use crate::model::id::NodeName;
 use crate::model::policy::{SalvageRule, Settings};
-use crate::model::side::Side;
+use crate::model::side::{Pair, Side};
 use crate::model::verdict::{Trace, Verdict};
+
+/// What drawing came to.
+pub enum Drawn {
+    /// Nothing to do.
+    Agree(Agreed),
+    /// A sealed and kept plan.
+    Sealed(Box<DrawnPlan>),
+    /// The policy does not decide, or refuses.
+    Held(Box<Held>),
+}
+
+/// A plan that was drawn just now.
+#[derive(Clone)]
+pub struct DrawnPlan {
+    /// The plan.
+    pub sealed: SealedPlan,
+    /// Whether the policy lets it run without asking.
+    pub auto: bool,
+    /// Who uses the side that it overwrites; `None` of images, which nobody may.
+    pub in_use: Option<InUse>,
+    /// How much was compared.
+    pub seen: Coverage,
+}
 
 /// There is nothing to do: why, and how much was compared.
 #[derive(Debug, Clone)]
@@ -29,6 +55,8 @@ pub struct Held {
     pub verdict: Verdict,
     /// Whom a person may keep.
     pub keepable: Vec<Side>,
+    /// The sides.
+    pub names: Pair<NodeName>,
     /// How much was compared.
     pub seen: Coverage,
 }

@@ -10,10 +10,10 @@ use crate::cli::live::chosen::Task;
 use crate::cli::live::list::{List, Outcome, Row};
 use crate::cli::live::plan::{choose, everything, held};
 use crate::cli::live::words_of;
-use crate::cli::plan::{PlanArgs, agree, agree_document, document, held_document, show};
+use crate::cli::plan::{PlanArgs, agree, agree_document, drawn_document, held_document, show};
 use crate::cli::screen::{Screen, Tone};
-use crate::model::id::{NodeName, ResourceName};
-use crate::model::side::{Pair, Side};
+use crate::model::id::ResourceName;
+use crate::model::side::Side;
 use crate::model::size::human;
 use crate::model::verdict::Verdict;
 use crate::ports::progress::Silent;
@@ -21,8 +21,8 @@ use crate::ports::store::Store;
 use crate::resolver::access::Wanted;
 use crate::resolver::both::Both;
 use crate::resolver::desk::open_desk;
-use crate::resolver::draw::Held;
-use crate::resolver::draw::drbd::{Drawing, DrawnPlan, LiveDrawn};
+use crate::resolver::draw::drbd::Drawing;
+use crate::resolver::draw::{Drawn, DrawnPlan, Held};
 
 /// Reaches the peer and draws.
 pub(in crate::cli) fn run(
@@ -58,13 +58,13 @@ pub fn over(
     draw_each(cli, screen, &drawing, &asked, &mut rows, |cli, screen, drawn| {
         let plan = drawn.sealed.plan();
         if !cli.json {
-            show(screen, &drawn.sealed, &salvages, Some(&drawn.in_use))?;
+            show(screen, drawn, &salvages)?;
             compared::show(screen, "  ", drawn.seen)?;
             screen.line("")?;
         }
         let says = lost_words(drawn);
         let next = vec![run_words(cli, drawn.sealed.id(), plan.salvage)];
-        let document = document(&drawn.sealed, Some(drawn.auto), Some(&drawn.in_use), Some(drawn.seen));
+        let document = drawn_document(drawn);
         row(&plan.resource, Outcome::Planned, DIVERGED, says, next, document).map(Some)
     })?;
     let list = List::new("plan", both, asked.rows(|name| rows.take(name)));
@@ -76,7 +76,8 @@ pub fn over(
 pub(super) fn lost_words(drawn: &DrawnPlan) -> String {
     let plan = drawn.sealed.plan();
     let (keep, lose) = (&plan.names[plan.survivor], &plan.names[plan.victim()]);
-    let busy = if drawn.in_use.users.is_empty() { String::new() } else { format!("; in use on {lose}") };
+    let busy = drawn.in_use.as_ref().is_some_and(|in_use| !in_use.users.is_empty());
+    let busy = if busy { format!("; in use on {lose}") } else { String::new() };
     format!("keep {keep}, overwrite {} on {lose}{busy}", human(plan.bytes()))
 }
 
@@ -108,8 +109,8 @@ pub(super) fn draw_each(
         |pair, share| drawing.draw(drawing.ready(pair)?, share, &Silent),
         |name, found| {
             let row = match found {
-                Ok(LiveDrawn::Sealed(mut plan)) => drawn(cli, screen, &mut plan)?,
-                Ok(LiveDrawn::Agree(agreed)) => {
+                Ok(Drawn::Sealed(mut plan)) => drawn(cli, screen, &mut plan)?,
+                Ok(Drawn::Agree(agreed)) => {
                     if !cli.json {
                         title(screen, name)?;
                         agree(cli, screen, &agreed, &everything(cli, name, drawing.access))?;
@@ -122,9 +123,7 @@ pub(super) fn draw_each(
                     };
                     Some(row(name, Outcome::Agree, FINE, says, Vec::new(), agree_document(&agreed))?)
                 }
-                Ok(LiveDrawn::Held { held: why, names }) => {
-                    Some(not_decided(cli, screen, drawing, name, &why, &names)?)
-                }
+                Ok(Drawn::Held(why)) => Some(not_decided(cli, screen, drawing, name, &why)?),
                 Err(failure) => {
                     failed(cli, screen, name, &failure)?;
                     Some(Row::failed(name.as_str(), &failure))
@@ -147,18 +146,17 @@ fn not_decided(
     drawing: &Drawing<'_>,
     name: &ResourceName,
     why: &Held,
-    names: &Pair<NodeName>,
 ) -> Result<Row, Failure> {
     if !cli.json {
         title(screen, name)?;
-        held(cli, screen, why, names, name, drawing)?;
+        held(cli, screen, why, name, drawing)?;
         screen.line("")?;
     }
     let refused = matches!(why.verdict, Verdict::Refuse { .. });
     let (outcome, says, next) = if refused {
         (Outcome::Refused, "no choice of survivor would be right", Vec::new())
     } else {
-        let choose = |side: &Side| choose(cli, name, drawing, &names[*side]).to_string();
+        let choose = |side: &Side| choose(cli, name, drawing, &why.names[*side]).to_string();
         let next = why.keepable.iter().map(choose).collect();
         (Outcome::Held, "the policy does not decide: a person must choose", next)
     };

@@ -23,7 +23,8 @@ use crate::ports::store::Store;
 use crate::resolver::access::Wanted;
 use crate::resolver::both::Both;
 use crate::resolver::desk::Desk;
-use crate::resolver::draw::drbd::{Drawing, DrawnPlan};
+use crate::resolver::draw::DrawnPlan;
+use crate::resolver::draw::drbd::Drawing;
 
 /// Reaches the peer, draws, asks and heals.
 pub(in crate::cli) fn run(
@@ -61,7 +62,7 @@ pub fn over(
         let drawing = Drawing { both, desk, access, choice, policy, reports };
         draw_each(cli, screen, &drawing, &asked, &mut rows, |cli, screen, drawn| {
             if !cli.json {
-                show(screen, &drawn.sealed, &salvages, Some(&drawn.in_use))?;
+                show(screen, drawn, &salvages)?;
                 screen.line("")?;
             }
             plans.push(drawn.clone());
