@@ -1,4 +1,4 @@
-//! The audit of live plans: a sound plan passes, and each thing that can be wrong with one is found, by its rule.
+//! The audit of plans for resources that run: a sound plan passes, and each thing that can be wrong with one is found, by its rule.
 
 use crate::cluster::{Apart, CONFIGURED, Shape};
 use crate::healing::Scene;

@@ -26,7 +26,7 @@ use crate::ports::replica::Unseen;
 use crate::resolver::both::Both;
 use crate::resolver::desk::{Desk, is_open, new_id, refuse_while_open, resume_command};
 
-/// An incident and its live plan.
+/// An incident about a running resource, and its plan.
 pub struct LiveIncident {
     incident: Incident,
     sealed: SealedPlan,

@@ -95,6 +95,7 @@ pub struct VolumePlan {
 /// The steps stand here and not beside it, so that a plan whose steps are another backend's cannot be written down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(clippy::large_enum_variant)] // a plan is one of a few, never of many
 pub enum Ground {
     /// Two images, snapshots or devices that nobody else uses.
     Images(images::Ground),
