@@ -52,17 +52,3 @@ pub(super) fn nobody_agreed(cli: &Cli, plan: PlanId, salvage: bool) -> Failure {
 pub(super) fn run_words(cli: &Cli, plan: PlanId, salvage: bool) -> String {
     format!("unsplit resolve --plan {plan}{}{}", waiver(salvage), state_dir_words(cli))
 }
-
-/// Said when the plan was drawn, and again when it runs; found out before an incident is opened for it. `salvage`: whether
-/// the plan keeps what it overwrites.
-///
-/// # Errors
-/// It was not said again.
-pub(super) fn must_say_no_salvage(cli: &Cli, said: bool, salvage: bool) -> Result<(), Failure> {
-    if salvage || said {
-        return Ok(());
-    }
-    let text = "this plan keeps no copy of what it overwrites: --no-salvage must be said again to run it";
-    let hint = format!("the same command with --no-salvage{}", state_dir_words(cli));
-    Err(Failure::new(Kind::Usage, anyhow::Error::msg(text)).hint(hint))
-}

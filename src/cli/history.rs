@@ -2,7 +2,7 @@
 
 use super::Cli;
 use super::exit::{FINE, Failure};
-use super::incident::{IncidentView, standing, state_words, view};
+use super::incident::{IncidentView, standing, view};
 use super::screen::{Screen, Tone};
 use crate::edge::clock::local;
 use crate::edge::state_dir::{AtWork, StateDir};
@@ -13,7 +13,7 @@ use crate::model::id::IncidentId;
 use crate::model::record::{Consent, Event, Outcome, Record};
 use crate::model::seen::End;
 use crate::ports::store::Store;
-use crate::resolver::desk::{is_open, open_journal_read_only, open_store_read_only, waiver_of};
+use crate::resolver::desk::{is_open, open_journal_read_only, open_store_read_only, state_words, waiver_of};
 use clap::Args;
 use std::collections::{BTreeMap, BTreeSet};
 

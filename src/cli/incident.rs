@@ -5,24 +5,8 @@ use crate::edge::state_dir::AtWork;
 use crate::judge::incident::{Incident, IncidentState};
 use crate::model::id::IncidentId;
 use crate::model::record::Outcome;
-use crate::resolver::desk::{give_up_command, resume_command};
+use crate::resolver::desk::{give_up_command, resume_command, state_words};
 use serde::Serialize;
-
-/// A state in words.
-#[must_use]
-pub fn state_words(state: &IncidentState) -> String {
-    match state {
-        IncidentState::Ready { next_step, .. } => format!("interrupted before step {}", next_step + 1),
-        IncidentState::InStep { step, name, .. } => {
-            format!("interrupted in step {} ({})", step + 1, name.word)
-        }
-        IncidentState::Stopped { step, .. } => format!("stopped in step {}", step + 1),
-        IncidentState::Parked { .. } => "parked".to_owned(),
-        IncidentState::Closed { outcome: Outcome::Healed } => "healed".to_owned(),
-        IncidentState::Closed { outcome: Outcome::Undone } => "undone".to_owned(),
-        IncidentState::Closed { outcome: Outcome::Abandoned } => "given up".to_owned(),
-    }
-}
 
 /// Whether a process may be at work at it just now: the state directory is taken, and it waits for nobody.
 fn runs(incident: &Incident, at_work: Option<AtWork>) -> Option<AtWork> {

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 pub mod agent;
+mod at_terminal;
 pub mod compare;
 pub mod compared;
 pub mod completions;

@@ -11,7 +11,7 @@ use crate::engine::journal::Journal;
 use crate::engine::plans;
 use crate::judge::incident::Incident;
 use crate::model::evidence::Source;
-use crate::model::node::{AfterSb, DrbdSeen, NodeState};
+use crate::model::node::AfterSb;
 use crate::model::plan::Purpose;
 use crate::model::plan::drbd::{DrbdPlan, Step};
 use crate::model::seen::in_words;
@@ -31,7 +31,7 @@ pub enum About<'a> {
     Resources {
         /// What they are called.
         names: &'a [&'a str],
-        /// Their backing devices on this machine ([`backing_devices`]): they may have been healed while the resource was down.
+        /// Their backing devices on this machine ([`crate::resolver::nodes::backing_devices`]): they may have been healed while the resource was down.
         devices: &'a [String],
     },
     /// Two sides.
@@ -190,21 +190,6 @@ fn holds(store: &dyn Store, incident: &Incident) -> Option<String> {
             words.join(", ")
         )
     })
-}
-
-/// The backing devices of these resources, as a node's kernel names them.
-#[must_use]
-pub fn backing_devices(state: &NodeState, names: &[&str]) -> Vec<String> {
-    let DrbdSeen::Told(live) = &state.drbd else { return Vec::new() };
-    let devices = names.iter().filter_map(|name| live.resource(name)).flat_map(|resource| &resource.devices);
-    devices
-        .filter_map(|device| {
-            let options = device.disk_options.as_ref();
-            options
-                .and_then(|options| options.backing_device.clone())
-                .or_else(|| device.info.backing_device.clone())
-        })
-        .collect()
 }
 
 /// The three policies in DRBD's words.

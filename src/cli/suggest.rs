@@ -6,6 +6,7 @@ use super::pair::RESOURCE;
 use super::{Cli, STATE_DIR};
 use crate::model::drbd::Role;
 use crate::model::evidence::Trust;
+use crate::model::id::ResourceName;
 use crate::model::shell::{quoted, shell_bytes};
 use crate::model::side::Side;
 use crate::resolver::access::{Access, Choice, MetadataDevice, PEER_TIMEOUT, TwoSides};
@@ -21,7 +22,25 @@ pub struct Suggestion {
     state_dir: Vec<String>,
 }
 
+/// What a command is about.
+#[derive(Debug, Clone, Copy)]
+pub enum Topic<'t> {
+    /// Two sides.
+    Sides(&'t TwoSides),
+    /// A running resource, as it and its other node were named.
+    Resource(&'t ResourceName, &'t Access),
+}
+
 impl Suggestion {
+    /// About the same again.
+    #[must_use]
+    pub fn about(cli: &Cli, verb: &str, topic: Topic<'_>) -> Self {
+        match topic {
+            Topic::Sides(two) => Suggestion::of_pair(cli, verb, two),
+            Topic::Resource(name, access) => Suggestion::of_resource(cli, verb, name.as_str(), access),
+        }
+    }
+
     /// `unsplit VERB`, with the state directory that was named.
     #[must_use]
     pub fn new(cli: &Cli, verb: &str) -> Self {

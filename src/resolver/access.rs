@@ -126,6 +126,12 @@ impl Access {
         }
     }
 
+    /// The same about a resource of that name.
+    #[must_use]
+    pub fn about(&self, resource: &ResourceName) -> Access {
+        Access { resource: resource.clone(), ..self.clone() }
+    }
+
     /// Threads to use.
     #[must_use]
     pub fn threads(&self) -> usize {

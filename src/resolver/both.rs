@@ -18,11 +18,12 @@ use std::time::Duration;
 pub type Pause = dyn Fn(Duration) + Send + Sync;
 
 /// Both nodes: `a` is this one.
+#[derive(Clone)]
 pub struct Both {
     nodes: Pair<Arc<dyn Operated>>,
     peer: PeerSpec,
     session: Option<Arc<Session>>,
-    pause: Box<Pause>,
+    pause: Arc<Pause>,
 }
 
 impl Both {
@@ -49,13 +50,13 @@ impl Both {
             nodes: Pair::new(Arc::new(local), Arc::new(remote)),
             peer: peer.clone(),
             session: found.session,
-            pause: Box::new(std::thread::sleep),
+            pause: Arc::new(std::thread::sleep),
         })
     }
 
     /// These nodes, whatever they are.
     #[must_use]
-    pub fn of(nodes: Pair<Arc<dyn Operated>>, peer: PeerSpec, pause: Box<Pause>) -> Both {
+    pub fn of(nodes: Pair<Arc<dyn Operated>>, peer: PeerSpec, pause: Arc<Pause>) -> Both {
         Both { nodes, peer, session: None, pause }
     }
 

@@ -9,10 +9,11 @@ use crate::edge::state_dir::{StateDir, StateDirError};
 use crate::engine::journal::{Journal, Story};
 use crate::engine::plans::{self, PlanError};
 use crate::engine::undone::end_what_was_undone;
-use crate::judge::incident::Incident;
+use crate::judge::incident::{Incident, IncidentState};
 use crate::model::evidence::Source;
 use crate::model::id::IncidentId;
 use crate::model::plan::{Plan, Purpose};
+use crate::model::record::Outcome;
 use crate::model::seen::in_words;
 use crate::model::side::Pair;
 use crate::ports::clock::Clock;
@@ -223,4 +224,20 @@ pub fn can_be_undone_now(incident: &Incident, store: &dyn Store) -> bool {
     // A plan that cannot be read is reported by whoever needs it.
     let can = |plan: &Plan| plan.images().is_some() && plan.purpose == Purpose::Heal && plan.salvage;
     incident.touched() && plans::load(store, incident.plan).is_ok_and(|sealed| can(sealed.plan()))
+}
+
+/// A state in words.
+#[must_use]
+pub fn state_words(state: &IncidentState) -> String {
+    match state {
+        IncidentState::Ready { next_step, .. } => format!("interrupted before step {}", next_step + 1),
+        IncidentState::InStep { step, name, .. } => {
+            format!("interrupted in step {} ({})", step + 1, name.word)
+        }
+        IncidentState::Stopped { step, .. } => format!("stopped in step {}", step + 1),
+        IncidentState::Parked { .. } => "parked".to_owned(),
+        IncidentState::Closed { outcome: Outcome::Healed } => "healed".to_owned(),
+        IncidentState::Closed { outcome: Outcome::Undone } => "undone".to_owned(),
+        IncidentState::Closed { outcome: Outcome::Abandoned } => "given up".to_owned(),
+    }
 }

@@ -12,16 +12,27 @@
 //! | `volumes`, `turns` | the volumes of a running resource, several at once |
 //! | `in_use` | who uses the side that would be overwritten |
 //! | `draw` | from what was found to a plan |
+//! | `driver` | who drives: what is asked and told while a use case is under way |
+//! | `opened` | the one place where backends are opened |
+//! | `heal` | drawn, agreed to, run |
+//! | `run` | a plan by its id, and what was cut off |
+//! | `undo`, `give_up` | putting back; ending an incident as it is |
 
 pub mod access;
 pub mod both;
 pub mod contents;
 pub mod desk;
 pub mod draw;
+pub mod driver;
 pub mod failure;
+pub mod give_up;
+pub mod heal;
 pub mod in_use;
 pub mod nodes;
+pub mod opened;
+pub mod run;
 pub mod sides;
 pub mod there;
 pub mod turns;
+pub mod undo;
 pub mod volumes;

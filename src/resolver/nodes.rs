@@ -6,7 +6,7 @@ use crate::edge::drbd::node::LocalNode;
 use crate::edge::peer::greet::ourselves;
 use crate::edge::peer::{PeerSpec, RemoteNode, Session};
 use crate::model::id::NodeName;
-use crate::model::node::NodeReport;
+use crate::model::node::{DrbdSeen, NodeReport, NodeState};
 use crate::ports::node::Node;
 use crate::ports::replica::Unseen;
 use std::sync::Arc;
@@ -95,4 +95,19 @@ fn not_ourselves(local: &NodeReport, remote: &NodeReport) -> Result<(), Failure>
         )));
     }
     Ok(())
+}
+
+/// The backing devices of these resources, as a node's kernel names them.
+#[must_use]
+pub fn backing_devices(state: &NodeState, names: &[&str]) -> Vec<String> {
+    let DrbdSeen::Told(live) = &state.drbd else { return Vec::new() };
+    let devices = names.iter().filter_map(|name| live.resource(name)).flat_map(|resource| &resource.devices);
+    devices
+        .filter_map(|device| {
+            let options = device.disk_options.as_ref();
+            options
+                .and_then(|options| options.backing_device.clone())
+                .or_else(|| device.info.backing_device.clone())
+        })
+        .collect()
 }

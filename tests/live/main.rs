@@ -8,6 +8,7 @@ mod audit;
 mod cluster;
 mod command;
 mod discarded;
+mod driver;
 mod healing;
 mod looking;
 mod moments;

@@ -131,7 +131,7 @@ fn healthy(seed: u64) -> Arc<Cluster> {
 }
 
 /// r0 and r1 are split and the policy keeps node1; of r2 it knows nothing; r3 is healthy; r4 is on node1 only.
-fn five() -> Arc<Nodes> {
+pub fn five() -> Arc<Nodes> {
     let nodes = Nodes {
         resources: [
             ("r0", cluster(&[Apart::Diverged], 1)),
@@ -154,14 +154,14 @@ fn policy(folder: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-fn is_healed(nodes: &Nodes, name: &str) -> bool {
+pub fn is_healed(nodes: &Nodes, name: &str) -> bool {
     let state = nodes.cluster(name).lock();
     let (a, b) = (&state.hosts.a, &state.hosts.b);
     let joined = [a, b].iter().all(|host| host.connection == ConnectionState::Connected);
     joined && a.volumes.iter().zip(&b.volumes).all(|(a, b)| a.data() == b.data())
 }
 
-fn contents(nodes: &Nodes, name: &str) -> Vec<Vec<u8>> {
+pub fn contents(nodes: &Nodes, name: &str) -> Vec<Vec<u8>> {
     let state = nodes.cluster(name).lock();
     let host = |side: Side| state.hosts[side].volumes.iter().map(|volume| volume.data());
     host(Side::A).chain(host(Side::B)).collect()

@@ -1,12 +1,12 @@
 //! `unsplit undo` of what DRBD itself discarded, by its own policy or by a hand: a handler kept it before the resync. There was no plan;
 //! one is drawn from the salvage and what both nodes show now, and goes through the same line as the undo of a healing.
 
-use super::resolve::{after, carry_out};
-use super::undo::{as_steps, undone_by};
 use crate::cli::Cli;
-use crate::cli::exit::{DIVERGED, Failure, Kind};
+use crate::cli::at_terminal::AtTerminal;
+use crate::cli::exit::{Failure, Kind};
+use crate::cli::resolve::conclude;
 use crate::cli::screen::Screen;
-use crate::cli::undo::UndoArgs;
+use crate::cli::undo::{UndoArgs, show};
 use crate::edge::events;
 use crate::edge::terminal::TerminalProgress;
 use crate::engine::drbd::draw::{Decision, Found, content_of, draw};
@@ -14,9 +14,9 @@ use crate::engine::drbd::pair::LivePair;
 use crate::engine::drbd::policies::to_restore;
 use crate::engine::drbd::standing::{Standing, standing};
 use crate::engine::drbd::undo::{note_healed, untouched, written_since};
-use crate::engine::incident::begin;
 use crate::engine::plans;
 use crate::engine::salvage::{KeptDisk, OF_A_RESYNC, dir_of, load_manifest, reader};
+use crate::engine::undone::undone_by;
 use crate::judge::audit::SealedPlan;
 use crate::judge::discarded::{Discarded, discarded};
 use crate::judge::planner::drbd::draw_undo;
@@ -33,7 +33,9 @@ use crate::model::verdict::{Reason, Trace};
 use crate::ports::disk::{Disk, DiskFault};
 use crate::resolver::access::Access;
 use crate::resolver::both::Both;
-use crate::resolver::desk::{Desk, new_id, refuse_while_open};
+use crate::resolver::desk::{Desk, refuse_while_open};
+use crate::resolver::opened::Opened;
+use crate::resolver::run;
 use crate::resolver::turns::Share;
 use crate::resolver::volumes::{Compared, How, compare_all};
 
@@ -72,8 +74,9 @@ pub(in crate::cli) fn run(
 }
 
 fn proven(cli: &Cli, desk: &Desk, id: &IncidentId) -> Result<Discarded, Failure> {
-    if let Some(by) = undone_by(desk, id)? {
-        return Err(refused(Kind::Usage, format!("salvage {id} was put back by incident {by}")));
+    let incidents = desk.journal.incidents();
+    if let Some(by) = undone_by(&*desk.store, &incidents, id).map_err(Failure::internal)? {
+        return Err(refused(Kind::Usage, format!("salvage {id} was put back by incident {}", by.id)));
     }
     let told = events::read(&cli.state_dir).map_err(Failure::evidence)?.events;
     discarded(&told, id).map_err(|why| beside(cli, id, &why))
@@ -97,21 +100,16 @@ pub fn run_on(
     let then = alone_since(cli, id, discarded, &pair)?;
     let sealed = drawn(cli, args, desk, both, &pair, id, discarded)?;
     if args.dry_run {
-        if cli.json {
-            screen.json(&crate::cli::plan::document(&sealed))?;
-            return Ok(DIVERGED);
-        }
-        screen.line(format!("Undo of what DRBD discarded ({id}):"))?;
-        return as_steps(screen, sealed.plan());
+        return show(cli, screen, &format!("Undo of what DRBD discarded ({id}):"), &sealed);
     }
     // What an undo of a healing finds noted: nothing was written since if both devices still show it.
     note_healed(&*desk.store, id, &then).map_err(|why| refused(Kind::Evidence, why))?;
     plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
-    let undo = new_id(sealed.id(), &desk.journal.incidents())?;
-    let ending = carry_out(cli, desk, both, &sealed, args.reading.reading().threads(), &undo, |work| {
-        begin(&desk.journal, work, &undo, Consent::Operator, None)
-    })?;
-    after(cli, screen, desk, both, &sealed, &undo, &ending)
+    let how = run::How { threads: args.reading.reading().threads(), no_salvage: false };
+    let mut by = AtTerminal::new(cli, screen, desk, true);
+    let opened = Opened::Drbd(both.clone());
+    let ran = run::start(desk, &mut by, &opened, (&sealed, None), Consent::Operator, how)?;
+    conclude(cli, screen, desk, &ran)
 }
 
 fn reach(cli: &Cli, args: &UndoArgs, manifest: &Manifest, id: &IncidentId) -> Result<Both, Failure> {

@@ -1,7 +1,7 @@
 //! How a run on a running resource ended, on the screen and as an exit code.
 
 use crate::cli::Cli;
-use crate::cli::exit::{FINE, Failure, Kind};
+use crate::cli::exit::{Failure, Kind};
 use crate::cli::plan::state_dir_words;
 use crate::cli::resolve::{equals, kept_words, kind, only_a_new_plan};
 use crate::cli::screen::{Screen, Tone};
@@ -16,27 +16,6 @@ use crate::model::record::Outcome;
 use crate::ports::store::Store;
 use crate::resolver::desk::{give_up_command, resume_command, waiver};
 
-/// Tells how it ended.
-///
-/// # Errors
-/// It did not end well: exit codes 4, 5, 6 or 70.
-pub(super) fn conclude(
-    cli: &Cli,
-    screen: &mut Screen,
-    store: &dyn Store,
-    plan: DrbdPlan<'_>,
-    id: &IncidentId,
-    ending: &Ending,
-) -> Result<u8, Failure> {
-    let outcome = finished(cli, plan, id, ending)?;
-    if cli.json {
-        screen.json(&finished_document(store, &plan, id, outcome))?;
-    } else {
-        show_finished(cli, screen, store, plan, id, outcome)?;
-    }
-    Ok(FINE)
-}
-
 fn salvages(plan: &Plan, id: &IncidentId) -> Vec<IncidentId> {
     plan.volumes
         .iter()
@@ -47,7 +26,7 @@ fn salvages(plan: &Plan, id: &IncidentId) -> Vec<IncidentId> {
 
 /// A run that ended well, as JSON.
 #[must_use]
-pub(super) fn finished_document(
+pub(in crate::cli) fn finished_document(
     store: &dyn Store,
     plan: &Plan,
     id: &IncidentId,
@@ -64,7 +43,7 @@ pub(super) fn finished_document(
 ///
 /// # Errors
 /// When standard output is closed.
-pub(super) fn show_finished(
+pub(in crate::cli) fn show_finished(
     cli: &Cli,
     screen: &mut Screen,
     store: &dyn Store,
@@ -106,7 +85,7 @@ pub(super) fn show_finished(
 ///
 /// # Errors
 /// It did not end well: exit codes 4, 5, 6 or 70.
-pub(super) fn finished(
+pub(in crate::cli) fn finished(
     cli: &Cli,
     plan: DrbdPlan<'_>,
     id: &IncidentId,

@@ -36,7 +36,7 @@ impl InUse {
     ///
     /// # Errors
     /// When standard output is closed.
-    pub(super) fn show_early(&self, json: bool, screen: &mut Screen) -> Result<(), Failure> {
+    pub(in crate::cli) fn show_early(&self, json: bool, screen: &mut Screen) -> Result<(), Failure> {
         if !json && !self.users.is_empty() {
             self.show(screen)?;
             screen.line("")?;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `target` | which words of a command line mean what |
 //! | `in_use` | who uses the side that would be overwritten |
-//! | `diff`, `plan`, `resolve`, `undo`, `status` | the commands, about one resource |
+//! | `diff`, `status` | the commands, about one resource |
 //! | `discarded` | undo of what DRBD itself discarded |
 //! | `chosen`, `several`, `list` | about several: which, what is done, what came of each |
 //! | `ending` | how a run ended |
@@ -12,15 +12,12 @@
 mod chosen;
 pub mod diff;
 pub mod discarded;
-mod ending;
+pub(super) mod ending;
 pub mod in_use;
 pub mod list;
 mod page;
-pub mod plan;
-pub mod resolve;
 pub mod several;
 pub mod status;
 mod target;
-pub mod undo;
 
 pub use target::{OneTargetArgs, TargetArgs, meant, words_of};

@@ -17,20 +17,21 @@ pub(super) use parts::fate_words;
 pub(super) use verdict::{agree, agree_document, held_document, show_held};
 
 use super::Cli;
+use super::at_terminal::AtTerminal;
 use super::diff::offer_full;
 use super::exit::{DIVERGED, FINE, Failure, HELD};
 use super::live::{self, TargetArgs};
 use super::screen::Screen;
-use super::suggest::Suggestion;
+use super::still_open::{About, StillOpen};
+use super::suggest::{Suggestion, Topic};
 use crate::edge::blockdev::Mode;
-use crate::edge::terminal::TerminalProgress;
 use crate::model::id::NodeName;
 use crate::model::shell::shell_path;
-use crate::resolver::access::{Choice, Target, TwoSides};
+use crate::model::verdict::Verdict;
+use crate::resolver::access::{Access, Choice, Target};
 use crate::resolver::desk::open_desk;
-use crate::resolver::draw::images::draw_plan;
-use crate::resolver::draw::{Drawn, Held};
-use crate::resolver::sides::open;
+use crate::resolver::draw::{Drawn, Held, draw};
+use crate::resolver::opened::Opened;
 use clap::Args;
 
 /// Draw a plan: what would happen, what would be lost, what would be kept.
@@ -73,32 +74,51 @@ impl ChoiceArgs {
 }
 
 pub(super) fn run(cli: &Cli, args: &PlanArgs, screen: &mut Screen) -> Result<u8, Failure> {
-    let pair = match args.target.target()? {
-        Target::Pair(pair) => pair,
-        Target::Resource(resource) => return live::plan::run(cli, args, screen, &resource),
-        Target::Several(wanted) => return live::several::plan::run(cli, args, screen, &wanted),
-    };
-    let settings = pair.access.settings()?;
-    let opened = open(&pair, Mode::ReadOnly)?;
-    let desk = open_desk(&cli.state_dir)?;
-    let (choice, mut said) = (args.choice.choice(), Vec::new());
-    let progress = TerminalProgress::new();
-    let drawn = draw_plan(&opened, &pair.access, &choice, &settings, &desk, &progress, &mut said)?;
-    if !cli.json {
-        said.iter().try_for_each(|remark| screen.line(remark))?;
+    match args.target.target()? {
+        Target::Several(wanted) => live::several::plan::run(cli, args, screen, &wanted),
+        Target::Pair(two) => {
+            // A wrong policy is said before anything is opened.
+            two.access.policy()?;
+            let opened = Opened::sides(&two, Mode::ReadOnly)?;
+            of_one(cli, args, screen, &opened, Topic::Sides(&two), &two.access)
+        }
+        Target::Resource(name) => {
+            let given = args.target.options.access();
+            given.policy()?;
+            let access = given.about(&name);
+            let opened = Opened::nodes(&access, "plan")?;
+            if !cli.json {
+                // Before it is refused because of it, perhaps only after much was compared.
+                let devices = opened.devices_here(&name)?;
+                let about = About::Resources { names: &[name.as_str()], devices: &devices };
+                StillOpen::about(cli, about).show(screen)?;
+            }
+            of_one(cli, args, screen, &opened, Topic::Resource(&name, &given), &access)
+        }
     }
-    match &drawn {
+}
+
+fn of_one(
+    cli: &Cli,
+    args: &PlanArgs,
+    screen: &mut Screen,
+    opened: &Opened,
+    topic: Topic<'_>,
+    access: &Access,
+) -> Result<u8, Failure> {
+    let (desk, choice) = (open_desk(&cli.state_dir)?, args.choice.choice());
+    match draw(&desk, &mut AtTerminal::new(cli, screen, &desk, false), opened, access, &choice)? {
         Drawn::Agree(agreed) => {
-            agree(cli, screen, agreed, &everything(cli, &pair))?;
+            agree(cli, screen, &agreed, &everything(cli, topic))?;
             Ok(FINE)
         }
         Drawn::Held(why) => {
-            held(cli, screen, why, &pair, &choice)?;
+            held(cli, screen, &why, topic, &choice)?;
             Ok(HELD)
         }
         Drawn::Sealed(drawn) => {
-            let again = Suggestion::of_pair(cli, "plan", &pair).choice(&choice);
-            present(cli, screen, &desk, drawn, again)?;
+            let again = Suggestion::about(cli, "plan", topic).choice(&choice);
+            present(cli, screen, &desk, &drawn, again)?;
             Ok(DIVERGED)
         }
     }
@@ -112,20 +132,31 @@ pub(super) fn held(
     cli: &Cli,
     screen: &mut Screen,
     held: &Held,
-    pair: &TwoSides,
+    topic: Topic<'_>,
     choice: &Choice,
 ) -> Result<(), Failure> {
     if cli.json {
         return Ok(screen.json(&held_document(held))?);
     }
-    let choose = |keep: &NodeName| Suggestion::of_pair(cli, "plan", pair).choice(choice).keep(keep.as_str());
+    let choose = |keep: &NodeName| choose(cli, topic, choice, keep);
     show_held(screen, held, &choose)?;
-    Ok(offer_full(cli, screen, held.seen, &everything(cli, pair))?)
+    if matches!((&held.verdict, topic), (Verdict::Refuse { .. }, Topic::Resource(..))) {
+        screen.heading("What it is, and what can be typed")?;
+        screen.line(format!("  {}", Suggestion::about(cli, "status", topic)))?;
+    }
+    Ok(offer_full(cli, screen, held.seen, &everything(cli, topic))?)
+}
+
+/// The command that shows what keeping a side would do.
+#[must_use]
+pub(super) fn choose(cli: &Cli, topic: Topic<'_>, choice: &Choice, keep: &NodeName) -> Suggestion {
+    Suggestion::about(cli, "plan", topic).choice(choice).keep(keep.as_str())
 }
 
 /// The command that compares everything, whatever is marked.
-pub(super) fn everything(cli: &Cli, pair: &TwoSides) -> Suggestion {
-    Suggestion::of_pair(cli, "diff", pair).flag("--full", true)
+#[must_use]
+pub(super) fn everything(cli: &Cli, topic: Topic<'_>) -> Suggestion {
+    Suggestion::about(cli, "diff", topic).flag("--full", true)
 }
 
 /// ` --state-dir DIR`, when it is not the default.

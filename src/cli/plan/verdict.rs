@@ -105,7 +105,7 @@ pub(in crate::cli) fn show_held(
     held: &Held,
     choose: &dyn Fn(&NodeName) -> Suggestion,
 ) -> std::io::Result<()> {
-    let verdict = &held.verdict;
+    let (verdict, names) = (&held.verdict, &held.names);
     let refused = matches!(verdict, Verdict::Refuse { .. });
     let headline = if refused {
         "Refused: no choice of survivor would be right on this evidence. Nothing was changed."
@@ -124,7 +124,7 @@ pub(in crate::cli) fn show_held(
         return screen.line("  No side can be proposed: neither is whole.");
     }
     for side in held.keepable.iter().copied() {
-        let (keep, lose) = (&held.names[side], &held.names[side.other()]);
+        let (keep, lose) = (&names[side], &names[side.other()]);
         screen.line(format!("  {}", choose(keep)))?;
         screen.line(format!(
             "      keeps {keep}'s data and overwrites {lose}; a copy is kept; a plan changes nothing yet"

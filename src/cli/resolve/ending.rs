@@ -2,22 +2,23 @@
 
 use crate::cli::Cli;
 use crate::cli::exit::{FINE, Failure, Kind};
+use crate::cli::live;
 use crate::cli::plan::state_dir_words;
 use crate::cli::screen::{Screen, Tone};
 use crate::cli::suggest::Suggestion;
 use crate::engine::incident::{Ending, Obstacle};
-use crate::engine::journal::JournalError;
-use crate::engine::recall;
 use crate::engine::salvage::dir_of;
 use crate::model::id::IncidentId;
 use crate::model::plan::images::ImagesPlan;
-use crate::model::plan::{Plan, Purpose};
+use crate::model::plan::{self, Purpose};
 use crate::model::record::Outcome;
 use crate::model::side::Side;
 use crate::model::size::human;
 use crate::ports::store::Store;
 use crate::resolver::access::Reading;
-use crate::resolver::desk::{give_up_command, resume_command, waiver};
+use crate::resolver::desk::{Desk, give_up_command, resume_command, waiver};
+use crate::resolver::give_up::forget_comparisons;
+use crate::resolver::run::Ran;
 use crate::resolver::sides::as_planned;
 use crate::resolver::there::MEND;
 use serde::Serialize;
@@ -36,34 +37,46 @@ pub(super) fn outcome_document(
     }))
 }
 
-/// The journal failed in the middle: nothing more is done without it, and nothing is lost.
-/// `salvage`: whether its plan keeps what it overwrites.
-pub(in crate::cli) fn journal_stopped(
+/// Tells how an incident ended, and what can be done next.
+///
+/// # Errors
+/// How it ended, unless well.
+pub(in crate::cli) fn conclude(
     cli: &Cli,
-    id: &IncidentId,
-    salvage: bool,
-    error: JournalError,
-) -> Failure {
-    let (waiver, state_dir) = (waiver(salvage), state_dir_words(cli));
-    Failure::internal(
-        anyhow::Error::new(error)
-            .context(format!("incident {id} stopped where it was: its journal cannot be written")),
-    )
-    .hint(format!("mend the state directory, then `{}{waiver}{state_dir}`", resume_command(id)))
-}
-
-/// What was kept of the pair belongs to an incident that is over. Left behind it would do no harm: nothing that can still be
-/// asked has its key.
-pub(super) fn forget_comparisons(store: &dyn Store, plan: &Plan) {
-    for volume in &plan.volumes {
-        if let Err(fault) = recall::forget(store, volume.at.as_ref()) {
-            tracing::debug!(%fault, "kept comparisons of a closed incident stay behind");
+    screen: &mut Screen,
+    desk: &Desk,
+    ran: &Ran,
+) -> Result<u8, Failure> {
+    let Ran { incident, sealed, ending, left } = ran;
+    match sealed.plan().kind() {
+        Some(plan::Kind::Images(plan)) => of_images(cli, screen, &*desk.store, plan, incident, ending),
+        Some(plan::Kind::Drbd(plan)) => {
+            let outcome = live::ending::finished(cli, plan, incident, ending)?;
+            if cli.json {
+                screen.json(&live::ending::finished_document(&*desk.store, &plan, incident, outcome))?;
+            } else {
+                live::ending::show_finished(cli, screen, &*desk.store, plan, incident, outcome)?;
+            }
+            others(cli, screen, left)?;
+            Ok(FINE)
         }
+        None => Err(Failure::internal(anyhow::anyhow!("plan {} fits no kind of storage", sealed.id()))),
     }
 }
 
-/// Tells how it ended, and what can be done next.
-pub(in crate::cli) fn conclude(
+/// What is left to do on nodes beside the two.
+///
+/// # Errors
+/// When standard output is closed.
+pub(in crate::cli) fn others(cli: &Cli, screen: &mut Screen, left: &[String]) -> std::io::Result<()> {
+    if left.is_empty() || cli.json {
+        return Ok(());
+    }
+    screen.heading("The other nodes")?;
+    left.iter().try_for_each(|sentence| screen.line(format!("  {sentence}")))
+}
+
+fn of_images(
     cli: &Cli,
     screen: &mut Screen,
     store: &dyn Store,
@@ -224,18 +237,17 @@ pub(in crate::cli) fn kind(obstacle: Obstacle, purpose: &Purpose) -> Kind {
 mod tests {
     use super::*;
     use crate::engine::journal::NotReady;
-    use clap::Parser;
+    use crate::resolver::run::journal_stopped;
 
     #[test]
     fn a_journal_that_fails_in_the_middle_says_how_to_go_on() {
-        let cli = Cli::try_parse_from(["unsplit", "--state-dir", "/s", "resolve", "--resume"]).unwrap();
         let id = IncidentId::new("i1").unwrap();
         for (salvage, says) in [
             (true, "unsplit resolve --resume i1 --state-dir /s"),
             (false, "unsplit resolve --resume i1 --no-salvage --state-dir /s"),
         ] {
             let error = NotReady::NoSuchIncident { id: id.clone() }.into();
-            let failure = journal_stopped(&cli, &id, salvage, error);
+            let failure = journal_stopped(&id, salvage, error).in_state_dir(" --state-dir /s");
             assert_eq!(failure.kind, Kind::Internal);
             assert!(failure.text().contains(says), "{}", failure.text());
         }

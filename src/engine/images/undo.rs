@@ -1,119 +1,19 @@
 //! Undo: puts back what a healing overwrote, as an incident of its own.
 
-use crate::engine::journal::Journal;
-use crate::engine::plans::{PlanError, load, seal_undo};
-use crate::engine::undone::undone_by;
+use crate::engine::plans::seal_undo;
+use crate::engine::undone::UndoError;
 use crate::judge::audit::SealedPlan;
 use crate::judge::planner::images::draw_undo;
 use crate::model::extent::Extent;
 use crate::model::id::IncidentId;
-use crate::model::plan::Purpose;
 use crate::model::plan::images::ImagesPlan;
-use crate::model::side::{Pair, Side};
+use crate::model::side::Pair;
 use crate::ports::disk::{Disk, DiskFault, DiskMut};
-use crate::ports::replica::{Replica, Unseen};
-use crate::ports::store::Store;
+use crate::ports::replica::Replica;
 use std::sync::{Mutex, PoisonError};
 
 /// Bytes of a superblock.
 const SUPERBLOCK: u64 = 4096;
-
-/// Why an incident cannot be undone.
-#[derive(Debug, thiserror::Error)]
-pub enum UndoError {
-    /// No such incident.
-    #[error("there is no incident `{asked}`; `unsplit history` lists them")]
-    Unknown {
-        /// What was asked for.
-        asked: String,
-    },
-    /// No incident has healed anything.
-    #[error("no incident has changed anything yet: there is nothing to undo")]
-    NothingHealed,
-    /// It was undone before.
-    #[error("incident {incident} was already undone by {by}")]
-    AlreadyUndone {
-        /// Which.
-        incident: IncidentId,
-        /// By which.
-        by: IncidentId,
-    },
-    /// It never changed anything.
-    #[error("incident {incident} ended before anything was changed: there is nothing to undo")]
-    NothingChanged {
-        /// Which.
-        incident: IncidentId,
-    },
-    /// It is an undo itself.
-    #[error("incident {incident} is an undo. To heal again, draw a new plan")]
-    IsUndo {
-        /// Which.
-        incident: IncidentId,
-    },
-    /// Nothing was kept.
-    #[error(
-        "incident {incident} ran without a salvage (policy `salvage = \"off\"` and --no-salvage): what it overwrote was not kept"
-    )]
-    NothingKept {
-        /// Which.
-        incident: IncidentId,
-    },
-    /// Its plan is gone or altered.
-    #[error("the plan of the incident cannot be used")]
-    Plan(#[from] PlanError),
-    /// A side cannot be seen.
-    #[error("side {side} cannot be used")]
-    Unseen {
-        /// Which.
-        side: Side,
-        /// Why.
-        #[source]
-        source: Unseen,
-    },
-}
-
-/// The healing plan of the incident to undo: the named one, or the last that changed anything.
-///
-/// # Errors
-/// [`UndoError`].
-pub fn healing_of(
-    journal: &Journal,
-    store: &dyn Store,
-    asked: Option<&str>,
-) -> Result<(IncidentId, SealedPlan), UndoError> {
-    let incidents = journal.incidents();
-    let candidates: Vec<_> =
-        incidents.iter().filter(|incident| asked.is_none_or(|asked| incident.id.as_str() == asked)).collect();
-    if let (true, Some(asked)) = (candidates.is_empty(), asked) {
-        return Err(UndoError::Unknown { asked: asked.to_owned() });
-    }
-    for incident in candidates.into_iter().rev() {
-        if !incident.touched() && asked.is_none() {
-            continue;
-        }
-        let sealed = load(store, incident.plan)?;
-        if sealed.plan().images().is_none() {
-            continue;
-        }
-        if sealed.plan().purpose != Purpose::Heal {
-            if asked.is_some() {
-                return Err(UndoError::IsUndo { incident: incident.id.clone() });
-            }
-            continue;
-        }
-        if !incident.touched() {
-            return Err(UndoError::NothingChanged { incident: incident.id.clone() });
-        }
-        if let Some(by) = undone_by(store, &incidents, &incident.id)? {
-            return Err(UndoError::AlreadyUndone { incident: incident.id.clone(), by: by.id.clone() });
-        }
-        if !sealed.plan().salvage {
-            return Err(UndoError::NothingKept { incident: incident.id.clone() });
-        }
-        return Ok((incident.id.clone(), sealed));
-    }
-    Err(UndoError::NothingHealed)
-}
 
 /// Draws and seals the undo of a healing, from what the two sides look like now.
 ///

@@ -97,8 +97,8 @@ impl Drawing<'_> {
             Decided::Heal { survivor, auto, trace } => (survivor, auto, trace),
             Decided::Agree(trace) => return Ok(Drawn::Agree(Agreed { trace, seen: covered })),
             Decided::Held(verdict) => {
-                let (keepable, names) = (keepable(&compared), pair.names.clone());
-                return Ok(Drawn::Held(Box::new(Held { verdict, keepable, names, seen: covered })));
+                let (names, keepable) = (pair.names.clone(), keepable(&compared));
+                return Ok(Drawn::Held(Box::new(Held { verdict, names, keepable, seen: covered })));
             }
         };
         if let Some(why) = in_the_way(&pair, survivor) {
@@ -133,8 +133,8 @@ impl Drawing<'_> {
             .collect();
         let sealed = plans::seal_healing(plan, &seen).map_err(Failure::internal)?;
         plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
-        let in_use = Some(asked.unwrap_or_else(|| in_use(both, &pair, survivor.other())));
-        Ok(Drawn::Sealed(Box::new(DrawnPlan { sealed, auto, in_use, seen: covered })))
+        let in_use = asked.unwrap_or_else(|| in_use(both, &pair, survivor.other()));
+        Ok(Drawn::Sealed(Box::new(DrawnPlan { sealed, auto, in_use: Some(in_use), seen: covered })))
     }
 }
 

@@ -13,42 +13,39 @@ use crate::model::plan::Plan;
 use crate::model::policy::Settings;
 use crate::model::side::Side;
 use crate::model::verdict::{Trace, Verdict};
-use crate::ports::progress::Progress;
 use crate::resolver::access::{Access, Choice};
 use crate::resolver::contents::Found;
 use crate::resolver::desk::{Desk, refuse_while_open};
+use crate::resolver::driver::Driver;
 use crate::resolver::failure::Failure;
 use crate::resolver::sides::OpenPair;
 
 /// Observes, compares, decides, plans, seals; keeps the plan in the state directory.
 ///
-/// `said`: gets sentences about where the comparison came from.
-///
 /// # Errors
 /// Anything that keeps a plan from being drawn.
-pub fn draw_plan(
+pub(super) fn draw_plan(
     opened: &OpenPair,
     access: &Access,
     choice: &Choice,
     settings: &Settings,
     desk: &Desk,
-    progress: &dyn Progress,
-    said: &mut Vec<String>,
+    by: &mut dyn Driver,
 ) -> Result<Drawn, Failure> {
     let sight = opened.look(settings)?;
     // One incident at a time for a device: an open one must be ended first.
     refuse_while_open(sight.evidence.as_ref().map(|seen| &seen.source), &*desk.store, &desk.journal, &[])?;
     let names = sight.evidence.as_ref().map(|seen| seen.name.clone());
     let keep = choice.keep_side(&names)?;
-    let found = opened.diff_in(&sight, choice.full, access, Place::Open(&*desk.store), progress)?;
-    said.extend_from_slice(&found.remarks);
+    let found = opened.diff_in(&sight, choice.full, access, Place::Open(&*desk.store), &*by.progress())?;
+    found.remarks.iter().try_for_each(|remark| by.remark(remark))?;
     let seen = found.delta.coverage();
     let (survivor, auto, trace) = match judge(settings, &sight, &found, keep) {
         Verdict::Agree { trace } => return Ok(Drawn::Agree(Agreed { trace, seen })),
         Verdict::Heal { survivor, auto, trace } => (survivor, auto, trace),
         verdict @ (Verdict::Hold { .. } | Verdict::Refuse { .. }) => {
             let keepable = keepable(sight.disks(), &sight.comparison);
-            return Ok(Drawn::Held(Box::new(Held { verdict, keepable, names, seen })));
+            return Ok(Drawn::Held(Box::new(Held { verdict, names, keepable, seen })));
         }
     };
     let salvage = salvage_wanted(settings, choice)?;

@@ -3,10 +3,14 @@
 pub mod drbd;
 pub mod images;
 
-use super::access::Choice;
+use super::access::{Access, Choice};
 use super::contents::Found;
+use super::desk::Desk;
+use super::driver::Driver;
 use super::failure::Failure;
 use super::in_use::InUse;
+use super::opened::Opened;
+use super::turns::Share;
 use crate::engine::inquiry::Sight;
 use crate::judge::audit::SealedPlan;
 use crate::judge::policy::{Case, Clues, DeltaSummary, decide, decide_running};
@@ -15,6 +19,7 @@ use crate::model::id::NodeName;
 use crate::model::policy::{SalvageRule, Settings};
 use crate::model::side::{Pair, Side};
 use crate::model::verdict::{Trace, Verdict};
+use drbd::Drawing;
 
 /// What drawing came to.
 pub enum Drawn {
@@ -27,7 +32,7 @@ pub enum Drawn {
 }
 
 /// A plan that was drawn just now.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct DrawnPlan {
     /// The plan.
     pub sealed: SealedPlan,
@@ -95,5 +100,30 @@ pub fn salvage_wanted(settings: &Settings, choice: &Choice) -> Result<bool, Fail
             "--no-salvage needs a policy that says salvage = \"off\", too: what is discarded would be gone for good",
         )),
         (SalvageRule::Off | SalvageRule::Required, false) => Ok(true),
+    }
+}
+
+/// Draws a plan for what was opened: compares, decides, plans, seals, and keeps the plan in the state directory.
+///
+/// # Errors
+/// Anything that keeps a plan from being drawn.
+pub fn draw(
+    desk: &Desk,
+    by: &mut dyn Driver,
+    opened: &Opened,
+    access: &Access,
+    choice: &Choice,
+) -> Result<Drawn, Failure> {
+    match opened {
+        Opened::Images(pair) => images::draw_plan(pair, access, choice, &access.settings()?, desk, by),
+        Opened::Drbd(both) => {
+            let policy = access.policy()?;
+            let drawing = Drawing { both, desk, access, choice, policy: policy.as_ref(), reports: None };
+            let ready = drawing.ready(both.look(&access.resource)?)?;
+            if let Some(in_use) = &ready.in_use {
+                by.in_use(in_use)?;
+            }
+            drawing.draw(ready, Share::whole(access.threads()), &*by.progress())
+        }
     }
 }

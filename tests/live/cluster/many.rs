@@ -28,7 +28,7 @@ impl Nodes {
         let node = |side: Side| -> Arc<dyn Operated> { Arc::new(ManyNode { nodes: Arc::clone(self), side }) };
         let clock = Arc::clone(self);
         let pause = move |_| clock.resources.iter().for_each(|(_, cluster)| cluster.pass());
-        Both::of(Pair::from_fn(node), "ssh:node2".parse().unwrap(), Box::new(pause))
+        Both::of(Pair::from_fn(node), "ssh:node2".parse().unwrap(), Arc::new(pause))
     }
 }
 

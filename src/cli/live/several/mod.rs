@@ -15,7 +15,7 @@ use super::list::{Outcome, Row};
 use crate::cli::Cli;
 use crate::cli::exit::Failure;
 use crate::cli::screen::Screen;
-use crate::cli::still_open::{About, StillOpen, backing_devices};
+use crate::cli::still_open::{About, StillOpen};
 use crate::edge::terminal::TerminalCount;
 use crate::engine::drbd::pair::LivePair;
 use crate::model::id::ResourceName;
@@ -23,6 +23,7 @@ use crate::model::node::NodeReport;
 use crate::model::side::Pair;
 use crate::resolver::access::Wanted;
 use crate::resolver::both::Both;
+use crate::resolver::nodes::backing_devices;
 use crate::resolver::turns::{Share, in_turn};
 
 /// Both nodes' words, and what was asked for.

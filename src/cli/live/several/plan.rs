@@ -8,10 +8,12 @@ use crate::cli::consent::run_words;
 use crate::cli::exit::{DIVERGED, FINE, Failure, HELD};
 use crate::cli::live::chosen::Task;
 use crate::cli::live::list::{List, Outcome, Row};
-use crate::cli::live::plan::{choose, everything, held};
 use crate::cli::live::words_of;
-use crate::cli::plan::{PlanArgs, agree, agree_document, drawn_document, held_document, show};
+use crate::cli::plan::{
+    PlanArgs, agree, agree_document, choose, drawn_document, everything, held, held_document, show,
+};
 use crate::cli::screen::{Screen, Tone};
+use crate::cli::suggest::Topic;
 use crate::model::id::ResourceName;
 use crate::model::side::Side;
 use crate::model::size::human;
@@ -76,8 +78,8 @@ pub fn over(
 pub(super) fn lost_words(drawn: &DrawnPlan) -> String {
     let plan = drawn.sealed.plan();
     let (keep, lose) = (&plan.names[plan.survivor], &plan.names[plan.victim()]);
-    let busy = drawn.in_use.as_ref().is_some_and(|in_use| !in_use.users.is_empty());
-    let busy = if busy { format!("; in use on {lose}") } else { String::new() };
+    let is_busy = drawn.in_use.as_ref().is_some_and(|in_use| !in_use.users.is_empty());
+    let busy = if is_busy { format!("; in use on {lose}") } else { String::new() };
     format!("keep {keep}, overwrite {} on {lose}{busy}", human(plan.bytes()))
 }
 
@@ -113,7 +115,7 @@ pub(super) fn draw_each(
                 Ok(Drawn::Agree(agreed)) => {
                     if !cli.json {
                         title(screen, name)?;
-                        agree(cli, screen, &agreed, &everything(cli, name, drawing.access))?;
+                        agree(cli, screen, &agreed, &everything(cli, Topic::Resource(name, drawing.access)))?;
                         screen.line("")?;
                     }
                     let says = if agreed.seen.whole() {
@@ -147,16 +149,17 @@ fn not_decided(
     name: &ResourceName,
     why: &Held,
 ) -> Result<Row, Failure> {
+    let topic = Topic::Resource(name, drawing.access);
     if !cli.json {
         title(screen, name)?;
-        held(cli, screen, why, name, drawing)?;
+        held(cli, screen, why, topic, drawing.choice)?;
         screen.line("")?;
     }
     let refused = matches!(why.verdict, Verdict::Refuse { .. });
     let (outcome, says, next) = if refused {
         (Outcome::Refused, "no choice of survivor would be right", Vec::new())
     } else {
-        let choose = |side: &Side| choose(cli, name, drawing, &why.names[*side]).to_string();
+        let choose = |side: &Side| choose(cli, topic, drawing.choice, &why.names[*side]).to_string();
         let next = why.keepable.iter().map(choose).collect();
         (Outcome::Held, "the policy does not decide: a person must choose", next)
     };

@@ -6,15 +6,15 @@
 use super::plan::{draw_each, lost_words};
 use super::{Rows, ask, row};
 use crate::cli::Cli;
+use crate::cli::at_terminal::AtTerminal;
 use crate::cli::consent::{agreed_at_the_prompt, nobody_agreed, run_words};
 use crate::cli::exit::{FINE, Failure, HELD};
 use crate::cli::live::chosen::Task;
-use crate::cli::live::ending::{finished_document, show_finished};
+use crate::cli::live::ending::{finished, finished_document, show_finished};
 use crate::cli::live::list::{List, Outcome, Row};
-use crate::cli::live::resolve::{ended, others, start};
 use crate::cli::live::words_of;
 use crate::cli::plan::show;
-use crate::cli::resolve::ResolveArgs;
+use crate::cli::resolve::{ResolveArgs, others};
 use crate::cli::screen::{Screen, Tone};
 use crate::engine::drbd::plan_of;
 use crate::model::id::NodeName;
@@ -25,6 +25,8 @@ use crate::resolver::both::Both;
 use crate::resolver::desk::Desk;
 use crate::resolver::draw::DrawnPlan;
 use crate::resolver::draw::drbd::Drawing;
+use crate::resolver::opened::Opened;
+use crate::resolver::run::{self, How};
 
 /// Reaches the peer, draws, asks and heals.
 pub(in crate::cli) fn run(
@@ -144,22 +146,20 @@ fn heal(
         screen.line(title)?;
         screen.out().flush()?;
     }
-    let run = both.still_there().and_then(|()| start(cli, args, desk, both, sealed, consent));
-    let outcome = run.and_then(|(id, ending)| {
-        let (outcome, left) = ended(cli, both, sealed, &id, &ending)?;
-        Ok((id, outcome, left))
+    let running = plan_of(sealed).map_err(Failure::internal)?;
+    let run = both.still_there().and_then(|()| {
+        let how = How { threads: args.options.access().threads(), no_salvage: args.choice.no_salvage };
+        let mut by = AtTerminal::new(cli, screen, desk, true);
+        run::start(desk, &mut by, &Opened::Drbd(both.clone()), (sealed, None), consent, how)
+    });
+    let outcome = run.and_then(|ran| {
+        let outcome = finished(cli, running, &ran.incident, &ran.ending)?;
+        Ok((ran.incident, outcome, ran.left))
     });
     match outcome {
         Ok((id, outcome, left)) => {
             if !cli.json {
-                show_finished(
-                    cli,
-                    screen,
-                    &*desk.store,
-                    plan_of(sealed).map_err(Failure::internal)?,
-                    &id,
-                    outcome,
-                )?;
+                show_finished(cli, screen, &*desk.store, running, &id, outcome)?;
                 others(cli, screen, &left)?;
                 screen.line("")?;
             }
