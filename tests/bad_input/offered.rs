@@ -530,9 +530,10 @@ fn an_mbr_disk_before_one_side() {
     extended[446 + 4] = 0x05;
     let logical = mbr(2048, SIZE / 512);
     let emptied = mbr(0, 0);
-    let disks: [(u64, &[(u64, &[u8])]); 2] =
-        [(2 * MIB, &[(0, &extended), (MIB, &logical)]), (MIB, &[(0, &emptied)])];
-    for (start, table) in disks {
+    // Where the volume begins, and what stands before it.
+    let (with_logical, with_none): ([(u64, &[u8]); 2], [(u64, &[u8]); 1]) =
+        ([(0, &extended), (MIB, &logical)], [(0, &emptied)]);
+    for (start, table) in [(2 * MIB, &with_logical[..]), (MIB, &with_none[..])] {
         let says = |side: &str| {
             [format!("side {side}"), format!("losetup -f --show -r -o {start} --sizelimit {SIZE} ")]
         };
