@@ -531,8 +531,8 @@ fn an_mbr_disk_before_one_side() {
     let logical = mbr(2048, SIZE / 512);
     let emptied = mbr(0, 0);
     // Where the volume begins, and what stands before it.
-    let (with_logical, with_none): ([(u64, &[u8]); 2], [(u64, &[u8]); 1]) =
-        ([(0, &extended), (MIB, &logical)], [(0, &emptied)]);
+    let with_logical = [(0, &extended[..]), (MIB, &logical[..])];
+    let with_none = [(0, &emptied[..])];
     for (start, table) in [(2 * MIB, &with_logical[..]), (MIB, &with_none[..])] {
         let says = |side: &str| {
             [format!("side {side}"), format!("losetup -f --show -r -o {start} --sizelimit {SIZE} ")]
