@@ -48,7 +48,7 @@ pub struct IncidentView {
     process: Option<u32>,
 }
 
-/// The view of an incident. `waiver` as [`waiver_of`] has it; `state_dir` is ` --state-dir DIR`, or nothing for the
+/// The view of an incident. `waiver` as [`crate::resolver::desk::waiver_of`] has it; `state_dir` is ` --state-dir DIR`, or nothing for the
 /// default; `at_work`: who has it.
 #[must_use]
 pub fn view(incident: &Incident, waiver: &str, state_dir: &str, at_work: Option<AtWork>) -> IncidentView {
@@ -75,7 +75,7 @@ pub fn view(incident: &Incident, waiver: &str, state_dir: &str, at_work: Option<
     }
 }
 
-/// An open incident and its next command. `undo`: whether it can be undone now; `waiver` as [`waiver_of`] has it; `at_work`:
+/// An open incident and its next command. `undo`: whether it can be undone now; `waiver` as [`crate::resolver::desk::waiver_of`] has it; `at_work`:
 /// who has the state directory.
 ///
 /// # Errors

@@ -7,7 +7,7 @@
 //! are taken for what was there once in 2^64 sectors. Bitmaps and logs are small: of them the bytes
 //! themselves are noted, so that they are looked at as after a healing that keeps a salvage.
 //!
-//! A note is a header, the table of the metadata's blocks ([`blocks`]), the digests, and those blocks.
+//! A note is a header, the table of the metadata's blocks (`blocks`), the digests, and those blocks.
 
 mod blocks;
 
