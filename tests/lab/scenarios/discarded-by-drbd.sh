@@ -64,6 +64,12 @@ discarded_by_policy() {
   local n
   begin_part "discarded by DRBD's own policy"
   for n in 1 2; do drbd_edit "$n" "s/after-sb-0pri disconnect/after-sb-0pri discard-least-changes/"; done
+  if [ "$GENERATION" = 8.4 ]; then
+    # It reads them when it is told to connect, not when its receiver begins anew.
+    both "drbdadm disconnect r0"
+    both "drbdadm connect r0"
+    in_sync
+  fi
   on 1 "drbdadm primary r0"
   COUNT=$(blocks 1)
   writes 1 0 "${COMMON%%:*}" "${COMMON#*:}"
