@@ -12,6 +12,7 @@ mod contract;
 mod documents;
 mod json;
 mod older;
+mod other_names;
 mod screens;
 
 use std::path::PathBuf;

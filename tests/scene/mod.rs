@@ -198,6 +198,20 @@ impl Scene {
         done["incident"].as_str().unwrap().to_owned()
     }
 
+    /// A healing that was cut off when it had kept everything and changed nothing yet; its incident.
+    pub fn cut_off(&self) -> String {
+        let images = ["a.img", "b.img"].map(|name| (self.path(name), fs::read(self.path(name)).unwrap()));
+        let id = self.heal();
+        for (path, bytes) in images {
+            fs::write(path, bytes).unwrap();
+        }
+        let journal = self.state().join("journal");
+        let text = fs::read_to_string(&journal).unwrap();
+        let last = text.rfind("\"preserve\"").unwrap();
+        fs::write(journal, &text[..=last + text[last..].find('\n').unwrap()]).unwrap();
+        id
+    }
+
     /// Overwrites bytes of a file.
     pub fn poke(&self, name: &str, at: u64, bytes: &[u8]) {
         let file = File::options().write(true).open(self.path(name)).unwrap();
