@@ -4,10 +4,17 @@
 use crate::cluster::Nodes;
 use crate::scene::Scene;
 use crate::several::{contents, five, is_healed};
+use crate::world::faults::{Fault, Faults};
+use crate::world::store::FakeStore;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use unsplit::edge::blockdev::Mode;
+use unsplit::edge::clock::SystemClock;
+use unsplit::edge::state_dir::StateDir;
 use unsplit::engine::incident::Ending;
+use unsplit::engine::journal::Journal;
+use unsplit::engine::plans;
 use unsplit::judge::incident::Incident;
 use unsplit::model::id::{NodeName, ResourceName};
 use unsplit::model::plan::Plan;
@@ -30,13 +37,13 @@ use unsplit::resolver::undo::{self, Meant};
 struct UpTo<'n> {
     bytes: u64,
     /// Where running resources are; images are opened where their plan says.
-    nodes: Option<&'n std::sync::Arc<Nodes>>,
+    nodes: Option<&'n Arc<Nodes>>,
     asked: u32,
     remarks: Vec<String>,
 }
 
 impl UpTo<'_> {
-    fn new(bytes: u64, nodes: Option<&std::sync::Arc<Nodes>>) -> UpTo<'_> {
+    fn new(bytes: u64, nodes: Option<&Arc<Nodes>>) -> UpTo<'_> {
         UpTo { bytes, nodes, asked: 0, remarks: Vec::new() }
     }
 }
@@ -82,7 +89,7 @@ fn observe_to_undo(
     opened: &Opened,
     access: &Access,
     keep: &str,
-    nodes: Option<&std::sync::Arc<Nodes>>,
+    nodes: Option<&Arc<Nodes>>,
     mut is_healed: impl FnMut() -> bool,
 ) {
     // The policy of DRBD's own defaults decides nothing.
@@ -151,4 +158,49 @@ fn a_running_resource_from_observing_to_undo_without_a_terminal() {
     let volumes = after.len() / 2;
     assert_eq!(after[..volumes], before[volumes..]);
     assert_eq!(after[volumes..], before[volumes..]);
+}
+
+/// The journal fails in the middle of a plan that keeps nothing: the command that goes on says so again, or it would refuse.
+#[test]
+fn a_journal_that_fails_names_the_command_that_goes_on() {
+    for salvage in [true, false] {
+        let scene = Scene::split();
+        let sealed = {
+            let mut words = vec!["--json", "plan", "a.img", "b.img", "--keep", "a"];
+            fs::write(scene.path("off.toml"), "salvage = \"off\"\n").unwrap();
+            if !salvage {
+                words.extend(["--policy", "off.toml", "--no-salvage"]);
+            }
+            let drawn = scene.run(&words);
+            drawn.says(1, &[]);
+            let store = StateDir::open_read_only(&scene.state()).unwrap();
+            plans::load(&store, plans::kept(&store).unwrap()[0]).unwrap()
+        };
+        assert_eq!(sealed.plan().salvage, salvage);
+        let before = fs::read(scene.path("b.img")).unwrap();
+        // The plan, what is kept and the lock are in the state directory. The journal has a disk of its own, which fails.
+        let mut goes_on = 0;
+        for op in 0.. {
+            fs::write(scene.path("b.img"), &before).unwrap();
+            let store = Arc::new(StateDir::open(&scene.state()).unwrap());
+            let faults = Arc::new(Faults::none());
+            let disk = Arc::new(FakeStore::new(1 << 20, Arc::clone(&faults)));
+            let journal = Journal::open(disk, Arc::new(SystemClock)).unwrap();
+            faults.go_on([(op, Fault::Io)]);
+            let (desk, mut by) = (Desk { store, journal }, UpTo::new(u64::MAX, None));
+            match run_plan(&desk, &mut by, &sealed, &Reading::default(), !salvage) {
+                Ok(_) => break,
+                Err(failure) => {
+                    let incidents = desk.journal.incidents();
+                    let Some(incident) = incidents.as_slice().first() else { continue };
+                    let resume = format!("unsplit resolve --resume {}", incident.id);
+                    let wanted = resume + if salvage { "" } else { " --no-salvage" };
+                    assert_eq!(failure.kind, Kind::Internal);
+                    assert_eq!(failure.hint, Some(wanted), "operation {op}");
+                    goes_on += 1;
+                }
+            }
+        }
+        assert!(goes_on > 3, "{goes_on}");
+    }
 }
