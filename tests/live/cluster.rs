@@ -129,6 +129,8 @@ pub enum Meddling {
     Turn(u64),
     /// The same, and it is over at once.
     Overrun,
+    /// Both volumes are made larger, as both kernels tell.
+    Grow,
 }
 
 /// Which side each volume is resynced from, if it is, and whether wholly.

@@ -1,6 +1,6 @@
 //! Commands about several resources, over two fake nodes, with their screens and documents.
 
-use crate::cluster::{Apart, Cluster, Nodes, Shape};
+use crate::cluster::{Apart, Cluster, Meddling, Nodes, Shape};
 use clap::Parser;
 use serde_json::Value;
 use std::io::Write;
@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use unsplit::cli::live::several::{diff, plan, resolve};
 use unsplit::cli::screen::Screen;
 use unsplit::cli::{Cli, Command};
+use unsplit::judge::incident::IncidentState;
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::drbd_live::words::{ConnectionState, ReplicationState, Role};
 use unsplit::model::id::ResourceName;
@@ -415,6 +416,61 @@ fn plain(folder: &Path, text: &str) -> String {
             _ => word(part),
         })
         .collect()
+}
+
+/// A healing that parks where going on cannot succeed, since what the plan was drawn from is gone: the screen, its document and
+/// what is asked for later all name the one command that leads out, and nobody is sent to wait.
+#[test]
+fn a_parked_run_that_cannot_go_on_names_the_way_out() {
+    let mut parked = 0;
+    for at in 1..40 {
+        let (nodes, folder) = (five(), tempfile::tempdir().unwrap());
+        {
+            let mut state = nodes.cluster("r0").lock();
+            let due = state.tick + at;
+            state.meddling = vec![(due, Meddling::Grow)];
+        }
+        let before = contents(&nodes, "r0");
+        let ran = run(&nodes, folder.path(), &["resolve", "r0", "--keep", "node1", "--yes"]);
+        let state_dir = folder.path().join("state");
+        let incidents = open_desk(&state_dir).unwrap().journal.incidents();
+        let Some(incident) = incidents.as_slice().first() else { continue };
+        let IncidentState::Parked { next, .. } = &incident.state else { continue };
+        let (id, in_dir) = (&incident.id, format!(" --state-dir {}", state_dir.display()));
+        let give_up = format!("unsplit resolve --give-up {id} --yes");
+        assert_eq!(*next, give_up, "at {at}");
+        let resume = format!("unsplit resolve --resume {id}{in_dir}");
+        let wanted = format!(
+            "end this one with `{give_up}{in_dir}` and draw a new plan, which keeps what stands there now; for as long as it \
+             does, `{resume}` parks again, and an undo refuses"
+        );
+        let ran_next = ran.out.lines().find_map(|line| line.trim().strip_prefix("next: "));
+        assert_eq!((ran.code, ran_next), (6, Some(&*wanted)), "at {at}: {}", ran.out);
+        // Words that promise no more than is there.
+        let kept = "Nothing is lost: what is overwritten is in the salvage";
+        ran.says(&[&format!("incident {id} is parked: "), "was resized on node", kept]);
+        assert!(!ran.out.contains("mend the cause") && !ran.out.contains("go back with"), "{}", ran.out);
+        // A later look says the same, and the command does what it says.
+        let program = |words: &[&str]| {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_unsplit"));
+            command.arg("--state-dir").arg(&state_dir).args(words);
+            crate::scene::ran(command)
+        };
+        let open: Value = serde_json::from_str(&program(&["--json", "status"]).out).unwrap();
+        assert_eq!(open["open"][0]["next"], format!("{give_up}{in_dir}"), "{open:#}");
+        let looked = program(&["status"]);
+        looked.says(6, &[&give_up]);
+        assert!(!looked.all().contains("--resume") && !looked.all().contains("unsplit undo"), "{looked:?}");
+        let words: Vec<&str> = give_up.split(' ').skip(1).collect();
+        program(&words).says(0, &[]);
+        program(&["status"]).says(0, &[]);
+        assert!(contents(&nodes, "r0")[0] == before[0], "the survivor is as it was");
+        parked += 1;
+        if parked == 3 {
+            break;
+        }
+    }
+    assert_eq!(parked, 3);
 }
 
 /// Whole screens, word for word. `UNSPLIT_UPDATE=1 cargo test --test live screens` writes them anew.

@@ -445,6 +445,7 @@ impl State {
             }
             Meddling::Rewrite(side) => self.rewrite(side, store),
             Meddling::Turn(held_back) => self.turn(held_back),
+            Meddling::Grow => Side::BOTH.into_iter().for_each(|side| self.hosts[side].grown = 1 << 20),
             Meddling::Overrun => {
                 self.turn(0);
                 for _ in 0..200 {
