@@ -71,7 +71,7 @@ fn world(capture: Capture, survivor: Side) -> World {
 
 fn findings(world: &World, plan: Plan) -> Vec<Finding> {
     let digest = plan_digest(&plan);
-    let seen = Seen { evidence: &world.sight.evidence, delta: &world.delta };
+    let seen = Seen::of_replicas(&world.sight.evidence, &world.delta);
     seal(plan, digest, &[seen]).err().unwrap_or_default()
 }
 
@@ -101,7 +101,7 @@ fn plans_from_real_split_brains_pass() {
 fn ground(plan: &mut Plan) -> &mut images::Ground {
     match &mut plan.ground {
         Ground::Images(ground) => ground,
-        Ground::Drbd(_) => panic!("a plan for a resource that runs"),
+        Ground::Drbd(_) | Ground::Memory(_) => panic!("not a plan for two images"),
     }
 }
 

@@ -12,6 +12,8 @@ mod holders;
 mod kernel;
 pub mod layout;
 mod mapped;
+#[cfg(feature = "memory-disks")]
+pub mod memory;
 pub mod pace;
 mod passing;
 pub mod peer;

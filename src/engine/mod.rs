@@ -10,10 +10,13 @@ pub mod images;
 pub mod incident;
 pub mod inquiry;
 pub mod journal;
+#[cfg(feature = "memory-disks")]
+pub mod memory;
 mod pairing;
 pub mod plans;
 pub mod recall;
 mod relation;
+mod replace;
 pub mod salvage;
 mod shifted;
 pub mod undone;

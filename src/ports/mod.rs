@@ -4,6 +4,8 @@
 pub mod channel;
 pub mod clock;
 pub mod disk;
+#[cfg(feature = "memory-disks")]
+pub mod memory;
 pub mod node;
 pub mod progress;
 pub mod replica;

@@ -11,6 +11,8 @@ use crate::edge::clock::SystemClock;
 use crate::engine::backend::Backend;
 use crate::engine::drbd::others::left_to_do;
 use crate::engine::incident::Ending;
+#[cfg(feature = "memory-disks")]
+use crate::engine::memory;
 use crate::engine::{drbd, images};
 use crate::judge::audit::SealedPlan;
 use crate::model::evidence::Trust;
@@ -18,7 +20,11 @@ use crate::model::id::ResourceName;
 use crate::model::plan::{Kind, Plan};
 use crate::model::record::Outcome;
 use crate::model::side::Pair;
+#[cfg(feature = "memory-disks")]
+use crate::ports::memory::MemoryReplica;
 use crate::ports::progress::Progress;
+#[cfg(feature = "memory-disks")]
+use std::sync::Arc;
 
 /// What a plan is carried out on.
 pub enum Opened {
@@ -26,6 +32,9 @@ pub enum Opened {
     Images(OpenPair),
     /// The two nodes of a running resource.
     Drbd(Both),
+    /// Two disks that are only in memory.
+    #[cfg(feature = "memory-disks")]
+    Memory(Pair<Arc<dyn MemoryReplica>>),
 }
 
 impl Opened {
@@ -81,6 +90,10 @@ impl Opened {
                     Access::of(plan.names.clone(), plan.resource.clone(), Some(peer), reading.clone());
                 Opened::nodes(&access, "resolve")
             }
+            #[cfg(feature = "memory-disks")]
+            Some(Kind::Memory(_)) => {
+                Err(Failure::usage("memory disks are those of one process: its driver opens them"))
+            }
             None => Err(Failure::internal(anyhow::anyhow!("the plan's volumes are not those of its ground"))),
         }
     }
@@ -116,6 +129,12 @@ impl Opened {
                 };
                 Ok(act(&drbd::Work::new(context, sealed).map_err(Failure::internal)?))
             }
+            #[cfg(feature = "memory-disks")]
+            Opened::Memory(sides) => {
+                let sides = sides.as_ref().map(|side| &**side);
+                let context = memory::Context { sides, store, clock, progress, threads };
+                Ok(act(&memory::Work::new(context, sealed, healed).map_err(Failure::internal)?))
+            }
         }
     }
 
@@ -125,6 +144,8 @@ impl Opened {
         match self {
             Opened::Images(pair) => pair.told_by_the_link(ending),
             Opened::Drbd(_) => ending,
+            #[cfg(feature = "memory-disks")]
+            Opened::Memory(_) => ending,
         }
     }
 
@@ -148,6 +169,8 @@ impl Opened {
         match self {
             Opened::Images(pair) => pair.still_there(),
             Opened::Drbd(both) => both.still_there(),
+            #[cfg(feature = "memory-disks")]
+            Opened::Memory(_) => Ok(()),
         }
     }
 }

@@ -11,6 +11,8 @@ use crate::engine::drbd::draw::content_of;
 use crate::engine::drbd::undo::{noted, untouched, written_since};
 use crate::engine::drbd::{plan_of, salvage_of};
 use crate::engine::images::{self, undo::plan_undo};
+#[cfg(feature = "memory-disks")]
+use crate::engine::memory;
 use crate::engine::plans;
 use crate::engine::salvage::{dir_of, load_manifest};
 use crate::engine::undone::{UndoError, healing_of};
@@ -112,6 +114,11 @@ pub fn draw(
         Opened::Images(pair) => {
             let healing = images::plan_of(&healed).map_err(Failure::internal)?;
             plan_undo(healing, of, pair.replicas()).map_err(failure)?
+        }
+        #[cfg(feature = "memory-disks")]
+        Opened::Memory(_) => {
+            let healing = memory::plan_of(&healed).map_err(Failure::internal)?;
+            memory::undo::plan_undo(healing, of).map_err(Failure::internal)?
         }
         Opened::Drbd(both) => of_nodes(desk, both, of, &healed, (&*by.progress(), reading.threads()))?,
     };

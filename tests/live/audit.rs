@@ -59,7 +59,7 @@ pub fn stored_as(store: &dyn Store, plan: &Plan) -> Result<SealedPlan, PlanError
 pub fn ground(plan: &mut Plan) -> &mut drbd::Ground {
     match &mut plan.ground {
         Ground::Drbd(ground) => ground,
-        Ground::Images(_) => panic!("a plan for two images"),
+        Ground::Images(_) | Ground::Memory(_) => panic!("not a plan for a resource that runs"),
     }
 }
 
@@ -282,7 +282,8 @@ fn a_plan_that_is_not_what_was_seen_is_not_sealed() {
     };
     let (sound, seen) = Scene::new(&shape).drawn().unwrap();
     let sealed = |plan: Plan, seen: &[(Pair<Evidence>, Delta)]| {
-        let seen: Vec<Seen<'_>> = seen.iter().map(|(evidence, delta)| Seen { evidence, delta }).collect();
+        let seen: Vec<Seen<'_>> =
+            seen.iter().map(|(evidence, delta)| Seen::of_replicas(evidence, delta)).collect();
         let found = seal(plan, Digest([7; 32]), &seen).err().unwrap_or_default();
         found.iter().map(|finding| finding.rule).collect::<Vec<_>>()
     };

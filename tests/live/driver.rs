@@ -1,7 +1,6 @@
 //! A driver without a terminal, as a daemon is one: from observing to undo, on images and on two fake nodes, through the
 //! resolver alone.
 
-use crate::cluster::Nodes;
 use crate::scene::Scene;
 use crate::several::{contents, five, is_healed};
 use crate::world::faults::{Fault, Faults};
@@ -36,15 +35,15 @@ use unsplit::resolver::undo::{self, Meant};
 /// Agrees to what overwrites no more than so many bytes.
 struct UpTo<'n> {
     bytes: u64,
-    /// Where running resources are; images are opened where their plan says.
-    nodes: Option<&'n Arc<Nodes>>,
+    /// Where a plan runs that cannot be opened where it says.
+    at: Option<&'n dyn Fn() -> Opened>,
     asked: u32,
     remarks: Vec<String>,
 }
 
 impl UpTo<'_> {
-    fn new(bytes: u64, nodes: Option<&Arc<Nodes>>) -> UpTo<'_> {
-        UpTo { bytes, nodes, asked: 0, remarks: Vec::new() }
+    fn new(bytes: u64, at: Option<&dyn Fn() -> Opened>) -> UpTo<'_> {
+        UpTo { bytes, at, asked: 0, remarks: Vec::new() }
     }
 }
 
@@ -54,8 +53,8 @@ impl Driver for UpTo<'_> {
     }
 
     fn open(&self, plan: &Plan, reading: &Reading, again: bool) -> Result<Opened, Failure> {
-        match self.nodes {
-            Some(nodes) => Ok(Opened::Drbd(nodes.both())),
+        match self.at {
+            Some(opened) => Ok(opened()),
             None => Opened::as_planned(plan, reading, again),
         }
     }
@@ -84,22 +83,22 @@ fn ended(ran: &Ran, outcome: Outcome) {
 }
 
 /// Heals what was opened, undoes it, and heals it again by the plan that nobody had agreed to.
-fn observe_to_undo(
+pub(super) fn observe_to_undo(
     desk: &Desk,
     opened: &Opened,
     access: &Access,
     keep: &str,
-    nodes: Option<&Arc<Nodes>>,
+    at: Option<&dyn Fn() -> Opened>,
     mut is_healed: impl FnMut() -> bool,
 ) {
     // The policy of DRBD's own defaults decides nothing.
-    let mut by = UpTo::new(u64::MAX, nodes);
+    let mut by = UpTo::new(u64::MAX, at);
     let undecided = heal(desk, &mut by, opened, access, &Choice::default()).unwrap();
     assert!(matches!(undecided, Healed::Held(held) if held.keepable.len() == 2));
     assert_eq!(by.asked, 0);
     // Nobody agrees: the plan stays, nothing is changed.
     let choice = Choice { keep: Some(keep.to_owned()), ..Choice::default() };
-    let mut nobody = UpTo::new(0, nodes);
+    let mut nobody = UpTo::new(0, at);
     let Healed::NotAgreed(drawn) = heal(desk, &mut nobody, opened, access, &choice).unwrap() else {
         panic!("nobody agreed")
     };
@@ -125,7 +124,7 @@ fn observe_to_undo(
     assert!(!desk.journal.incidents().iter().any(is_open));
 }
 
-fn names(a: &str, b: &str) -> Pair<NodeName> {
+pub(super) fn names(a: &str, b: &str) -> Pair<NodeName> {
     Pair::new(NodeName::new(a).unwrap(), NodeName::new(b).unwrap())
 }
 
@@ -152,7 +151,9 @@ fn a_running_resource_from_observing_to_undo_without_a_terminal() {
     let access =
         Access::of(names("node1", "node2"), ResourceName::new("r1").unwrap(), peer, Reading::default());
     let opened = Opened::Drbd(nodes.both());
-    observe_to_undo(&desk, &opened, &access, "node1", Some(&nodes), || is_healed(&nodes, "r1"));
+    observe_to_undo(&desk, &opened, &access, "node1", Some(&|| Opened::Drbd(nodes.both())), || {
+        is_healed(&nodes, "r1")
+    });
     // Both nodes hold what the one that was overwritten held.
     let after = contents(&nodes, "r1");
     let volumes = after.len() / 2;

@@ -118,7 +118,8 @@ impl Scene {
             state.late.clear();
         }
         let (plan, seen) = self.drawn()?;
-        let seen: Vec<Seen<'_>> = seen.iter().map(|(evidence, delta)| Seen { evidence, delta }).collect();
+        let seen: Vec<Seen<'_>> =
+            seen.iter().map(|(evidence, delta)| Seen::of_replicas(evidence, delta)).collect();
         let sealed = plans::seal_healing(plan, &seen).map_err(|error| in_words(&error))?;
         plans::keep(&*self.cluster.store, &sealed).map_err(|error| in_words(&error))?;
         Ok(sealed)

@@ -11,6 +11,7 @@ mod discarded;
 mod driver;
 mod healing;
 mod looking;
+mod memory;
 mod moments;
 mod older;
 mod ours;

@@ -251,7 +251,7 @@ impl Site {
             trace,
         })
         .map_err(|error| in_words(&error))?;
-        plans::seal_healing(plan, &[Seen { evidence: &sight.evidence, delta: &delta }])
+        plans::seal_healing(plan, &[Seen::of_replicas(&sight.evidence, &delta)])
             .map_err(|error| in_words(&error))
     }
 

@@ -60,6 +60,8 @@ pub(in crate::cli) fn conclude(
             others(cli, screen, left)?;
             Ok(FINE)
         }
+        #[cfg(feature = "memory-disks")]
+        Some(plan::Kind::Memory(_)) => Ok(FINE),
         None => Err(Failure::internal(anyhow::anyhow!("plan {} fits no kind of storage", sealed.id()))),
     }
 }

@@ -318,7 +318,7 @@ impl Execution<'_, '_> {
         for ((planned, seen), shown) in plan.volumes().zip(&sights).zip(&shown) {
             let Some(seen) = seen else { continue };
             let Some(delta) = &seen.delta else { continue };
-            let now = audit::Seen { evidence: &seen.sight.evidence, delta };
+            let now = audit::Seen::of_replicas(&seen.sight.evidence, delta);
             if let Err(findings) = against_now(plan, planned, now, shown) {
                 let all: Vec<String> = findings.iter().map(ToString::to_string).collect();
                 let why = format!(

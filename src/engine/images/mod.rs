@@ -6,14 +6,12 @@
 //! | `basis` | what a plan rests on, looked at again |
 //! | `preserve` | keeping what will be overwritten |
 //! | `overwrite` | the acts that change a side |
-//! | `replace` | overwriting piece by piece, each compared first |
 //! | `verify` | what is checked in the end |
 //! | `undo` | putting back what a healing overwrote |
 
 pub mod basis;
 mod overwrite;
 mod preserve;
-mod replace;
 mod run;
 pub mod undo;
 mod verify;

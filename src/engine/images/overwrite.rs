@@ -2,10 +2,10 @@
 
 use super::Context;
 use super::basis::{Kept, Stale, Was, area_known, every_sector_known, metadata_of, superblock_known};
-use super::replace::{Guarded, NotOverwritten, copy};
 use super::run::Execution;
 use super::undo::SuperblockLast;
 use crate::engine::backend::Obstacle;
+use crate::engine::replace::{Guarded, NotOverwritten, copy};
 use crate::engine::salvage;
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::plan::Purpose;

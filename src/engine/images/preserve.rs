@@ -2,10 +2,10 @@
 
 use super::Context;
 use super::basis::Stale;
-use super::replace::digest_of_pieces;
 use super::run::Execution;
 use crate::engine::backend::Obstacle;
 use crate::engine::before::{self, BeforeError, Noted, Sources};
+use crate::engine::replace::digest_of_pieces;
 use crate::engine::salvage::{self, KeptDisk, Label, PartSource, SalvageError, dir_of};
 use crate::model::extent::ExtentSet;
 use crate::model::id::{IncidentId, PlanId};

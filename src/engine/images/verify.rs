@@ -2,12 +2,12 @@
 
 use super::Context;
 use super::basis::{same_content, still_equal, superblocks_written};
-use super::replace::digest_of_pieces;
 use super::run::Execution;
 use crate::digest::content::content_digest;
 use crate::engine::backend::Obstacle;
 use crate::engine::contents::same_within;
 use crate::engine::relation::relation;
+use crate::engine::replace::digest_of_pieces;
 use crate::engine::salvage;
 use crate::model::extent::ExtentSet;
 use crate::model::plan::Purpose;

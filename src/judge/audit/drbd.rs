@@ -122,7 +122,8 @@ fn order(plan: DrbdPlan<'_>, out: &mut Vec<Finding>) {
 
 /// A volume of a healing, against what it was drawn from.
 fn volume_as_seen(plan: DrbdPlan<'_>, volume: DrbdVolume<'_>, seen: Seen<'_>, out: &mut Vec<Finding>) {
-    let (number, Seen { evidence, delta }) = (volume.number, seen);
+    let number = volume.number;
+    let Some((evidence, delta)) = seen.of_drbd(out) else { return };
     note(out, "common-base", (volume.ground.reach == Reach::Bitmaps) != delta.marks_complete, || {
         format!("volume {number}: {:?} is not how DRBD reaches all that can differ", volume.ground.reach)
     });
@@ -174,7 +175,8 @@ pub fn against_now(
 ) -> Result<(), Vec<Finding>> {
     let mut findings = Vec::new();
     let out = &mut findings;
-    let (survivor, Seen { evidence, delta }) = (plan.survivor, seen);
+    let survivor = plan.survivor;
+    let Some((evidence, delta)) = seen.of_drbd(out) else { return Err(findings) };
     let number = volume.number;
     for (side, seen) in evidence.iter() {
         note(out, "basis", volume.at[side] != seen.source, || {

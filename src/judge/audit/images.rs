@@ -211,7 +211,7 @@ fn disk_state(superblock: &Superblock) -> DiskState {
 }
 
 fn against_evidence(plan: ImagesPlan<'_>, seen: Seen<'_>, out: &mut Vec<Finding>) {
-    let Seen { evidence, delta } = seen;
+    let Some((evidence, delta)) = seen.of_drbd(out) else { return };
     let looked_at = match delta.scope {
         Scope::Everything => ExtentSet::whole(delta.size),
         Scope::Candidates => {

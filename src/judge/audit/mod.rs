@@ -10,11 +10,15 @@
 
 pub mod drbd;
 pub mod images;
+#[cfg(feature = "memory-disks")]
+pub mod memory;
 
 use crate::model::delta::Delta;
 use crate::model::drbd::device_flag;
-use crate::model::evidence::Evidence;
+use crate::model::evidence::{Evidence, Source};
 use crate::model::id::{Digest, PlanId};
+#[cfg(feature = "memory-disks")]
+use crate::model::plan::memory::Observed;
 use crate::model::plan::{Kind, Plan, Purpose, Told, VERSION, VolumePlan};
 use crate::model::side::{Pair, Side};
 use crate::model::stage::Stage;
@@ -68,13 +72,59 @@ impl SealedPlan {
     }
 }
 
+/// What was read of both sides, beside their contents: each backend's own.
+#[derive(Debug, Clone, Copy)]
+pub enum Looked<'e> {
+    /// DRBD's metadata.
+    Metadata(&'e Pair<Evidence>),
+    /// What memory disks hold.
+    #[cfg(feature = "memory-disks")]
+    Memory(&'e Pair<Observed>),
+}
+
 /// What was found out about one volume.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen<'e> {
-    /// What was read of both sides' metadata.
-    pub evidence: &'e Pair<Evidence>,
+    /// What was read of both sides, beside their contents.
+    pub looked: Looked<'e>,
     /// What differs.
     pub delta: &'e Delta,
+}
+
+impl<'e> Seen<'e> {
+    /// Two replicas of a volume that DRBD replicates.
+    #[must_use]
+    pub fn of_replicas(evidence: &'e Pair<Evidence>, delta: &'e Delta) -> Seen<'e> {
+        Seen { looked: Looked::Metadata(evidence), delta }
+    }
+
+    /// DRBD's metadata, and what differs; a finding where there is none.
+    fn of_drbd(self, out: &mut Vec<Finding>) -> Option<(&'e Pair<Evidence>, &'e Delta)> {
+        let found = self.looked.metadata();
+        note(out, "basis", found.is_none(), || "no metadata of DRBD was read".to_owned());
+        found.map(|evidence| (evidence, self.delta))
+    }
+}
+
+impl<'e> Looked<'e> {
+    /// Where each side was read.
+    fn sources(self) -> Pair<&'e Source> {
+        match self {
+            Looked::Metadata(evidence) => evidence.as_ref().map(|seen| &seen.source),
+            #[cfg(feature = "memory-disks")]
+            Looked::Memory(seen) => seen.as_ref().map(|seen| &seen.source),
+        }
+    }
+
+    /// DRBD's metadata, where there is any.
+    #[cfg_attr(not(feature = "memory-disks"), allow(clippy::unnecessary_wraps))]
+    fn metadata(self) -> Option<&'e Pair<Evidence>> {
+        match self {
+            Looked::Metadata(evidence) => Some(evidence),
+            #[cfg(feature = "memory-disks")]
+            Looked::Memory(_) => None,
+        }
+    }
 }
 
 /// Audits a healing against what it claims to be drawn from: `seen`, one for each volume, in order. `canonical` is the
@@ -98,6 +148,8 @@ pub fn seal(plan: Plan, canonical: Digest, seen: &[Seen<'_>]) -> Result<SealedPl
     match plan.kind() {
         Some(Kind::Images(plan)) => images::as_seen(plan, seen, &mut out),
         Some(Kind::Drbd(plan)) => drbd::as_seen(plan, seen, &mut out),
+        #[cfg(feature = "memory-disks")]
+        Some(Kind::Memory(plan)) => memory::as_seen(plan, seen, &mut out),
         None => {}
     }
     finish(plan, canonical, out)
@@ -130,6 +182,8 @@ pub fn seal_undo(plan: Plan, canonical: Digest, healed: &Plan) -> Result<SealedP
     match (plan.kind(), healed.kind()) {
         (Some(Kind::Images(plan)), Some(Kind::Images(healed))) => images::undoes(plan, healed, &mut out),
         (Some(Kind::Drbd(plan)), Some(Kind::Drbd(healed))) => drbd::undoes(plan, healed, &mut out),
+        #[cfg(feature = "memory-disks")]
+        (Some(Kind::Memory(plan)), Some(Kind::Memory(healed))) => memory::undoes(plan, healed, &mut out),
         _ => note(&mut out, "undoes-that", true, || "the undo is not of the healing's kind".to_owned()),
     }
     finish(plan, canonical, out)
@@ -184,6 +238,8 @@ fn sound(plan: &Plan, out: &mut Vec<Finding>) {
     match plan.kind() {
         Some(Kind::Images(plan)) => images::sound(plan, out),
         Some(Kind::Drbd(plan)) => drbd::sound(plan, out),
+        #[cfg(feature = "memory-disks")]
+        Some(Kind::Memory(plan)) => memory::sound(plan, out),
         None => note(out, "volumes", true, || "its ground is not of as many volumes as the plan".into()),
     }
 }
@@ -271,7 +327,7 @@ fn numbers(plan: &Plan, steps: &[Told], out: &mut Vec<Finding>) {
 
 /// One volume of a healing, against what it was drawn from.
 fn against(survivor: Side, volume: &VolumePlan, seen: Seen<'_>, out: &mut Vec<Finding>) {
-    let Seen { evidence, delta } = seen;
+    let Seen { looked, delta } = seen;
     note(out, "everything-that-differs", volume.overwrite != delta.differs, || {
         let missing = delta.differs.subtract(&volume.overwrite).bytes();
         let extra = volume.overwrite.subtract(&delta.differs).bytes();
@@ -289,11 +345,12 @@ fn against(survivor: Side, volume: &VolumePlan, seen: Seen<'_>, out: &mut Vec<Fi
         let what = "the bitmaps have no common base, yet only";
         of(volume, &format!("{what} {compared} of {size} bytes were compared"))
     });
-    for (side, seen) in evidence.iter() {
-        note(out, "basis", volume.at[side] != seen.source, || {
+    for (side, at) in looked.sources().iter() {
+        note(out, "basis", volume.at[side] != **at, || {
             of(volume, &format!("side {side} was read from another place"))
         });
     }
+    let Some(evidence) = looked.metadata() else { return };
     let kept = &evidence[survivor].superblock;
     note(out, "survivor-consistent", !kept.has(device_flag::CONSISTENT), || {
         of(volume, &format!("side {survivor} is Inconsistent: its data is a mixture and cannot be kept"))

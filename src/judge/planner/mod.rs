@@ -2,3 +2,5 @@
 
 pub mod drbd;
 pub mod images;
+#[cfg(feature = "memory-disks")]
+pub mod memory;

@@ -5,6 +5,8 @@
 
 pub mod drbd;
 pub mod images;
+#[cfg(feature = "memory-disks")]
+pub mod memory;
 
 use super::evidence::Source;
 use super::extent::ExtentSet;
@@ -14,6 +16,8 @@ use super::stage::StepName;
 use super::verdict::Trace;
 use drbd::DrbdPlan;
 use images::ImagesPlan;
+#[cfg(feature = "memory-disks")]
+use memory::MemoryPlan;
 use serde::{Deserialize, Serialize};
 
 /// The version of plans that are drawn now.
@@ -101,6 +105,9 @@ pub enum Ground {
     Images(images::Ground),
     /// A DRBD resource that runs.
     Drbd(drbd::Ground),
+    /// Two disks that are only in memory.
+    #[cfg(feature = "memory-disks")]
+    Memory(memory::Ground),
 }
 
 /// A step, as every plan tells it.
@@ -119,6 +126,8 @@ impl Ground {
         match self {
             Ground::Images(ground) => ground.steps.iter().map(images::Step::told).collect(),
             Ground::Drbd(ground) => ground.steps.iter().map(|step| step.told()).collect(),
+            #[cfg(feature = "memory-disks")]
+            Ground::Memory(ground) => ground.steps.iter().map(|step| step.told()).collect(),
         }
     }
 }
@@ -153,6 +162,9 @@ pub enum Kind<'p> {
     Images(ImagesPlan<'p>),
     /// For a resource that runs.
     Drbd(DrbdPlan<'p>),
+    /// For two memory disks.
+    #[cfg(feature = "memory-disks")]
+    Memory(MemoryPlan<'p>),
 }
 
 impl Plan {
@@ -184,6 +196,10 @@ impl Plan {
             (Ground::Drbd(ground), volumes) if ground.volumes.len() == volumes.len() => {
                 Some(Kind::Drbd(DrbdPlan { plan: self, ground }))
             }
+            #[cfg(feature = "memory-disks")]
+            (Ground::Memory(ground), [volume]) => {
+                Some(Kind::Memory(MemoryPlan { plan: self, volume, ground }))
+            }
             _ => None,
         }
     }
@@ -202,6 +218,16 @@ impl Plan {
     pub fn drbd(&self) -> Option<DrbdPlan<'_>> {
         match self.kind() {
             Some(Kind::Drbd(plan)) => Some(plan),
+            _ => None,
+        }
+    }
+
+    /// As a plan for two memory disks, if it is one.
+    #[cfg(feature = "memory-disks")]
+    #[must_use]
+    pub fn memory(&self) -> Option<MemoryPlan<'_>> {
+        match self.kind() {
+            Some(Kind::Memory(plan)) => Some(plan),
             _ => None,
         }
     }

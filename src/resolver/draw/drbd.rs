@@ -129,7 +129,7 @@ impl Drawing<'_> {
         both.still_there()?;
         let seen: Vec<Seen<'_>> = compared
             .iter()
-            .map(|volume| Seen { evidence: &volume.sight.evidence, delta: &volume.found.delta })
+            .map(|volume| Seen::of_replicas(&volume.sight.evidence, &volume.found.delta))
             .collect();
         let sealed = plans::seal_healing(plan, &seen).map_err(Failure::internal)?;
         plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;

@@ -50,7 +50,7 @@ pub(super) fn draw_plan(
     };
     let salvage = salvage_wanted(settings, choice)?;
     let plan = draw_from(access.resource.clone(), &sight, &found, survivor, salvage, choice.full, trace)?;
-    let sealed = plans::seal_healing(plan, &[Seen { evidence: &sight.evidence, delta: &found.delta }])
+    let sealed = plans::seal_healing(plan, &[Seen::of_replicas(&sight.evidence, &found.delta)])
         .map_err(Failure::internal)?;
     plans::keep(&*desk.store, &sealed).map_err(Failure::internal)?;
     Ok(Drawn::Sealed(Box::new(DrawnPlan { sealed, auto, in_use: None, seen })))

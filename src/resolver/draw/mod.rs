@@ -2,6 +2,8 @@
 
 pub mod drbd;
 pub mod images;
+#[cfg(feature = "memory-disks")]
+mod memory;
 
 use super::access::{Access, Choice};
 use super::contents::Found;
@@ -116,6 +118,10 @@ pub fn draw(
 ) -> Result<Drawn, Failure> {
     match opened {
         Opened::Images(pair) => images::draw_plan(pair, access, choice, &access.settings()?, desk, by),
+        #[cfg(feature = "memory-disks")]
+        Opened::Memory(sides) => {
+            memory::draw_plan(sides.as_ref().map(|side| &**side), access, choice, desk, by)
+        }
         Opened::Drbd(both) => {
             let policy = access.policy()?;
             let drawing = Drawing { both, desk, access, choice, policy: policy.as_ref(), reports: None };
