@@ -186,7 +186,7 @@ fn backing_for(superblock: &Superblock, place: MetadataPlace, replicated: u64) -
     size
 }
 
-/// The least room that is no matter of rounding: DRBD rounds to what a bit covers.
+/// The least room that is no matter of rounding: DRBD rounds down to what a bit covers, and so loses less than that.
 fn rounding(superblock: &Superblock) -> u64 {
     u64::from(superblock.bm_bytes_per_bit).max(BLOCK as u64)
 }
@@ -253,7 +253,8 @@ fn room(
         sources[side].trust != Trust::Checked
             || peers > 1
             || own.members.count_ones() > 2
-            || bytes[side] <= rounding(own).max(former_metadata(own, &sources[side]))
+            || bytes[side] < rounding(own)
+            || bytes[side] <= former_metadata(own, &sources[side])
     };
     if Side::BOTH.into_iter().any(explained) {
         return Ok(None);
