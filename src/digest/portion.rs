@@ -64,11 +64,13 @@ impl<I: Iterator<Item = Extent>> Portions<I> {
             let mut gap = None;
             if let Some(last) = pieces.last() {
                 let same_cell = (last.end() - 1) / PIECE == piece.start / PIECE;
-                if !same_cell && (bytes + PIECE > self.limit || requests >= most_requests) {
+                gap = Some(piece.start - last.end()).filter(|gap| *gap <= FAR_GAP);
+                // The gap before a cell is read with it, and belongs to no cell of this portion.
+                let with_its_cell = bytes + gap.unwrap_or(0) + PIECE;
+                if !same_cell && (with_its_cell > self.limit || requests >= most_requests) {
                     self.rest = Some(rest);
                     break;
                 }
-                gap = Some(piece.start - last.end()).filter(|gap| *gap <= FAR_GAP);
             }
             if gap.is_none() {
                 requests += 1;
@@ -94,6 +96,15 @@ mod tests {
     use super::*;
     use crate::model::extent::ExtentSet;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_gap_before_a_cell_counts() {
+        let (limit, start) = (PIECE + 20_000, PIECE - FAR_GAP);
+        let runs = [Extent { start: start - 9000, len: 9000 }, Extent { start: PIECE, len: PIECE - 1000 }];
+        let mut portions = Portions::new(runs.into_iter(), limit);
+        let mut next = || portions.next(NEAR_REQUESTS, |at| at).1.map(|portion| portion.pieces);
+        assert_eq!([next(), next(), next()], [Some(vec![runs[0]]), Some(vec![runs[1]]), None]);
+    }
 
     proptest! {
         #[test]
