@@ -101,7 +101,7 @@ fn plans_from_real_split_brains_pass() {
 fn ground(plan: &mut Plan) -> &mut images::Ground {
     match &mut plan.ground {
         Ground::Images(ground) => ground,
-        Ground::Drbd(_) | Ground::Memory(_) => panic!("not a plan for two images"),
+        Ground::Drbd(_) | Ground::Memory(_) | Ground::Fence(_) => panic!("not a plan for two images"),
     }
 }
 

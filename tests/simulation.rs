@@ -281,6 +281,7 @@ impl Scene {
             match self.run(command)? {
                 Ok(Ending::Finished(_)) => return Ok(()),
                 Ok(Ending::Abandoned { .. }) => {}
+                Ok(Ending::Fenced) => return Err("no plan here fences anybody".to_owned()),
                 Ok(Ending::Parked { why, .. }) => {
                     return Err(format!("{command:?} without faults parks: {why}"));
                 }

@@ -152,16 +152,19 @@ fn incidents(cli: &Cli, screen: &mut Screen, journal: &Story) -> Result<(), Fail
     Ok(())
 }
 
+fn who(agreed: Consent) -> &'static str {
+    match agreed {
+        Consent::Policy => "the policy",
+        Consent::Operator => "the operator",
+    }
+}
+
 /// An event in words.
 #[must_use]
 pub fn words(event: &Event) -> String {
     match event {
         Event::Opened { resource, plan, consent } => {
-            let who = match consent {
-                Consent::Policy => "the policy",
-                Consent::Operator => "the operator",
-            };
-            format!("opened for {resource} with plan {plan}, agreed to by {who}")
+            format!("opened for {resource} with plan {plan}, agreed to by {}", who(*consent))
         }
         Event::Intent { step, name } => format!("step {}: {} ...", step + 1, name.word),
         Event::Ended { step, end } => {
@@ -175,6 +178,12 @@ pub fn words(event: &Event) -> String {
         }
         Event::Parked { why, next } => format!("PARKED: {why}. Next: {next}"),
         Event::Resumed => "taken up again".to_owned(),
+        Event::Fenced => {
+            "the peer was proven unable to write; its healing follows when it is back".to_owned()
+        }
+        Event::Followed { plan, consent } => {
+            format!("goes on with plan {plan}, agreed to by {}", who(*consent))
+        }
         Event::Closed { outcome } => {
             format!("closed: {}", state_words(&IncidentState::Closed { outcome: *outcome }))
         }

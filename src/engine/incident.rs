@@ -4,7 +4,7 @@
 //! A run that was cut off is run again from its first step: every step is idempotent, and looks first.
 
 use super::backend::{Backend, Ended, Part, Run};
-use super::journal::{Cursor, Journal, JournalError, Ready, Recorded, Stopped};
+use super::journal::{Cursor, Journal, JournalError, NotReady, Ready, Recorded, Stopped};
 use crate::model::id::IncidentId;
 use crate::model::plan::Purpose;
 use crate::model::record::{Consent, Outcome};
@@ -19,6 +19,8 @@ pub use super::backend::Obstacle;
 pub enum Ending {
     /// All steps are done.
     Finished(Outcome),
+    /// The peer was proven unable to write. The incident is open: the plan that heals follows when that side is back.
+    Fenced,
     /// Stopped before anything was changed on either side; the incident is closed.
     Abandoned {
         /// What kind of obstacle.
@@ -67,6 +69,27 @@ pub fn resume(
     go(journal, journal.resume(incident)?, backend, Part { incident, again, waived })
 }
 
+/// Goes on with an incident whose peer was fenced, by the plan that heals.
+///
+/// # Errors
+/// [`JournalError`]; also when the incident does not wait for that.
+pub fn follow(
+    journal: &Journal,
+    backend: &dyn Backend,
+    incident: &IncidentId,
+    consent: Consent,
+    waived: Option<OperatorSaidNoSalvage>,
+) -> Result<Ending, JournalError> {
+    let (plan, known) = (backend.sealed().plan(), journal.incident(incident));
+    if let Some(other) =
+        known.filter(|known| known.resource != plan.resource || plan.purpose != Purpose::Heal)
+    {
+        return Err(NotReady::OtherResource { id: other.id, resource: other.resource }.into());
+    }
+    let cursor = journal.follow(incident, backend.sealed().id(), consent)?;
+    go(journal, cursor, backend, Part { incident, again: false, waived })
+}
+
 fn go(
     journal: &Journal,
     mut cursor: Cursor<'_, Ready>,
@@ -93,6 +116,10 @@ fn go(
     let outcome = match plan.purpose {
         Purpose::Heal => Outcome::Healed,
         Purpose::Undo { .. } => Outcome::Undone,
+        Purpose::Fence => {
+            cursor.fenced()?;
+            return Ok(Ending::Fenced);
+        }
     };
     cursor.close(outcome)?;
     run.over();

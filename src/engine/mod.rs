@@ -6,6 +6,7 @@ pub mod backend;
 pub mod before;
 mod contents;
 pub mod drbd;
+pub mod fence;
 pub mod images;
 pub mod incident;
 pub mod inquiry;

@@ -185,6 +185,15 @@ pub fn seal_healing(plan: Plan, seen: &[Seen<'_>]) -> Result<SealedPlan, PlanErr
     audit::seal(plan, digest, seen).map_err(|findings| PlanError::Unsound { findings })
 }
 
+/// Audits a plan that fences the peer.
+///
+/// # Errors
+/// [`PlanError::Unsound`].
+pub fn seal_fence(plan: Plan) -> Result<SealedPlan, PlanError> {
+    let digest = canonical_digest(&plan)?.digest();
+    audit::seal_fence(plan, digest).map_err(|findings| PlanError::Unsound { findings })
+}
+
 /// Audits an undo of that healing.
 ///
 /// # Errors

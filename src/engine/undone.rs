@@ -51,7 +51,7 @@ pub fn undone(store: &dyn Store, incidents: &[Incident]) -> BTreeSet<IncidentId>
     let undos = incidents.iter().filter(|incident| incident.is_undone());
     let healing = |undo: &Incident| match purpose(store, undo.plan) {
         Ok(Purpose::Undo { incident }) => Some(incident),
-        Ok(Purpose::Heal) | Err(_) => None,
+        Ok(Purpose::Heal | Purpose::Fence) | Err(_) => None,
     };
     undos.filter_map(healing).collect()
 }
@@ -151,7 +151,7 @@ pub fn healing_of(
         if asked.is_none() && given_up && sealed.plan().drbd().is_some() {
             continue;
         }
-        if sealed.plan().purpose != Purpose::Heal {
+        if matches!(sealed.plan().purpose, Purpose::Undo { .. }) {
             if asked.is_some() {
                 return Err(UndoError::IsUndo { incident: incident.id.clone() });
             }

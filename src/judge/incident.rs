@@ -1,14 +1,15 @@
 //! The story of an incident as a state machine: which record may follow which. Used on every append and
 //! on every replay, so that an illegal journal is neither written nor believed.
 //!
-//! | state \ event | opened | intent | ended | parked | resumed | closed |
-//! |---|---|---|---|---|---|---|
-//! | (none) | Ready | - | - | - | - | - |
-//! | Ready | - | InStep | - | Parked | Ready | Closed |
-//! | InStep | - | - | Ready or Stopped | Parked | Ready | - |
-//! | Stopped | - | - | - | Parked | Ready | Closed, abandoned, if nothing was changed |
-//! | Parked | - | - | - | - | Ready | Closed, not as healed |
-//! | Closed | - | - | - | - | - | - |
+//! | state \ event | opened | intent | ended | parked | resumed | fenced | followed | closed |
+//! |---|---|---|---|---|---|---|---|---|
+//! | (none) | Ready | - | - | - | - | - | - | - |
+//! | Ready | - | InStep | - | Parked | Ready | Fenced | - | Closed |
+//! | InStep | - | - | Ready or Stopped | Parked | Ready | - | - | - |
+//! | Stopped | - | - | - | Parked | Ready | - | - | Closed, abandoned, if nothing was changed |
+//! | Parked | - | - | - | - | Ready | - | - | Closed, not as healed |
+//! | Fenced | - | - | - | Parked | Ready | - | Ready, with the new plan | Closed, abandoned |
+//! | Closed | - | - | - | - | - | - | - | - |
 //!
 //! Steps are done in order and none is skipped. After `Resumed` any step up to the one after the highest
 //! that ever ended well may be done again, as claims and fresh evidence must be; from there on in ascending
@@ -60,6 +61,11 @@ pub enum IncidentState {
         /// The step after the highest one that ever ended well.
         next_step: usize,
     },
+    /// The peer was proven unable to write. The plan that heals it follows when it is back.
+    Fenced {
+        /// The step after the highest one that ever ended well.
+        next_step: usize,
+    },
     /// It is over.
     Closed {
         /// How.
@@ -76,6 +82,7 @@ impl IncidentState {
             IncidentState::InStep { .. } => "in a step",
             IncidentState::Stopped { .. } => "stopped",
             IncidentState::Parked { .. } => "parked",
+            IncidentState::Fenced { .. } => "fenced",
             IncidentState::Closed { .. } => "closed",
         }
     }
@@ -88,7 +95,7 @@ pub struct Incident {
     pub id: IncidentId,
     /// The resource.
     pub resource: ResourceName,
-    /// The plan that is carried out.
+    /// The plan that is carried out: the last one, where one followed another.
     pub plan: PlanId,
     /// Who agreed to it.
     pub consent: Consent,
@@ -128,14 +135,14 @@ impl Incident {
     /// never done.
     #[must_use]
     pub fn preserved(&self) -> bool {
-        let mut kept = self.intents().filter(|(_, name)| name.stage == Stage::Preserve);
+        let mut kept = self.of_this_plan().filter(|(_, name)| name.stage == Stage::Preserve);
         kept.any(|(step, _)| self.ends(step).any(|end| *end == End::Done))
     }
 
     /// Whether the plan's step at this place was ever declared.
     #[must_use]
     pub fn declared(&self, step: usize) -> bool {
-        self.intents().any(|(at, _)| at == step)
+        self.of_this_plan().any(|(at, _)| at == step)
     }
 
     /// Whether the plan's step at this place ever ended well.
@@ -145,14 +152,22 @@ impl Incident {
     }
 
     fn intents(&self) -> impl Iterator<Item = (usize, &StepName)> {
-        self.history.iter().filter_map(|record| match &record.event {
-            Event::Intent { step, name } => Some((*step, name)),
-            _ => None,
-        })
+        intents(&self.history)
+    }
+
+    /// The intents of the plan that is carried out now: another one's steps have other meanings.
+    fn of_this_plan(&self) -> impl Iterator<Item = (usize, &StepName)> {
+        intents(self.since_this_plan())
+    }
+
+    fn since_this_plan(&self) -> &[Record] {
+        let followed = |record: &Record| matches!(record.event, Event::Followed { .. });
+        let from = self.history.iter().rposition(followed).unwrap_or(0);
+        self.history.get(from..).unwrap_or_default()
     }
 
     fn ends(&self, of: usize) -> impl Iterator<Item = &End> {
-        self.history.iter().filter_map(move |record| match &record.event {
+        self.since_this_plan().iter().filter_map(move |record| match &record.event {
             Event::Ended { step, end } if *step == of => Some(end),
             _ => None,
         })
@@ -170,6 +185,15 @@ impl Incident {
         matches!(self.state, IncidentState::Closed { outcome: Outcome::Undone })
     }
 
+    fn take(&mut self, record: &Record) -> Result<(), IllegalTransition> {
+        self.state = self.after(record)?;
+        if let Event::Followed { plan, consent } = record.event {
+            (self.plan, self.consent) = (plan, consent);
+        }
+        self.history.push(record.clone());
+        Ok(())
+    }
+
     /// The state after `record`.
     fn after(&self, record: &Record) -> Result<IncidentState, IllegalTransition> {
         let state = if record.incident.as_ref() == Some(&self.id) {
@@ -184,6 +208,13 @@ impl Incident {
             rule,
         })
     }
+}
+
+fn intents(of: &[Record]) -> impl Iterator<Item = (usize, &StepName)> {
+    of.iter().filter_map(|record| match &record.event {
+        Event::Intent { step, name } => Some((*step, name)),
+        _ => None,
+    })
 }
 
 /// What an illegal record broke.
@@ -205,6 +236,8 @@ pub enum Rule {
     EndsWhatWasDeclared,
     /// A parked incident is resumed before it is parked again.
     ParksOnce,
+    /// An incident waits as fenced when its steps ended well, and only then another plan follows.
+    FollowsAFence,
     /// It is closed as healed or undone when its steps ended well, as abandoned when it is known what was done.
     ClosesWhenSettled,
 }
@@ -220,6 +253,7 @@ impl std::fmt::Display for Rule {
             Rule::StepsAscend => "steps ascend, none is skipped, and going back needs a resumption",
             Rule::EndsWhatWasDeclared => "only the step that was declared can end",
             Rule::ParksOnce => "a parked incident is resumed before it is parked again",
+            Rule::FollowsAFence => "a plan follows another only when that one fenced the peer",
             Rule::ClosesWhenSettled => "an incident is closed only when it is known what was done",
         })
     }
@@ -259,6 +293,8 @@ pub fn describe(event: &Event) -> String {
         }
         Event::Parked { .. } => "the parking".to_owned(),
         Event::Resumed => "the resumption".to_owned(),
+        Event::Fenced => "the wait for the fenced peer".to_owned(),
+        Event::Followed { plan, .. } => format!("the change to plan {plan}"),
         Event::Closed { outcome } => {
             let how = match outcome {
                 Outcome::Healed => "healed",
@@ -279,8 +315,7 @@ pub fn advance(incident: Option<Incident>, record: &Record) -> Result<Incident, 
     match incident {
         None => open(record),
         Some(mut incident) => {
-            incident.state = incident.after(record)?;
-            incident.history.push(record.clone());
+            incident.take(record)?;
             Ok(incident)
         }
     }
@@ -319,9 +354,10 @@ fn follow(state: &IncidentState, event: &Event) -> Result<IncidentState, Rule> {
                 Err(Rule::StepsAscend)
             }
         }
-        (S::InStep { .. } | S::Stopped { .. } | S::Parked { .. }, Event::Intent { .. }) => {
-            Err(Rule::DeclaresWhenReady)
-        }
+        (
+            S::InStep { .. } | S::Stopped { .. } | S::Parked { .. } | S::Fenced { .. },
+            Event::Intent { .. },
+        ) => Err(Rule::DeclaresWhenReady),
 
         (S::InStep { step: declared, next_step, .. }, Event::Ended { step, end }) => {
             if step == declared {
@@ -330,12 +366,15 @@ fn follow(state: &IncidentState, event: &Event) -> Result<IncidentState, Rule> {
                 Err(Rule::EndsWhatWasDeclared)
             }
         }
-        (S::Ready { .. } | S::Stopped { .. } | S::Parked { .. }, Event::Ended { .. }) => {
+        (S::Ready { .. } | S::Stopped { .. } | S::Parked { .. } | S::Fenced { .. }, Event::Ended { .. }) => {
             Err(Rule::EndsWhatWasDeclared)
         }
 
         (
-            S::Ready { next_step, .. } | S::InStep { next_step, .. } | S::Stopped { next_step, .. },
+            S::Ready { next_step, .. }
+            | S::InStep { next_step, .. }
+            | S::Stopped { next_step, .. }
+            | S::Fenced { next_step },
             Event::Parked { why, next },
         ) => Ok(S::Parked { why: why.clone(), next: next.clone(), next_step: *next_step }),
         (S::Parked { .. }, Event::Parked { .. }) => Err(Rule::ParksOnce),
@@ -344,9 +383,19 @@ fn follow(state: &IncidentState, event: &Event) -> Result<IncidentState, Rule> {
             S::Ready { next_step, .. }
             | S::InStep { next_step, .. }
             | S::Stopped { next_step, .. }
-            | S::Parked { next_step, .. },
+            | S::Parked { next_step, .. }
+            | S::Fenced { next_step },
             Event::Resumed,
         ) => Ok(S::Ready { next_step: *next_step, floor: 0 }),
+
+        (S::Ready { next_step, .. }, Event::Fenced) if *next_step > 0 => {
+            Ok(S::Fenced { next_step: *next_step })
+        }
+        (S::Fenced { .. }, Event::Followed { .. }) => Ok(S::Ready { next_step: 0, floor: 0 }),
+        (
+            S::Ready { .. } | S::InStep { .. } | S::Stopped { .. } | S::Parked { .. } | S::Fenced { .. },
+            Event::Fenced | Event::Followed { .. },
+        ) => Err(Rule::FollowsAFence),
 
         (_, Event::Closed { outcome }) => {
             if may_close(state, *outcome) {
@@ -375,11 +424,11 @@ fn may_close(state: &IncidentState, outcome: Outcome) -> bool {
     match (state, outcome) {
         // How many steps the plan has is the engine's knowledge; that none was done is visible here.
         (IncidentState::Ready { next_step, .. }, Outcome::Healed | Outcome::Undone) => *next_step > 0,
-        (IncidentState::Ready { .. }, Outcome::Abandoned) => true,
+        (IncidentState::Ready { .. } | IncidentState::Fenced { .. }, Outcome::Abandoned) => true,
         (IncidentState::Stopped { end, .. }, Outcome::Abandoned) => matches!(end, End::NotDone(_)),
         // A person gave up, or another incident put the sides back.
         (IncidentState::Parked { .. }, Outcome::Abandoned | Outcome::Undone) => true,
-        (IncidentState::Stopped { .. } | IncidentState::Parked { .. }, _)
+        (IncidentState::Stopped { .. } | IncidentState::Parked { .. } | IncidentState::Fenced { .. }, _)
         | (IncidentState::InStep { .. } | IncidentState::Closed { .. }, _) => false,
     }
 }
@@ -415,8 +464,7 @@ impl Incidents {
         let place = record.incident.as_ref().and_then(|id| self.place.get(id));
         match place.and_then(|place| self.list.get_mut(*place)) {
             Some(incident) => {
-                incident.state = incident.after(record)?;
-                incident.history.push(record.clone());
+                incident.take(record)?;
             }
             None => {
                 let incident = open(record)?;

@@ -52,6 +52,15 @@ pub enum Event {
     },
     /// A parked or interrupted incident was taken up again.
     Resumed,
+    /// The plan that fences the peer is through: it cannot write. The incident waits until that side is back.
+    Fenced,
+    /// The side is back: the incident goes on with another plan, which heals it.
+    Followed {
+        /// The plan.
+        plan: PlanId,
+        /// Who agreed.
+        consent: Consent,
+    },
     /// The incident is over.
     Closed {
         /// In words.

@@ -4,6 +4,7 @@
 pub mod channel;
 pub mod clock;
 pub mod disk;
+pub mod fence;
 #[cfg(feature = "memory-disks")]
 pub mod memory;
 pub mod node;

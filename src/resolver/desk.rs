@@ -236,6 +236,7 @@ pub fn state_words(state: &IncidentState) -> String {
         }
         IncidentState::Stopped { step, .. } => format!("stopped in step {}", step + 1),
         IncidentState::Parked { .. } => "parked".to_owned(),
+        IncidentState::Fenced { .. } => "waits for the side that was fenced".to_owned(),
         IncidentState::Closed { outcome: Outcome::Healed } => "healed".to_owned(),
         IncidentState::Closed { outcome: Outcome::Undone } => "undone".to_owned(),
         IncidentState::Closed { outcome: Outcome::Abandoned } => "given up".to_owned(),

@@ -13,11 +13,11 @@ use crate::engine::drbd::others::left_to_do;
 use crate::engine::incident::Ending;
 #[cfg(feature = "memory-disks")]
 use crate::engine::memory;
-use crate::engine::{drbd, images};
+use crate::engine::{drbd, fence, images};
 use crate::judge::audit::SealedPlan;
 use crate::model::evidence::Trust;
 use crate::model::id::ResourceName;
-use crate::model::plan::{Kind, Plan};
+use crate::model::plan::{Kind, Plan, Purpose};
 use crate::model::record::Outcome;
 use crate::model::side::Pair;
 #[cfg(feature = "memory-disks")]
@@ -82,14 +82,8 @@ impl Opened {
                 }
                 Ok(Opened::Images(open(&two, Mode::ReadWrite)?))
             }
-            Some(Kind::Drbd(running)) => {
-                let wrong =
-                    |why: String| Failure::internal(anyhow::anyhow!("the plan names no usable peer: {why}"));
-                let peer = running.ground.peer.parse().map_err(wrong)?;
-                let access =
-                    Access::of(plan.names.clone(), plan.resource.clone(), Some(peer), reading.clone());
-                Opened::nodes(&access, "resolve")
-            }
+            Some(Kind::Drbd(running)) => both_nodes(plan, &running.ground.peer, reading),
+            Some(Kind::Fence(fence)) => both_nodes(plan, &fence.ground.peer, reading),
             #[cfg(feature = "memory-disks")]
             Some(Kind::Memory(_)) => {
                 Err(Failure::usage("memory disks are those of one process: its driver opens them"))
@@ -115,6 +109,10 @@ impl Opened {
                 let sides = pair.sides.as_ref().map(OpenSide::writable);
                 let context = images::Context { sides, store, clock, progress, threads };
                 Ok(act(&images::Work::new(context, sealed, healed).map_err(Failure::internal)?))
+            }
+            Opened::Drbd(both) if sealed.plan().purpose == Purpose::Fence => {
+                let fencer = fence::answer::ByItsAnswer { peer: both.asked().b };
+                Ok(act(&fence::Work::new(&fencer, sealed).map_err(Failure::internal)?))
             }
             Opened::Drbd(both) => {
                 let pause = |time| both.pause()(time);
@@ -173,4 +171,12 @@ impl Opened {
             Opened::Memory(_) => Ok(()),
         }
     }
+}
+
+/// Both nodes of a plan's resource; `peer` is how it says that the other one is reached.
+fn both_nodes(plan: &Plan, peer: &str, reading: &Reading) -> Result<Opened, Failure> {
+    let wrong = |why: String| Failure::internal(anyhow::anyhow!("the plan names no usable peer: {why}"));
+    let peer = peer.parse().map_err(wrong)?;
+    let access = Access::of(plan.names.clone(), plan.resource.clone(), Some(peer), reading.clone());
+    Opened::nodes(&access, "resolve")
 }

@@ -138,13 +138,13 @@ pub fn resume(
 ) -> Result<Ran, Failure> {
     let sealed = plans::load(&*desk.store, incident.plan).map_err(Failure::internal)?;
     let plan = sealed.plan();
-    let healed = match &plan.purpose {
-        Purpose::Heal => {
+    let healed = match plan.undoes() {
+        None => {
             refuse_while_undoing(desk, &incident.id)?;
             None
         }
         // What a handler kept has no incident, and so no plan.
-        Purpose::Undo { incident } => match desk.journal.incident(incident) {
+        Some(incident) => match desk.journal.incident(incident) {
             Some(healing) => Some(plans::load(&*desk.store, healing.plan).map_err(Failure::internal)?),
             None if plan.images().is_none() => None,
             None => {

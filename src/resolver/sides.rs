@@ -254,7 +254,7 @@ impl OpenPair {
         }
         let obstacle = Obstacle::Link;
         match ending {
-            Ending::Finished(outcome) => Ending::Finished(outcome),
+            Ending::Finished(_) | Ending::Fenced => ending,
             Ending::Abandoned { why, .. } => Ending::Abandoned { obstacle, why },
             // A link comes back.
             Ending::Parked { why, .. } => Ending::Parked { obstacle, may_pass: true, why },

@@ -59,7 +59,9 @@ pub fn stored_as(store: &dyn Store, plan: &Plan) -> Result<SealedPlan, PlanError
 pub fn ground(plan: &mut Plan) -> &mut drbd::Ground {
     match &mut plan.ground {
         Ground::Drbd(ground) => ground,
-        Ground::Images(_) | Ground::Memory(_) => panic!("not a plan for a resource that runs"),
+        Ground::Images(_) | Ground::Memory(_) | Ground::Fence(_) => {
+            panic!("not a plan for a resource that runs")
+        }
     }
 }
 

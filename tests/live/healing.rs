@@ -506,6 +506,7 @@ fn play(scene: &mut Scene, seed: u64) -> Result<&'static str, String> {
                 }
             }
             Ok(Ending::Parked { .. }) => {}
+            Ok(Ending::Fenced) => panic!("no plan here fences anybody"),
             Err(why) if calm => return Err(format!("refused although nothing is wrong: {why}")),
             Err(_) => {}
         }

@@ -9,6 +9,7 @@ mod cluster;
 mod command;
 mod discarded;
 mod driver;
+mod fence;
 mod healing;
 mod looking;
 mod memory;

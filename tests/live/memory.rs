@@ -47,15 +47,15 @@ fn contents() -> Pair<Vec<u8>> {
     Pair::new(a, b)
 }
 
-struct World {
-    faults: Arc<Faults>,
+pub(super) struct World {
+    pub(super) faults: Arc<Faults>,
     disks: Pair<Arc<FakeDisk>>,
     sides: Pair<MemoryDisk<FakeDisk>>,
-    store: Arc<FakeStore>,
+    pub(super) store: Arc<FakeStore>,
 }
 
 impl World {
-    fn new() -> World {
+    pub(super) fn new() -> World {
         let faults = Arc::new(Faults::none());
         let held = contents();
         let disk = |side: Side| Arc::new(FakeDisk::new(side.word(), &held[side], Arc::clone(&faults)));
@@ -65,11 +65,11 @@ impl World {
         World { faults, disks, sides, store }
     }
 
-    fn replicas(&self) -> Pair<&dyn MemoryReplica> {
+    pub(super) fn replicas(&self) -> Pair<&dyn MemoryReplica> {
         self.sides.as_ref().map(|side| side as &dyn MemoryReplica)
     }
 
-    fn content(&self, side: Side) -> Vec<u8> {
+    pub(super) fn content(&self, side: Side) -> Vec<u8> {
         self.disks[side].content()
     }
 
@@ -87,11 +87,11 @@ impl World {
         let delta = delta(sides.a.data(), sides.b.data(), question, 1, &Silent).unwrap();
         let [rule, evidence, conclusion] = ["memory", "a test", "keep a"].map(str::to_owned);
         let trace = Trace::new(Reason { rule, evidence, conclusion });
-        let about = (ResourceName::new("r0").unwrap(), names("a", "b"));
+        let about = (ResourceName::new("r3").unwrap(), names("a", "b"));
         (draw(about, &seen, &delta, Side::A, trace), seen, delta)
     }
 
-    fn healing(&self) -> SealedPlan {
+    pub(super) fn healing(&self) -> SealedPlan {
         let (plan, seen, delta) = self.drawn();
         let seen = [Seen { looked: Looked::Memory(&seen), delta: &delta }];
         let sealed = plans::seal_healing(plan, &seen).unwrap();
@@ -128,7 +128,7 @@ impl World {
     }
 
     /// The power goes, and comes back.
-    fn power_cut(&self, rng: &mut Rng) {
+    pub(super) fn power_cut(&self, rng: &mut Rng) {
         self.store.power_cut(rng);
         self.disks.iter().for_each(|(_, disk)| disk.power_cut(rng));
         self.faults.reboot();

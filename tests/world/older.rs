@@ -45,7 +45,7 @@ fn text(plan: &Plan) -> (&'static str, String) {
             fields.append(ground.as_object_mut().unwrap());
             "live-plans"
         }
-        Kind::Memory(_) => panic!("no earlier version had plans for memory disks"),
+        Kind::Memory(_) | Kind::Fence(_) => panic!("no earlier version had such plans"),
     };
     // Its version came first.
     (folder, format!("{{\"version\":1,{}\n", &old.to_string()[1..]))

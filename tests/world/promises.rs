@@ -371,6 +371,8 @@ impl Promises {
             story.incidents.as_slice().iter().any(|incident| state(&incident.state))
         };
         let fine = match ending {
+            // No plan here fences anybody.
+            Ending::Fenced => false,
             Ending::Parked { why, .. } => {
                 !why.is_empty()
                     && incident(

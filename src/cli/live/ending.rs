@@ -3,7 +3,7 @@
 use crate::cli::Cli;
 use crate::cli::exit::{Failure, Kind};
 use crate::cli::plan::state_dir_words;
-use crate::cli::resolve::{equals, kept_words, kind, only_a_new_plan};
+use crate::cli::resolve::{equals, kept_words, kind, of_a_fence, only_a_new_plan};
 use crate::cli::screen::{Screen, Tone};
 use crate::cli::suggest::Suggestion;
 use crate::engine::drbd::salvage_of;
@@ -95,12 +95,13 @@ pub(in crate::cli) fn finished(
     let (state_dir, resource) = (state_dir_words(cli), &plan.resource);
     match ending {
         Ending::Finished(outcome) => Ok(*outcome),
+        Ending::Fenced => Err(of_a_fence(id, ending)),
         Ending::Abandoned { obstacle, why } => {
             let text = format!("incident {id} was given up before any data was changed: {why}");
             let failure = Failure::new(kind(*obstacle, &plan.purpose), anyhow::Error::msg(text));
-            let left = match plan.purpose {
-                Purpose::Heal => format!("{resource} stays disconnected on {lose}, as in a split brain"),
-                Purpose::Undo { .. } => format!("`unsplit status {resource}` shows how it stands"),
+            let left = match plan.undoes() {
+                None => format!("{resource} stays disconnected on {lose}, as in a split brain"),
+                Some(_) => format!("`unsplit status {resource}` shows how it stands"),
             };
             let next = match obstacle {
                 Obstacle::Stale if plan.purpose != Purpose::Heal => left,

@@ -111,6 +111,7 @@ fn common_bases(plan: &Plan) -> Vec<bool> {
         Some(Kind::Drbd(plan)) => {
             plan.ground.volumes.iter().map(|volume| volume.reach == Reach::Bitmaps).collect()
         }
+        Some(Kind::Fence(_)) => Vec::new(),
         #[cfg(feature = "memory-disks")]
         Some(Kind::Memory(_)) => Vec::new(),
         None => Vec::new(),

@@ -12,6 +12,7 @@ pub(super) fn steps(plan: &Plan) -> Vec<String> {
     match plan.kind() {
         Some(Kind::Images(plan)) => plan.ground.steps.iter().map(|step| of_images(step, plan)).collect(),
         Some(Kind::Drbd(plan)) => plan.ground.steps.iter().map(|step| of_drbd(*step, plan)).collect(),
+        Some(Kind::Fence(_)) => vec!["prove that the peer cannot write".to_owned()],
         #[cfg(feature = "memory-disks")]
         Some(Kind::Memory(_)) => Vec::new(),
         None => Vec::new(),

@@ -60,6 +60,7 @@ pub(in crate::cli) fn conclude(
             others(cli, screen, left)?;
             Ok(FINE)
         }
+        Some(plan::Kind::Fence(_)) => Err(of_a_fence(incident, ending)),
         #[cfg(feature = "memory-disks")]
         Some(plan::Kind::Memory(_)) => Ok(FINE),
         None => Err(Failure::internal(anyhow::anyhow!("plan {} fits no kind of storage", sealed.id()))),
@@ -89,6 +90,7 @@ fn of_images(
     let (keep, lose) = (&plan.names[plan.survivor], &plan.names[plan.victim()]);
     let state_dir = state_dir_words(cli);
     match ending {
+        Ending::Fenced => Err(of_a_fence(id, ending)),
         Ending::Finished(outcome) => {
             forget_comparisons(store, &plan);
             if cli.json {
@@ -211,6 +213,19 @@ pub(in crate::cli) fn equals(lose: &str, keep: &str, healed: u64, size: u64, ful
     [what, "Verified by generation, and by content there; the rest was not compared again.".to_owned()]
 }
 
+/// How a run ended that only fences the peer: nothing is healed by it.
+pub(in crate::cli) fn of_a_fence(id: &IncidentId, ending: &Ending) -> Failure {
+    let (kind, text) = match ending {
+        Ending::Finished(_) | Ending::Fenced => {
+            let waits = "waits for the side that was fenced: its healing follows when it is back";
+            (Kind::Parked, format!("incident {id} {waits}"))
+        }
+        Ending::Abandoned { why, .. } => (Kind::NotFenced, format!("incident {id} was given up: {why}")),
+        Ending::Parked { why, .. } => (Kind::Parked, format!("incident {id} is parked: {why}")),
+    };
+    Failure::new(kind, anyhow::Error::msg(text))
+}
+
 /// What of the overwritten data there is, when a run stopped in the middle.
 pub(in crate::cli) fn kept_words(salvage: bool, purpose: &Purpose, obstacle: Obstacle) -> &'static str {
     match (salvage, purpose) {
@@ -219,6 +234,7 @@ pub(in crate::cli) fn kept_words(salvage: bool, purpose: &Purpose, obstacle: Obs
         (true, _) if obstacle == Obstacle::Salvage => {
             "Nothing was changed now: the salvage is what is missing or damaged"
         }
+        (true, Purpose::Fence) => "Nothing was changed",
         (true, Purpose::Heal) => "Nothing is lost: what is overwritten is in the salvage",
         (true, Purpose::Undo { .. }) => "Nothing is lost: what is put back is in the salvage",
     }

@@ -3,7 +3,7 @@
 mod ending;
 mod give_up;
 
-pub(super) use ending::{conclude, equals, kept_words, kind, only_a_new_plan, others};
+pub(super) use ending::{conclude, equals, kept_words, kind, of_a_fence, only_a_new_plan, others};
 
 use super::Cli;
 use super::at_terminal::AtTerminal;

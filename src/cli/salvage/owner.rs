@@ -68,7 +68,7 @@ impl Owner<'_> {
                      open this as above, and copy over what is needed"
                 ));
             }
-            Some(Purpose::Heal) => {}
+            Some(Purpose::Heal | Purpose::Fence) => {}
         }
         if let Ok(Some(undo)) = undone_by(store, all, id) {
             return WayBack::No(format!("it was put back, by incident {}", undo.id));

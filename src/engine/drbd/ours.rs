@@ -3,7 +3,6 @@
 use crate::engine::plans;
 use crate::judge::incident::{Incident, IncidentState};
 use crate::model::id::{IncidentId, ResourceName};
-use crate::model::plan::Purpose;
 use crate::model::stage::Stage;
 use crate::ports::store::Store;
 
@@ -34,10 +33,10 @@ pub fn overwritten_by_us(
         let sealed = plans::load(store, incident.plan).ok()?;
         let plan = sealed.plan().drbd()?;
         let here = |machine_of: &Option<String>| machine_of.is_some() && machine_of.as_deref() == machine;
-        let overwritten = match plan.purpose {
-            Purpose::Heal => here(&plan.ground.machines[plan.victim()]),
+        let overwritten = match plan.undoes() {
+            None => here(&plan.ground.machines[plan.victim()]),
             // It writes through DRBD on one node, and so to both.
-            Purpose::Undo { .. } => plan.ground.machines.iter().any(|(_, machine)| here(machine)),
+            Some(_) => plan.ground.machines.iter().any(|(_, machine)| here(machine)),
         };
         if !overwritten || plan.volumes.iter().all(|planned| planned.number != volume) {
             return None;

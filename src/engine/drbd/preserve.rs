@@ -145,9 +145,9 @@ impl Execution<'_, '_> {
         }
         let incident =
             salvage_of(self.incident, planned.number).map_err(|why| self.stopped(Obstacle::Salvage, why))?;
-        let (from, other) = match self.plan.purpose {
-            Purpose::Heal => (self.plan.victim(), self.plan.survivor),
-            Purpose::Undo { .. } => (self.plan.survivor, self.plan.victim()),
+        let (from, other) = match self.plan.undoes() {
+            None => (self.plan.victim(), self.plan.survivor),
+            Some(_) => (self.plan.survivor, self.plan.victim()),
         };
         let part = PartSource {
             kind: PartKind::VictimData,

@@ -13,8 +13,8 @@ use crate::engine::backend::{Ended, Obstacle, Part, Run};
 use crate::model::drbd_live::words::Role;
 use crate::model::id::{IncidentId, PlanId};
 use crate::model::node::NodeAct;
+use crate::model::plan::Plan;
 use crate::model::plan::drbd::{DrbdPlan, Step};
-use crate::model::plan::{Plan, Purpose};
 use crate::model::seen::{End, Why, in_words};
 use crate::model::side::{Pair, Side};
 use crate::model::stage::Stage;
@@ -66,9 +66,9 @@ impl Run for Execution<'_, '_> {
     }
 
     fn finished(&mut self) -> Result<(), Why> {
-        match self.plan.purpose {
-            Purpose::Heal => note_the_end(&self.context, &self.plan, self.incident).map_err(Why),
-            Purpose::Undo { .. } => Ok(()),
+        match self.plan.undoes() {
+            None => note_the_end(&self.context, &self.plan, self.incident).map_err(Why),
+            Some(_) => Ok(()),
         }
     }
 }
@@ -111,9 +111,9 @@ impl<'r, 'w> Execution<'r, 'w> {
         match step {
             Step::Isolate => self.isolate(permit),
             Step::Demote => self.demote(permit),
-            Step::CheckBasis => match self.plan.purpose {
-                Purpose::Heal => self.check_basis(),
-                Purpose::Undo { .. } => self.check_undo(),
+            Step::CheckBasis => match self.plan.undoes() {
+                None => self.check_basis(),
+                Some(_) => self.check_undo(),
             },
             Step::Preserve { .. } => self.preserve(),
             Step::Invalidate => self.invalidate(permit),

@@ -8,7 +8,6 @@ use crate::engine::backend::Obstacle;
 use crate::engine::replace::{Guarded, NotOverwritten, copy};
 use crate::engine::salvage;
 use crate::model::extent::{Extent, ExtentSet};
-use crate::model::plan::Purpose;
 use crate::model::salvage::PartKind;
 use crate::model::seen::{End, Why, in_words};
 use crate::model::side::{Pair, Side};
@@ -52,8 +51,8 @@ impl Execution<'_, '_> {
             (None, Some(piece)) => (Obstacle::Stale, self.what_changed(side, piece, error)),
             (None, None) => (Obstacle::Device, in_words(error)),
         };
-        match self.plan.purpose {
-            Purpose::Heal => {
+        match self.plan.undoes() {
+            None => {
                 let (from, expected) =
                     (sides[side.other()].data(), self.plan.ground.basis[side.other()].content);
                 copy(from, &into, expected, progress).map_err(|error| match error {
@@ -61,11 +60,9 @@ impl Execution<'_, '_> {
                     NotOverwritten::Disk(fault) => failed(&fault),
                 })
             }
-            Purpose::Undo { .. } => {
-                salvage::restore(store, &self.salvage_dir(), PartKind::VictimData, &into, progress)
-                    .map(drop)
-                    .map_err(|error| failed(&error))
-            }
+            Some(_) => salvage::restore(store, &self.salvage_dir(), PartKind::VictimData, &into, progress)
+                .map(drop)
+                .map_err(|error| failed(&error)),
         }
     }
 

@@ -20,9 +20,9 @@ use crate::proof::{Preserved, Wanted};
 impl<'w> Execution<'_, 'w> {
     /// The folder that holds the victim's bytes: an undo reads the one its healing took.
     pub(super) fn salvage_dir(&self) -> String {
-        match &self.plan.purpose {
-            Purpose::Heal => dir_of(self.incident),
-            Purpose::Undo { incident } => dir_of(incident),
+        match self.plan.undoes() {
+            None => dir_of(self.incident),
+            Some(incident) => dir_of(incident),
         }
     }
 

@@ -18,12 +18,12 @@ use crate::proof::Permit;
 
 impl Execution<'_, '_> {
     pub(super) fn verify_relation(&mut self, permit: &Permit<'_>) -> End {
-        match self.plan.purpose {
-            Purpose::Heal => match self.verify_in_sync() {
+        match self.plan.undoes() {
+            None => match self.verify_in_sync() {
                 End::Done => self.verify_still_equal(permit),
                 end => end,
             },
-            Purpose::Undo { .. } => {
+            Some(_) => {
                 let metadata = self.verify_kept(&[PartKind::VictimMetadata, PartKind::SurvivorMetadata]);
                 if metadata == End::Done { self.verify_put_back() } else { metadata }
             }
@@ -71,9 +71,9 @@ impl Execution<'_, '_> {
         if self.proven {
             return End::AlreadySo;
         }
-        let end = match self.plan.purpose {
-            Purpose::Heal => self.verify_equal(),
-            Purpose::Undo { .. } => self.verify_put_back(),
+        let end = match self.plan.undoes() {
+            None => self.verify_equal(),
+            Some(_) => self.verify_put_back(),
         };
         self.proven = end == End::Done;
         end

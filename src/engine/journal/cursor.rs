@@ -118,6 +118,14 @@ pub enum NotReady {
         /// Its state, in a word.
         state: &'static str,
     },
+    /// The plan that is to follow is about another resource, or heals nothing.
+    #[error("incident {id} is about {resource}: only a plan that heals it can follow")]
+    OtherResource {
+        /// Its name.
+        id: IncidentId,
+        /// Its resource.
+        resource: ResourceName,
+    },
     /// Another cursor has it.
     #[error("incident {id} is being carried out")]
     Claimed {
@@ -223,6 +231,25 @@ impl Journal {
         claim.ready()
     }
 
+    /// Goes on with the plan that heals, after the one that fenced the peer.
+    ///
+    /// # Errors
+    /// [`JournalError`]; `NotReady` if there is no such incident or another cursor has it, `Illegal` if the peer was not
+    /// fenced by it.
+    pub fn follow(
+        &self,
+        incident: &IncidentId,
+        plan: PlanId,
+        consent: Consent,
+    ) -> Result<Cursor<'_, Ready>, JournalError> {
+        let claim = self.claim(incident)?;
+        if self.incidents().get(incident).is_none() {
+            return Err(NotReady::NoSuchIncident { id: incident.clone() }.into());
+        }
+        self.write_down(Some(incident.clone()), Event::Followed { plan, consent })?;
+        claim.ready()
+    }
+
     /// The cursor of an incident that waits for a step. One that was interrupted inside a step, stopped or
     /// parked must be resumed instead.
     ///
@@ -291,6 +318,14 @@ impl<'j> Cursor<'j, Ready> {
     /// [`JournalError`].
     pub fn park(self, why: impl Into<Why>, next: impl Into<String>) -> Result<Record, JournalError> {
         self.parked(why.into(), next.into())
+    }
+
+    /// Has the incident wait for the peer that was fenced.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn fenced(self) -> Result<Record, JournalError> {
+        self.write(Event::Fenced)
     }
 
     /// Closes the incident.

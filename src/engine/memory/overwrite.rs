@@ -5,7 +5,6 @@ use super::run::{Execution, NotDone, met};
 use crate::engine::backend::Obstacle;
 use crate::engine::replace::{Guarded, copy};
 use crate::engine::salvage;
-use crate::model::plan::Purpose;
 use crate::model::salvage::PartKind;
 use crate::model::side::Side;
 use crate::proof::Permit;
@@ -17,13 +16,13 @@ impl Execution<'_, '_> {
             return Err((Obstacle::Busy, "not all was proven that overwriting asks for".to_owned()));
         };
         let into = Guarded::new(sides[side].data_mut(quiet, kept, permit), standing, quiet, clock);
-        match self.plan.purpose {
-            Purpose::Undo { .. } => {
+        match self.plan.undoes() {
+            Some(_) => {
                 let dir = self.salvage_dir();
                 let restored = salvage::restore(store, &dir, PartKind::VictimData, &into, progress);
                 restored.map(drop).map_err(|error| met(Obstacle::Device, &error))
             }
-            _ => {
+            None => {
                 let (from, expected) = (sides[side.other()].data(), self.plan.ground.content[side.other()]);
                 copy(from, &into, expected, progress).map_err(|error| met(Obstacle::Device, &error))
             }

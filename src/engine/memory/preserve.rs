@@ -4,24 +4,23 @@ use super::Context;
 use super::run::{Execution, NotDone, met};
 use crate::engine::backend::Obstacle;
 use crate::engine::salvage::{self, Label, PartSource, dir_of};
-use crate::model::plan::Purpose;
 use crate::model::salvage::PartKind;
 use crate::proof::Wanted;
 
 impl Execution<'_, '_> {
     /// The folder that holds the victim's bytes: an undo reads the one its healing took.
     pub(super) fn salvage_dir(&self) -> String {
-        match &self.plan.purpose {
-            Purpose::Undo { incident } => dir_of(incident),
-            _ => dir_of(self.incident),
+        match self.plan.undoes() {
+            Some(incident) => dir_of(incident),
+            None => dir_of(self.incident),
         }
     }
 
     /// What the salvage must hold before anything is overwritten.
     pub(super) fn wanted(&self) -> Wanted {
-        let incident = match &self.plan.purpose {
-            Purpose::Undo { incident } => incident,
-            _ => self.incident,
+        let incident = match self.plan.undoes() {
+            Some(incident) => incident,
+            None => self.incident,
         };
         Wanted {
             incident: incident.clone(),

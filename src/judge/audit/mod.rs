@@ -9,6 +9,7 @@
 //! be sound and add up. That it still fits the world is looked at when it runs.
 
 pub mod drbd;
+pub mod fence;
 pub mod images;
 #[cfg(feature = "memory-disks")]
 pub mod memory;
@@ -148,10 +149,22 @@ pub fn seal(plan: Plan, canonical: Digest, seen: &[Seen<'_>]) -> Result<SealedPl
     match plan.kind() {
         Some(Kind::Images(plan)) => images::as_seen(plan, seen, &mut out),
         Some(Kind::Drbd(plan)) => drbd::as_seen(plan, seen, &mut out),
+        Some(Kind::Fence(_)) => {}
         #[cfg(feature = "memory-disks")]
         Some(Kind::Memory(plan)) => memory::as_seen(plan, seen, &mut out),
         None => {}
     }
+    finish(plan, canonical, out)
+}
+
+/// Audits a plan that fences the peer: there is nothing that it could be held against.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn seal_fence(plan: Plan, canonical: Digest) -> Result<SealedPlan, Vec<Finding>> {
+    let mut out = Vec::new();
+    sound(&plan, &mut out);
+    note(&mut out, "purpose", plan.purpose != Purpose::Fence, || "this fences nobody".to_owned());
     finish(plan, canonical, out)
 }
 
@@ -163,7 +176,8 @@ pub fn seal_undo(plan: Plan, canonical: Digest, healed: &Plan) -> Result<SealedP
     let mut out = Vec::new();
     sound(&plan, &mut out);
     drawn(&plan, &mut out);
-    note(&mut out, "purpose", plan.purpose == Purpose::Heal, || "this is no undo".to_owned());
+    let undo = matches!(plan.purpose, Purpose::Undo { .. });
+    note(&mut out, "purpose", !undo, || "this is no undo".to_owned());
     let about =
         |plan: &Plan| -> Vec<_> { plan.volumes.iter().map(|volume| (volume.number, volume.size)).collect() };
     let same = plan.names == healed.names && about(&plan) == about(healed);
@@ -219,7 +233,11 @@ fn sound(plan: &Plan, out: &mut Vec<Finding>) {
     note(out, "two-sides", plan.names.a == plan.names.b, || {
         format!("both sides are called {}", plan.names.a)
     });
-    note(out, "volumes", plan.volumes.is_empty(), || "there is no volume".into());
+    let fence = plan.purpose == Purpose::Fence;
+    note(out, "volumes", plan.volumes.is_empty() != fence, || match fence {
+        true => "a plan that fences the peer is about no volume".into(),
+        false => "there is no volume".into(),
+    });
     let ascending = plan.volumes.windows(2).all(|pair| pair[0].number < pair[1].number);
     note(out, "volumes", !ascending, || "a volume stands twice, or out of order".into());
     for volume in &plan.volumes {
@@ -238,6 +256,7 @@ fn sound(plan: &Plan, out: &mut Vec<Finding>) {
     match plan.kind() {
         Some(Kind::Images(plan)) => images::sound(plan, out),
         Some(Kind::Drbd(plan)) => drbd::sound(plan, out),
+        Some(Kind::Fence(plan)) => fence::sound(plan, out),
         #[cfg(feature = "memory-disks")]
         Some(Kind::Memory(plan)) => memory::sound(plan, out),
         None => note(out, "volumes", true, || "its ground is not of as many volumes as the plan".into()),
@@ -250,6 +269,13 @@ fn story(plan: &Plan, steps: &[Told], out: &mut Vec<Finding>) {
         let steps = steps.iter().enumerate();
         steps.filter(move |(_, told)| told.name.stage == stage).map(|(at, _)| at)
     };
+    if plan.purpose == Purpose::Fence {
+        let stages: Vec<Stage> = steps.iter().map(|told| told.name.stage).collect();
+        note(out, "order", stages != [Stage::Fence], || {
+            "the peer is fenced, and nothing else is done".to_owned()
+        });
+        return;
+    }
     let heal = plan.purpose == Purpose::Heal;
     for stage in [Stage::CheckBasis, Stage::Preserve, Stage::Record] {
         let count = of(stage).count();

@@ -28,6 +28,10 @@ fn parked() -> Event {
     Event::Parked { why: Why::from("y"), next: "n".into() }
 }
 
+fn followed() -> Event {
+    Event::Followed { plan: PlanId(Digest([2; 32])), consent: Consent::Policy }
+}
+
 fn closed(outcome: Outcome) -> Event {
     Event::Closed { outcome }
 }
@@ -71,6 +75,8 @@ fn stories() -> Vec<(&'static str, Vec<Event>)> {
         ("2 unknown", then(&[intent(2), ended(2, unknown())])),
         ("1 not redone", then(&[Event::Resumed, intent(1), ended(1, not_done())])),
         ("parked", then(&[parked()])),
+        ("fenced", then(&[Event::Fenced])),
+        ("followed", then(&[Event::Fenced, followed()])),
         ("healed", then(&[closed(Outcome::Healed)])),
         ("undone", then(&[closed(Outcome::Undone)])),
         ("abandoned", vec![opened(), closed(Outcome::Abandoned)]),
@@ -78,7 +84,7 @@ fn stories() -> Vec<(&'static str, Vec<Event>)> {
 }
 
 fn events() -> Vec<Event> {
-    let mut events = vec![opened(), parked(), Event::Resumed, torn()];
+    let mut events = vec![opened(), parked(), Event::Resumed, torn(), Event::Fenced, followed()];
     for step in [0, 1, 2, 3, 4, usize::MAX] {
         events.push(intent(step));
         for end in [End::Done, End::AlreadySo, not_done(), unknown()] {
@@ -99,6 +105,7 @@ fn short(state: &IncidentState) -> String {
             format!("stopped {step} {how}, next {next_step}")
         }
         IncidentState::Parked { next_step, .. } => format!("parked, next {next_step}"),
+        IncidentState::Fenced { next_step } => format!("fenced, next {next_step}"),
         IncidentState::Closed { outcome } => format!("closed {outcome:?}"),
     }
 }
@@ -113,6 +120,8 @@ fn brief(event: &Event) -> String {
         Event::Ended { step, end: End::Unknown(_) } => format!("unknown {step}"),
         Event::Parked { .. } => "park".into(),
         Event::Resumed => "resume".into(),
+        Event::Fenced => "fence".into(),
+        Event::Followed { .. } => "follow".into(),
         Event::Closed { outcome } => format!("close {outcome:?}"),
         Event::TornTailCut { .. } => "torn".into(),
     }
@@ -131,6 +140,17 @@ const LEGAL: &[(&str, &str, &str)] = &[
     ("after 1", "close Healed", "closed Healed"),
     ("after 1", "close Undone", "closed Undone"),
     ("after 1", "close Abandoned", "closed Abandoned"),
+    ("after 1", "fence", "fenced, next 2"),
+    ("resumed after 1", "fence", "fenced, next 2"),
+    ("redone 0", "fence", "fenced, next 2"),
+    ("fenced", "park", "parked, next 2"),
+    ("fenced", "resume", "ready 0..=2"),
+    ("fenced", "follow", "ready 0..=0"),
+    ("fenced", "close Abandoned", "closed Abandoned"),
+    ("followed", "intent 0", "in 0, next 0"),
+    ("followed", "park", "parked, next 0"),
+    ("followed", "resume", "ready 0..=0"),
+    ("followed", "close Abandoned", "closed Abandoned"),
     ("resumed after 1", "intent 0", "in 0, next 2"),
     ("resumed after 1", "intent 1", "in 1, next 2"),
     ("resumed after 1", "intent 2", "in 2, next 2"),
@@ -260,4 +280,21 @@ fn incidents_interleave_and_check_agrees_with_apply() {
     assert_eq!(short(&incidents.get(&id("y")).unwrap().state), "ready 1..=1");
     assert_eq!(incidents.get(&id("y")).unwrap().history.len(), 3);
     assert_eq!(incidents.get(&id("z")), None);
+}
+
+/// The steps of two plans have the same numbers.
+#[test]
+fn what_was_done_is_told_of_the_plan_that_is_carried_out() {
+    let fence = |step| Event::Intent { step, name: StepName::new("fence", Stage::Fence) };
+    let keep = |step| Event::Intent { step, name: StepName::new("preserve", Stage::Preserve) };
+    let fenced = vec![opened(), fence(0), ended(0, End::Done), intent(1), ended(1, End::Done), Event::Fenced];
+    let before = after(&fenced).unwrap();
+    assert!(before.declared(1) && before.ended_well(1) && !before.touched());
+    let then = |more: &[Event]| after(&[fenced.clone(), vec![followed()], more.to_vec()].concat()).unwrap();
+    let now = then(&[]);
+    assert_eq!((now.plan, now.consent), (PlanId(Digest([2; 32])), Consent::Policy));
+    assert!(!now.declared(0) && !now.declared(1) && !now.ended_well(1) && now.reached(Stage::Fence));
+    // That the first plan's step 0 ended well says nothing of a copy that the second one did not take.
+    assert!(!then(&[keep(0), ended(0, not_done())]).preserved());
+    assert!(then(&[keep(0), ended(0, End::Done)]).preserved());
 }

@@ -4,6 +4,7 @@
 //! its [`Ground`]: [`images`], [`drbd`].
 
 pub mod drbd;
+pub mod fence;
 pub mod images;
 #[cfg(feature = "memory-disks")]
 pub mod memory;
@@ -15,6 +16,7 @@ use super::side::{Pair, Side};
 use super::stage::StepName;
 use super::verdict::Trace;
 use drbd::DrbdPlan;
+use fence::FencePlan;
 use images::ImagesPlan;
 #[cfg(feature = "memory-disks")]
 use memory::MemoryPlan;
@@ -34,6 +36,9 @@ pub enum Purpose {
         /// That incident.
         incident: IncidentId,
     },
+    /// Prove that the peer cannot write. There is nothing to heal yet: that plan follows in the same incident, when the peer
+    /// is back.
+    Fence,
 }
 
 /// What becomes of a unit of the victim when the survivor's tables take the place of the victim's.
@@ -105,6 +110,8 @@ pub enum Ground {
     Images(images::Ground),
     /// A DRBD resource that runs.
     Drbd(drbd::Ground),
+    /// A peer that is out of reach: no volume of its is looked at.
+    Fence(fence::Ground),
     /// Two disks that are only in memory.
     #[cfg(feature = "memory-disks")]
     Memory(memory::Ground),
@@ -126,6 +133,7 @@ impl Ground {
         match self {
             Ground::Images(ground) => ground.steps.iter().map(images::Step::told).collect(),
             Ground::Drbd(ground) => ground.steps.iter().map(|step| step.told()).collect(),
+            Ground::Fence(ground) => ground.steps.iter().map(|step| step.told()).collect(),
             #[cfg(feature = "memory-disks")]
             Ground::Memory(ground) => ground.steps.iter().map(|step| step.told()).collect(),
         }
@@ -147,7 +155,7 @@ pub struct Plan {
     pub survivor: Side,
     /// Whether the victim's content is kept first.
     pub salvage: bool,
-    /// What is done to each volume, in the order of their numbers.
+    /// What is done to each volume, in the order of their numbers; none where the peer is only fenced.
     pub volumes: Vec<VolumePlan>,
     /// What only the backend knows.
     pub ground: Ground,
@@ -162,6 +170,8 @@ pub enum Kind<'p> {
     Images(ImagesPlan<'p>),
     /// For a resource that runs.
     Drbd(DrbdPlan<'p>),
+    /// For a peer that is out of reach.
+    Fence(FencePlan<'p>),
     /// For two memory disks.
     #[cfg(feature = "memory-disks")]
     Memory(MemoryPlan<'p>),
@@ -172,6 +182,15 @@ impl Plan {
     #[must_use]
     pub fn victim(&self) -> Side {
         self.survivor.other()
+    }
+
+    /// The incident whose healing it undoes, if it undoes one.
+    #[must_use]
+    pub fn undoes(&self) -> Option<&IncidentId> {
+        match &self.purpose {
+            Purpose::Undo { incident } => Some(incident),
+            Purpose::Heal | Purpose::Fence => None,
+        }
     }
 
     /// Bytes that will be overwritten, of all volumes.
@@ -196,6 +215,7 @@ impl Plan {
             (Ground::Drbd(ground), volumes) if ground.volumes.len() == volumes.len() => {
                 Some(Kind::Drbd(DrbdPlan { plan: self, ground }))
             }
+            (Ground::Fence(ground), []) => Some(Kind::Fence(FencePlan { plan: self, ground })),
             #[cfg(feature = "memory-disks")]
             (Ground::Memory(ground), [volume]) => {
                 Some(Kind::Memory(MemoryPlan { plan: self, volume, ground }))
