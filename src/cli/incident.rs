@@ -37,7 +37,7 @@ pub fn standing(incident: &Incident, at_work: Option<AtWork>) -> String {
 }
 
 /// An incident as JSON shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct IncidentView {
     id: IncidentId,
     resource: String,
@@ -46,6 +46,19 @@ pub struct IncidentView {
     why: Option<String>,
     next: Option<String>,
     process: Option<u32>,
+}
+
+impl IncidentView {
+    /// What it is, in a sentence, and what to type.
+    pub(super) fn told(&self) -> (String, String) {
+        let IncidentView { id, resource, state, .. } = self;
+        let why = self.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+        let told = format!(
+            "Incident {id} ({resource}) is not over, {state}{why}. A side may be half overwritten: what this page counts is \
+             what stands there now"
+        );
+        (told, self.next.clone().unwrap_or_else(|| "unsplit status".to_owned()))
+    }
 }
 
 /// The view of an incident. `waiver` as [`crate::resolver::desk::waiver_of`] has it; `state_dir` is ` --state-dir DIR`, or nothing for the

@@ -13,8 +13,8 @@ pub struct Screen {
     colour: bool,
 }
 
-/// What switches a tone on, and all of them off.
-const CODES: [&str; 5] = ["\u{1b}[32m", "\u{1b}[1;31m", "\u{1b}[1m", "\u{1b}[2m", "\u{1b}[0m"];
+/// What switches all tones off.
+const PLAIN: &str = "\u{1b}[0m";
 
 /// Text that does nothing to a terminal: names come from command lines, devices and images, and may hold anything.
 /// Line ends stay.
@@ -26,7 +26,13 @@ pub fn visible(text: &str) -> String {
 fn spelled_out(text: &str, colour: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for (at, c) in text.char_indices() {
-        let ours = colour && c == '\u{1b}' && CODES.iter().any(|code| text[at..].starts_with(code));
+        let ours = colour
+            && c == '\u{1b}'
+            && Tone::ALL
+                .iter()
+                .map(|tone| tone.code())
+                .chain([PLAIN])
+                .any(|code| text[at..].starts_with(code));
         if acts(c) && c != '\n' && !ours {
             out.extend(c.escape_default());
         } else {
@@ -49,6 +55,22 @@ pub enum Tone {
     Faint,
     /// Somebody explains; not what a command found.
     Aside,
+}
+
+impl Tone {
+    /// All of them.
+    const ALL: [Tone; 5] = [Tone::Good, Tone::Bad, Tone::Strong, Tone::Faint, Tone::Aside];
+
+    /// What switches it on.
+    fn code(self) -> &'static str {
+        match self {
+            Tone::Good => "\u{1b}[32m",
+            Tone::Bad => "\u{1b}[1;31m",
+            Tone::Strong => "\u{1b}[1m",
+            Tone::Faint => "\u{1b}[2m",
+            Tone::Aside => "\u{1b}[36m",
+        }
+    }
 }
 
 impl Screen {
@@ -93,14 +115,7 @@ impl Screen {
         if !self.colour {
             return text.to_owned();
         }
-        let code = match tone {
-            Tone::Good => "32",
-            Tone::Bad => "1;31",
-            Tone::Strong => "1",
-            Tone::Faint => "2",
-            Tone::Aside => "36",
-        };
-        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        format!("{}{text}{PLAIN}", tone.code())
     }
 
     /// One line.
@@ -163,6 +178,16 @@ impl Screen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_tone_reaches_the_terminal() {
+        for tone in Tone::ALL {
+            let painted = format!("{}text{PLAIN}", tone.code());
+            assert_eq!(spelled_out(&painted, true), painted, "{tone:?}");
+            assert!(!spelled_out(&painted, false).contains('\u{1b}'));
+        }
+        assert!(!spelled_out("\u{1b}[2J", true).contains('\u{1b}'));
+    }
 
     #[test]
     fn names_do_nothing_to_the_terminal() {

@@ -21,12 +21,15 @@ fn names_of_a(scene: &Scene) -> Vec<PathBuf> {
 /// Every look and every way to begin names the incident; nothing else is begun.
 #[track_caller]
 fn seen(scene: &Scene, a: &str, b: &str, id: &str) {
-    for (look, code) in [("status", 6), ("diff", 1)] {
+    for (look, code) in [("status", 6), ("diff", 1), ("report", 1)] {
         let ran = scene.run(&["--json", look, a, b]);
         ran.says(code, &[]);
         let document: Value = serde_json::from_str(&ran.out).unwrap();
         assert_eq!(document["incidents"]["open"][0]["id"], id, "{look} {a}: {}", ran.out);
     }
+    let ran = scene.run(&["report", a, b]);
+    ran.says(1, &[id, "is not over", "unsplit resolve --resume"]);
+    assert!(!ran.out.contains("unsplit plan"), "offers what is refused: {}", ran.out);
     for words in [&["plan", a, b, "--keep", "b"][..], &["resolve", a, b, "--keep", "b", "--yes"]] {
         scene.run(words).says(6, &[id]);
     }

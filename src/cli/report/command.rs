@@ -11,6 +11,7 @@ use crate::cli::diff::doubtful;
 use crate::cli::exit::{DIVERGED, EVIDENCE, FINE, Failure};
 use crate::cli::live::{OneTargetArgs, words_of};
 use crate::cli::screen::Screen;
+use crate::cli::still_open::{About, StillOpen};
 use crate::cli::suggest::Suggestion;
 use crate::edge::blockdev::{BlockFile, Identity, Mode};
 use crate::edge::clock::{SystemClock, local};
@@ -68,7 +69,8 @@ pub(crate) fn run(cli: &Cli, args: &ReportArgs, screen: &mut Screen) -> Result<u
     }
     let sight = opened.look(&settings)?;
     let found = opened.diff(&sight, args.full, &pair.access, &cli.state_dir, &TerminalProgress::new())?;
-    let data = gather(cli, &pair, args.full, &settings, &sight, &found);
+    let open = StillOpen::about(cli, About::Devices(sight.evidence.as_ref().map(|seen| &seen.source)));
+    let data = under(&open, gather(cli, &pair, args.full, &settings, &sight, &found));
     if let Some(path) = &args.html {
         write_page(path, &render_html(&data))?;
         if !cli.json {
@@ -91,6 +93,16 @@ pub(crate) fn run(cli: &Cli, args: &ReportArgs, screen: &mut Screen) -> Result<u
     } else {
         DIVERGED
     })
+}
+
+/// With an incident that is not over nothing else can be begun, and a side may be half overwritten: that comes first.
+fn under(open: &StillOpen, mut data: ReportData) -> ReportData {
+    let view = open.view();
+    if !view.is_calm() {
+        data.next = view.next();
+    }
+    data.incidents = Some(view);
+    data
 }
 
 /// The devices of a resource's only volume.
@@ -151,6 +163,7 @@ fn gather(
         compared: delta.compared,
         marks_complete: delta.marks_complete,
         if_keep: Pair::from_fn(|side| discard(found, side, &classes)),
+        incidents: None,
         next: next(cli, args, full, sight, found),
         verdict: args.access.policy.is_some().then(|| judge(settings, sight, found, None)),
         names,

@@ -14,6 +14,7 @@ mod tests;
 pub mod text;
 mod words;
 
+use super::still_open::OpenView;
 use crate::model::delta::{Class, Coverage, Scope, Unreadable};
 use crate::model::drbd::{DiskState, GenerationUuid, MetadataFormat, Role};
 use crate::model::evidence::{LogState, MetadataPlace};
@@ -68,6 +69,8 @@ pub struct ReportData {
     pub verdict: Option<Verdict>,
     /// What keeping each side would discard of the other.
     pub if_keep: Pair<Discard>,
+    /// Incidents about the sides that are not over; `None` when nobody looked.
+    pub incidents: Option<OpenView>,
     /// The commands to type next, most likely one first.
     pub next: Vec<NextCommand>,
 }

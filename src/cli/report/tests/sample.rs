@@ -134,6 +134,7 @@ pub(super) fn report() -> ReportData {
         layout_notes: vec!["The volume group's metadata is the same on both sides.".to_owned()],
         unreadable: Vec::new(),
         verdict: Some(Verdict::Hold { trace }),
+        incidents: None,
         next: vec![
             NextCommand::new(
                 "Draw up a plan that keeps node1 (changes nothing yet):",
