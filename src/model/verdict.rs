@@ -16,8 +16,21 @@ pub struct Reason {
 
 /// The reasons behind a verdict, in the order they were weighed. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "Vec<Reason>")]
 pub struct Trace(Vec<Reason>);
+
+/// A trace without a reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a trace has at least one reason")]
+pub struct NoReason;
+
+impl TryFrom<Vec<Reason>> for Trace {
+    type Error = NoReason;
+
+    fn try_from(reasons: Vec<Reason>) -> Result<Self, NoReason> {
+        if reasons.is_empty() { Err(NoReason) } else { Ok(Trace(reasons)) }
+    }
+}
 
 impl Trace {
     /// A trace starts with its first reason.

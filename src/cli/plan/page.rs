@@ -1,7 +1,7 @@
 //! A plan, on the screen and as JSON.
 
 use super::parts::{kept, loss_table, to_run};
-use super::verdict::{Document, reasons};
+use super::verdict::{Document, one_line, reasons};
 use super::words;
 use crate::cli::Cli;
 use crate::cli::compared;
@@ -70,7 +70,7 @@ pub(in crate::cli) fn show(screen: &mut Screen, drawn: &DrawnPlan, salvages: &st
     let title = screen.paint(Tone::Strong, &title);
     screen.line(title)?;
     if let Some(images) = plan.images() {
-        let at = images.volume.at.as_ref().map(|source| source.place_words());
+        let at = images.volume.at.as_ref().map(|source| one_line(&source.place_words()));
         screen.line(format!("  {keep} is {}", at[plan.survivor]))?;
         screen.line(format!("  {lose} is {}", at[plan.victim()]))?;
     }

@@ -133,6 +133,12 @@ pub(in crate::cli) fn show_held(
     Ok(())
 }
 
+/// Text in one line, for a screen, which spells out all else that acts on a terminal: what comes from elsewhere cannot
+/// begin a line that looks like one of ours.
+pub(super) fn one_line(text: &str) -> String {
+    text.replace('\n', "\\n")
+}
+
 /// The trace, numbered.
 ///
 /// # Errors
@@ -140,11 +146,44 @@ pub(in crate::cli) fn show_held(
 pub(super) fn reasons(screen: &mut Screen, trace: &Trace) -> std::io::Result<()> {
     screen.heading("Why")?;
     for (at, reason) in trace.reasons().iter().enumerate() {
-        screen.line(format!("  {}. {}: {}", at + 1, reason.rule, reason.conclusion))?;
-        let evidence = screen.paint(Tone::Faint, &reason.evidence);
+        let (rule, conclusion) = (one_line(&reason.rule), one_line(&reason.conclusion));
+        screen.line(format!("  {}. {rule}: {conclusion}", at + 1))?;
+        let evidence = screen.paint(Tone::Faint, &one_line(&reason.evidence));
         if !reason.evidence.is_empty() {
             screen.line(format!("     {evidence}"))?;
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::verdict::Reason;
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Shown(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shown {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reason_stays_in_its_line_and_does_nothing_to_the_terminal() {
+        let bad = || "x\u{1b}[2J\nNothing will be lost.".to_owned();
+        let trace = Trace::new(Reason { rule: bad(), evidence: bad(), conclusion: bad() });
+        let shown = Shown::default();
+        reasons(&mut Screen::plain(Box::new(shown.clone())), &trace).unwrap();
+        let text = String::from_utf8(shown.0.lock().unwrap().clone()).unwrap();
+        assert!(!text.contains('\u{1b}') && text.matches("Nothing will be lost.").count() == 3, "{text}");
+        assert!(!text.lines().any(|line| line.starts_with("Nothing")), "{text}");
+    }
 }
