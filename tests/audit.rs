@@ -12,11 +12,12 @@ use unsplit::edge::clock::SystemClock;
 use unsplit::edge::drbd::offline::OfflineReplica;
 use unsplit::edge::layout::read_layout_within;
 use unsplit::engine::inquiry::{Sight, diff, look};
-use unsplit::judge::audit::{Finding, Seen, seal, seal_undo, unseal_stored};
+use unsplit::judge::audit::images::against_basis;
+use unsplit::judge::audit::{Finding, Seen, seal, seal_undo, unseal_of_version_1, unseal_stored};
 use unsplit::judge::planner::images::{Inputs, draw, draw_undo};
 use unsplit::judge::units::{attribute, losses};
 use unsplit::model::delta::Delta;
-use unsplit::model::drbd::{GenerationUuid, device_flag};
+use unsplit::model::drbd::{GenerationUuid, MetadataFormat, Superblock, device_flag};
 use unsplit::model::evidence::{Elsewhere, Source};
 use unsplit::model::extent::{Extent, ExtentSet};
 use unsplit::model::id::{Digest, IncidentId, NodeName, ResourceName};
@@ -278,6 +279,123 @@ fn every_spoiled_plan_is_found_out_by_its_rule() {
     }
 }
 
+/// Ways of spoiling a plan that show in the plan itself: a stored one is refused, whoever computed its id.
+const STORED: &[Spoiler] = &[
+    ("proven-before-said", |plan| {
+        let victim = plan.victim();
+        swap(plan, is_content, |s| *s == Step::SettleMetadata { side: victim });
+    }),
+    ("proven-before-said", |plan| {
+        let steps = &mut ground(plan).steps;
+        let content = steps.iter().position(is_content).unwrap();
+        let step = steps.remove(content);
+        steps.insert(content + 2, step);
+    }),
+    ("slots", |plan| ground(plan).metadata.b.mark_slots.push(0)),
+    ("slots", |plan| ground(plan).metadata.a.mark_hot_slots.push(0)),
+    ("slots", |plan| ground(plan).metadata.b.clear_slots.push(0)),
+    ("slots", |plan| ground(plan).metadata.b.mark_slots.push(32)),
+    ("slots", |plan| ground(plan).metadata.b.mark_slots.push(u32::MAX)),
+    ("slots", |plan| ground(plan).metadata.a.mark_hot_slots.push(32)),
+    ("slots", |plan| ground(plan).metadata.a.clear_slots.push(32)),
+    ("third-peers", |plan| {
+        // Room for one more, which is neither cleared nor marked.
+        let victim = plan.victim();
+        let change = &mut ground(plan).metadata[victim];
+        change.after.format = MetadataFormat::V09;
+        change.after.max_peers += 1;
+    }),
+    ("survivor-untouched", |plan| {
+        let survivor = plan.survivor;
+        ground(plan).metadata[survivor].mark_slots.push(0);
+    }),
+    ("log", |plan| ground(plan).metadata.a.reset_log = false),
+    ("log", |plan| ground(plan).metadata.b.reset_log = false),
+    ("common-base", |plan| {
+        let compared = plan.volumes[0].overwrite.clone();
+        ground(plan).compared = Some(compared);
+        ground(plan).common_base = false;
+    }),
+];
+
+#[test]
+fn a_stored_plan_that_was_edited_is_found_out_by_its_rule() {
+    for capture in [Capture::Drbd84Down, Capture::Drbd9Attached] {
+        let world = world(capture, Side::A);
+        for (at, (rule, spoil)) in STORED.iter().enumerate() {
+            let mut plan = world.plan.clone();
+            spoil(&mut plan);
+            assert_ne!(plan, world.plan, "spoiler {at} ({rule}) must change something");
+            let found = unseal_stored(plan, Digest([1; 32])).err().unwrap_or_default();
+            assert!(
+                found.iter().any(|finding| finding.rule == *rule),
+                "{capture:?}: spoiler {at} ({rule}) is not found: {found:?}"
+            );
+        }
+    }
+}
+
+/// What a spoiler does to one superblock that the plan would write.
+type SuperblockSpoiler = (&'static str, fn(&mut Superblock));
+
+/// Found out as soon as somebody reads the superblocks that the plan was drawn from.
+const SUPERBLOCKS: &[SuperblockSpoiler] = &[
+    ("geometry", |sb| sb.max_peers += 1),
+    ("geometry", |sb| sb.bm_bytes_per_bit *= 2),
+    ("geometry", |sb| sb.device_uuid ^= 1),
+    ("geometry", |sb| sb.md_size += 8),
+    ("geometry", |sb| sb.al_offset += 8),
+    ("geometry", |sb| sb.bm_offset -= 8),
+    ("geometry", |sb| sb.al_stripes += 1),
+    ("geometry", |sb| sb.al_stripe_size_4k += 1),
+    ("geometry", |sb| sb.al_extents += 1),
+    ("geometry", |sb| sb.la_peer_max_bio_size += 512),
+    ("geometry", |sb| sb.effective_size -= 8),
+    ("geometry", |sb| sb.node_id += 1),
+];
+
+/// The same, of the superblock that stands in the end only.
+const AFTERWARDS: &[SuperblockSpoiler] = &[
+    ("flags", |sb| sb.flags ^= device_flag::AL_DISABLED),
+    ("flags", |sb| sb.flags ^= 1 << 30),
+    ("generations", |sb| sb.history[0] = GenerationUuid(0x1234_5678)),
+    ("same-generation", |sb| sb.current = GenerationUuid(0x1234_5678)),
+];
+
+#[test]
+fn what_no_resync_leaves_is_found_out_by_the_superblocks_of_the_basis() {
+    for capture in Capture::ALL {
+        for survivor in Side::BOTH {
+            let world = world(capture, survivor);
+            let before = world.sight.evidence.as_ref().map(|seen| &seen.superblock);
+            let check = |plan: &Plan, rule: &str, at: usize| {
+                let found = against_basis(plan.images().unwrap(), before).err().unwrap_or_default();
+                assert!(
+                    found.iter().any(|finding| finding.rule == rule),
+                    "{capture:?} {survivor}: spoiler {at} ({rule}) is not found: {found:?}"
+                );
+            };
+            assert_eq!(against_basis(world.plan.images().unwrap(), before), Ok(()));
+            let victim = survivor.other();
+            for (at, (rule, spoil)) in SUPERBLOCKS.iter().enumerate() {
+                for side in Side::BOTH {
+                    let mut plan = world.plan.clone();
+                    spoil(&mut ground(&mut plan).metadata[side].after);
+                    check(&plan, rule, at);
+                }
+                let mut plan = world.plan.clone();
+                spoil(ground(&mut plan).metadata[victim].during.as_mut().unwrap());
+                check(&plan, rule, at);
+            }
+            for (at, (rule, spoil)) in AFTERWARDS.iter().enumerate() {
+                let mut plan = world.plan.clone();
+                spoil(&mut ground(&mut plan).metadata[victim].after);
+                check(&plan, rule, at);
+            }
+        }
+    }
+}
+
 #[test]
 fn an_inconsistent_survivor_is_refused() {
     let mut world = world(Capture::Drbd84Down, Side::B);
@@ -315,14 +433,20 @@ fn the_order_of_earlier_versions_is_read_and_not_drawn() {
         }
         let digest = plan_digest(&plan);
         assert!(!serde_json::to_string(&plan).unwrap().contains("compared"));
-        assert_eq!(unseal_stored(plan.clone(), digest).err(), None);
-        let found = if heal {
-            findings(&world, plan)
+        assert_eq!(unseal_of_version_1(plan.clone(), digest).err(), None);
+        let drawn = if heal {
+            findings(&world, plan.clone())
         } else {
-            seal_undo(plan, digest, &world.plan).err().unwrap_or_default()
+            seal_undo(plan.clone(), digest, &world.plan).err().unwrap_or_default()
         };
-        let rules: Vec<&str> = found.iter().map(|finding| finding.rule).collect();
-        assert!(rules.contains(&"proven-before-said") && rules.contains(&"everything-compared"), "{found:?}");
+        let stored = unseal_stored(plan, digest).err().unwrap_or_default();
+        for found in [drawn, stored] {
+            let rules: Vec<&str> = found.iter().map(|finding| finding.rule).collect();
+            assert!(
+                rules.contains(&"proven-before-said") && rules.contains(&"everything-compared"),
+                "{found:?}"
+            );
+        }
     }
 }
 

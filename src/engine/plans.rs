@@ -67,6 +67,15 @@ pub enum PlanError {
         /// The digest of what is there.
         found: String,
     },
+    /// The text holds more than the plan that was read from it, or tells it in another way.
+    #[error(
+        "{file} is not as `unsplit plan` writes a plan: it has fields that no plan has, or another form. It will not run. \
+         Draw a new plan"
+    )]
+    NotCanonical {
+        /// The file.
+        file: String,
+    },
     /// The text is not a plan.
     #[error("{file} does not hold a plan of this version")]
     Malformed {
@@ -271,6 +280,13 @@ pub fn purpose(store: &dyn Store, id: PlanId) -> Result<Purpose, PlanError> {
 /// The beginning of every plan of version 1: all that wrote them began with it.
 const OF_V1: &[u8] = br#"{"version":1,"#;
 
+/// The form in which a plan is kept.
+#[derive(Clone, Copy)]
+enum Form {
+    Version1,
+    Present,
+}
+
 /// Where a plan is kept, and how long its file is.
 fn place(store: &dyn Store, id: PlanId) -> Result<(&'static str, u64), PlanError> {
     for folder in [FOLDER, OLD_FOLDER] {
@@ -295,10 +311,15 @@ pub fn load(store: &dyn Store, id: PlanId) -> Result<SealedPlan, PlanError> {
     }
     let mut pass = Pass::over(store, &name, len);
     let mut reader = BufReader::with_capacity(AT_ONCE, &mut pass);
+    let mut form = Form::Present;
     let parsed = match reader.fill_buf() {
         Err(error) => Err(serde_json::Error::io(error)),
-        Ok(_) if folder == OLD_FOLDER => serde_json::from_reader(reader).map(plan_v1::Running::into_plan),
+        Ok(_) if folder == OLD_FOLDER => {
+            form = Form::Version1;
+            serde_json::from_reader(reader).map(plan_v1::Running::into_plan)
+        }
         Ok(begins) if begins.starts_with(OF_V1) => {
+            form = Form::Version1;
             serde_json::from_reader(reader).map(plan_v1::Images::into_plan)
         }
         Ok(_) => serde_json::from_reader(reader),
@@ -314,6 +335,14 @@ pub fn load(store: &dyn Store, id: PlanId) -> Result<SealedPlan, PlanError> {
     if digest != id.0 {
         return Err(PlanError::Altered { file, found: digest.short() });
     }
-    let plan = parsed.map_err(|source| PlanError::Malformed { file, source })?;
-    audit::unseal_stored(plan, digest).map_err(|findings| PlanError::Unsound { findings })
+    let plan = parsed.map_err(|source| PlanError::Malformed { file: file.clone(), source })?;
+    let sealed = match form {
+        Form::Version1 => audit::unseal_of_version_1(plan, digest),
+        // What it holds beside the plan nobody would see, and what it holds twice only once.
+        Form::Present if canonical_digest(&plan)?.digest() != digest => {
+            return Err(PlanError::NotCanonical { file });
+        }
+        Form::Present => audit::unseal_stored(plan, digest),
+    };
+    sealed.map_err(|findings| PlanError::Unsound { findings })
 }

@@ -8,6 +8,7 @@ mod captures;
 #[path = "../scene/mod.rs"]
 mod scene;
 
+mod edited;
 mod images;
 mod loops;
 mod moments;

@@ -8,7 +8,7 @@ use unsplit::engine::backend::{Backend, Ended, Obstacle, Part, Run};
 use unsplit::engine::incident::{Ending, begin, resume};
 use unsplit::engine::journal::Journal;
 use unsplit::format::plan_v1;
-use unsplit::judge::audit::{SealedPlan, unseal_stored};
+use unsplit::judge::audit::{SealedPlan, unseal_of_version_1};
 use unsplit::judge::incident::IncidentState;
 use unsplit::model::id::{Digest, IncidentId};
 use unsplit::model::plan::Purpose;
@@ -28,7 +28,7 @@ fn sealed(purpose: Purpose) -> SealedPlan {
     let text = if purpose == Purpose::Heal { HEALING } else { UNDO };
     let mut plan = serde_json::from_str::<plan_v1::Images>(text).unwrap().into_plan();
     plan.purpose = purpose;
-    unseal_stored(plan, Digest([1; 32])).unwrap()
+    unseal_of_version_1(plan, Digest([1; 32])).unwrap()
 }
 
 /// Ends each step as it is told: `Done`, except at one place.

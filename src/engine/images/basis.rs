@@ -5,14 +5,16 @@ use crate::digest::content::content_digest;
 use crate::engine::before::{BeforeError, Blocks, Noted, sectors, stood};
 use crate::engine::contents::{difference, same_within};
 use crate::engine::inquiry::{InquiryError, look, question};
-use crate::format::drbdmeta::superblock::encode_into;
+use crate::format::drbdmeta::superblock::{encode_into, parse};
+use crate::judge::audit::Finding;
+use crate::judge::audit::images::{against_basis, against_healing};
 use crate::model::drbd::Superblock;
 use crate::model::evidence::Source;
 use crate::model::extent::{Extent, ExtentSet};
 use crate::model::plan::images::{ImagesPlan, RawBlock};
 use crate::model::policy::Settings;
 use crate::model::salvage::Piece;
-use crate::model::seen::Why;
+use crate::model::seen::{Why, in_words};
 use crate::model::side::{Pair, Side};
 use crate::model::size::SECTOR;
 use crate::ports::clock::Clock;
@@ -43,6 +45,22 @@ pub enum Stale {
     Superblock {
         /// Which.
         side: Side,
+    },
+    /// The superblocks that the plan would write do not follow from those it was drawn from.
+    #[error("the plan is not sound: {}. Nothing of it runs. Draw a new plan", in_a_row(findings))]
+    Unsound {
+        /// All that was found.
+        findings: Vec<Finding>,
+    },
+    /// The superblock that the plan holds cannot be read.
+    #[error(
+        "the plan is not sound: what it holds as side {side}'s superblock is none ({why}). Draw a new plan"
+    )]
+    NoSuperblock {
+        /// Whose.
+        side: Side,
+        /// What is wrong with it.
+        why: String,
     },
     /// Its superblock is not what was written over the one that was found.
     #[error(
@@ -151,6 +169,23 @@ pub enum Stale {
     },
 }
 
+fn in_a_row(findings: &[Finding]) -> String {
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// What a healing would write into both superblocks follows from those that it holds as found. The audit of a stored plan
+/// cannot read them.
+///
+/// # Errors
+/// [`Stale::Unsound`], [`Stale::NoSuperblock`].
+pub fn sound_metadata(healing: ImagesPlan<'_>) -> Result<(), Stale> {
+    let found = Pair::from_fn(|side| {
+        let block = &healing.ground.basis[side].superblock;
+        parse(&block.0[..]).map_err(|error| Stale::NoSuperblock { side, why: in_words(&error) })
+    });
+    against_basis(healing, found.transpose()?.as_ref()).map_err(|findings| Stale::Unsound { findings })
+}
+
 /// Both sides are exactly as the plan's basis says.
 ///
 /// # Errors
@@ -161,6 +196,7 @@ pub fn as_drawn(
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<(), Stale> {
+    sound_metadata(plan)?;
     for (side, replica) in replicas.iter() {
         same_place(plan, side, *replica)?;
         let unseen = |source| Stale::Unseen { side, source };
@@ -281,6 +317,10 @@ pub fn as_left(
     progress: &dyn Progress,
 ) -> Result<Vec<Piece>, Stale> {
     let (survivor, victim) = (plan.survivor, plan.victim());
+    match healed {
+        Some(healed) => against_healing(plan, healed).map_err(|findings| Stale::Unsound { findings })?,
+        None => sound_metadata(plan)?,
+    }
     for (side, replica) in replicas.iter() {
         same_place(plan, side, *replica)?;
         superblock_known(healed.unwrap_or(plan), side, *replica)?;

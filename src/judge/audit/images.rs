@@ -1,18 +1,32 @@
 //! What only a plan for two images must be: both metadata, before, during and after.
 
+mod metadata;
+
 use super::{Finding, Seen, note};
 use crate::model::delta::{Class, Scope};
 use crate::model::drbd::{DiskState, GenerationUuid, MetadataFormat, Superblock, device_flag, peer_flag};
 use crate::model::extent::ExtentSet;
 use crate::model::plan::Purpose;
 use crate::model::plan::images::{ImagesPlan, Step};
-use crate::model::side::Side;
+use crate::model::side::{Pair, Side};
 
 /// Any plan.
 pub(super) fn sound(plan: ImagesPlan<'_>, out: &mut Vec<Finding>) {
     places(plan, out);
     order(plan, plan.survivor, plan.victim(), out);
     promised_metadata(plan, plan.survivor, plan.victim(), out);
+    metadata::slots(plan, out);
+}
+
+/// A healing that has changed nothing yet, against the superblocks that it was drawn from. A stored plan holds them as they
+/// stood on disk, which no audit can read: whoever runs it can.
+///
+/// # Errors
+/// What would be written that no resync leaves behind.
+pub fn against_basis(plan: ImagesPlan<'_>, before: Pair<&Superblock>) -> Result<(), Vec<Finding>> {
+    let mut findings = Vec::new();
+    metadata::against_superblocks(plan, before, &mut findings);
+    if findings.is_empty() { Ok(()) } else { Err(findings) }
 }
 
 /// A healing, against what it was drawn from.
@@ -27,6 +41,16 @@ pub(super) fn undoes(plan: ImagesPlan<'_>, healed: ImagesPlan<'_>, out: &mut Vec
     note(out, "undoes-that", plan.ground.metadata != healed.ground.metadata, || {
         "the undo speaks of other metadata than the healing wrote".to_owned()
     });
+}
+
+/// A stored undo, against the healing that it undoes: what the audit of a new one asks, asked again when it runs.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn against_healing(plan: ImagesPlan<'_>, healed: ImagesPlan<'_>) -> Result<(), Vec<Finding>> {
+    let mut findings = Vec::new();
+    undoes(plan, healed, &mut findings);
+    if findings.is_empty() { Ok(()) } else { Err(findings) }
 }
 
 /// Position of the only step that `is` recognises; a finding when there is none or more than one.
@@ -137,6 +161,14 @@ pub(super) fn as_drawn(plan: ImagesPlan<'_>, out: &mut Vec<Finding>) {
     note(out, "everything-compared", plan.ground.compared.is_none(), || {
         "the plan does not say what was compared".to_owned()
     });
+    let all = plan.ground.compared.as_ref().is_some_and(|compared| compared.bytes() == plan.volume.size);
+    note(out, "common-base", !plan.ground.common_base && !all, || {
+        "the bitmaps have no common base, yet not everything was compared".to_owned()
+    });
+    // An undo repeats what its healing said, and writes none of it.
+    if plan.purpose == Purpose::Heal {
+        metadata::complete(plan, out);
+    }
 }
 
 /// What a completed resync leaves behind, checked from the outside: equal generations, nothing left to sync.
@@ -235,29 +267,6 @@ fn against_evidence(plan: ImagesPlan<'_>, seen: Seen<'_>, out: &mut Vec<Finding>
             format!("side {side}'s content is not the one compared")
         });
         note(out, "names", plan.names[side] != seen.name, || format!("side {side} is called {}", seen.name));
-        let after = &plan.ground.metadata[side].after;
-        note(out, "geometry", !same_geometry(after, &seen.superblock), || {
-            format!("side {side}'s metadata would get another geometry or identity")
-        });
     }
-    let kept = &evidence[plan.survivor].superblock;
-    let becomes = plan.ground.metadata[plan.victim()].after.current;
-    note(out, "same-generation", !becomes.same(kept.current), || {
-        format!("afterwards both would have generation {becomes}, not the survivor's {}", kept.current)
-    });
-}
-
-/// Everything a healing must never change in a superblock.
-fn same_geometry(after: &Superblock, before: &Superblock) -> bool {
-    after.format == before.format
-        && after.effective_size == before.effective_size
-        && after.device_uuid == before.device_uuid
-        && after.md_size == before.md_size
-        && after.al_offset == before.al_offset
-        && after.bm_offset == before.bm_offset
-        && after.bm_bytes_per_bit == before.bm_bytes_per_bit
-        && after.max_peers == before.max_peers
-        && after.node_id == before.node_id
-        && after.al_stripes == before.al_stripes
-        && after.al_stripe_size_4k == before.al_stripe_size_4k
+    metadata::against_superblocks(plan, evidence.as_ref().map(|seen| &seen.superblock), out);
 }

@@ -36,7 +36,7 @@ pub struct Finding {
 
 /// A plan that passed the audit, with its id. Only sealed plans run.
 ///
-/// There is no other way to get one than [`seal`], [`seal_undo`] and [`unseal_stored`]:
+/// There is no other way to get one than [`seal`], [`seal_undo`], [`unseal_stored`] and [`unseal_of_version_1`]:
 ///
 /// ```compile_fail,E0451
 /// use unsplit::{judge::audit::SealedPlan, model::{id::PlanId, plan::Plan}};
@@ -203,11 +203,23 @@ pub fn seal_undo(plan: Plan, canonical: Digest, healed: &Plan) -> Result<SealedP
     finish(plan, canonical, out)
 }
 
-/// Audits a plan that was stored: everything that can be told from the plan itself.
+/// Audits a plan of this version that was stored: everything that can be told from the plan itself.
 ///
 /// # Errors
 /// Everything that is wrong with it.
 pub fn unseal_stored(plan: Plan, canonical: Digest) -> Result<SealedPlan, Vec<Finding>> {
+    let mut out = Vec::new();
+    sound(&plan, &mut out);
+    drawn(&plan, &mut out);
+    finish(plan, canonical, out)
+}
+
+/// The same for a plan that was stored in the form of version 1: some of those verify last. Whoever runs one verifies before
+/// it settles all the same.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn unseal_of_version_1(plan: Plan, canonical: Digest) -> Result<SealedPlan, Vec<Finding>> {
     let mut out = Vec::new();
     sound(&plan, &mut out);
     finish(plan, canonical, out)
@@ -312,7 +324,7 @@ fn story(plan: &Plan, steps: &[Told], out: &mut Vec<Finding>) {
     });
 }
 
-/// Plans that are drawn now go through the stages in their order. Some of earlier versions verified last.
+/// Plans of this version go through the stages in their order. Some of version 1 verified last.
 fn drawn(plan: &Plan, out: &mut Vec<Finding>) {
     let steps = plan.steps();
     let turned = steps.windows(2).find(|pair| pair[0].stage > pair[1].stage);
