@@ -13,6 +13,9 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 /// Longest plan that is read back: 2.6 million scattered extents make about 60 MB of text.
 const LONGEST: u64 = 1 << 30;
 
+/// Digits that name a plan, at least: running it overwrites a side, and asks no more.
+const FEWEST_DIGITS: usize = 6;
+
 const FOLDER: &str = "plans";
 /// Of plans of version 1 for running resources.
 const OLD_FOLDER: &str = "live-plans";
@@ -48,6 +51,12 @@ pub enum PlanError {
     Gone {
         /// The file.
         file: String,
+    },
+    /// A slip of the finger could mean it.
+    #[error("`{asked}` is too short to name a plan: give at least {FEWEST_DIGITS} of its digits")]
+    TooShort {
+        /// What was asked for.
+        asked: String,
     },
     /// Several plans start so.
     #[error("{count} plans start with `{asked}`: give more digits")]
@@ -256,6 +265,9 @@ pub fn find(store: &dyn Store, asked: &str) -> Result<SealedPlan, PlanError> {
     let matching: Vec<&PlanId> =
         all.iter().filter(|id| !asked.is_empty() && id.0.to_string().starts_with(asked)).collect();
     let id = match matching.as_slice() {
+        [_] if asked.len() < FEWEST_DIGITS => {
+            return Err(PlanError::TooShort { asked: asked.to_owned() });
+        }
         [id] => **id,
         [] => {
             let known = match all.len() {

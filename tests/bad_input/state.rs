@@ -48,6 +48,7 @@ fn plans() {
     );
     let id = scene.plan();
     scene.refuses(&["resolve", "--plan", "xyz"], 2, &["no plan starts with `xyz`", "there are 1", &id[..12]]);
+    scene.refuses(&["resolve", "--plan", &id[..5]], 2, &["too short to name a plan", "at least 6"]);
     scene.refuses(&["resolve", "--plan", ""], 2, &["no plan starts with ``"]);
     scene.refuses(&["resolve", "--plan", "../../journal"], 2, &["no plan starts with"]);
 

@@ -167,7 +167,7 @@ impl Play<'_, '_> {
         });
         let equal = proof::equal_data(&self.world).map_err(Failure::internal)?;
         self.stage.proven(same && equal, "Both images hold the same data, byte for byte.")?;
-        let (code, _) = overheard("status node1.img node2.img")?;
+        let (code, _) = overheard(&format!("status node1.img node2.img --state-dir {STATE}"))?;
         self.stage.proven(code == FINE, "`unsplit status` calls them in sync (exit code 0).")?;
         Ok(Next::Go)
     }
@@ -217,7 +217,7 @@ impl Play<'_, '_> {
         self.stage.say(
             "unsplit reads what DRBD left on the devices: generations, flags, bitmaps, activity log. It only reads.",
         )?;
-        self.stage.run("status node1.img node2.img", &[DIVERGED])?;
+        self.stage.run(&format!("status node1.img node2.img --state-dir {STATE}"), &[DIVERGED])?;
         self.stage.say(
             "a is node1, b is node2. node1 was cut off while Primary: its last writes are in no bitmap yet, only the \
              activity log says where they may be, 4 MiB at a time.",
@@ -231,7 +231,7 @@ impl Play<'_, '_> {
         }
         self.stage
             .say("A mark is a claim, the content is the fact: every marked block is read on both sides.")?;
-        self.stage.run("diff node1.img node2.img", &[DIVERGED])?;
+        self.stage.run(&format!("diff node1.img node2.img --state-dir {STATE}"), &[DIVERGED])?;
         let truth = self.world.truth();
         let marked = found("--json diff node1.img node2.img")?;
         let blocks = truth.bytes() / BLOCK;
@@ -261,7 +261,8 @@ impl Play<'_, '_> {
         if self.stage.chapter("The same, to show around")? == Next::Stop {
             return Ok(Next::Stop);
         }
-        self.stage.run("report node1.img node2.img --html report.html", &[FINE, DIVERGED])?;
+        let line = format!("report node1.img node2.img --html report.html --state-dir {STATE}");
+        self.stage.run(&line, &[FINE, DIVERGED])?;
         let page = std::fs::read_to_string(self.folder.join("report.html")).map_err(Failure::internal)?;
         let whole = Volume::ALL.iter().all(|volume| page.contains(volume.name()));
         self.stage.proven(whole, "report.html is there and names every volume.")?;
@@ -325,7 +326,7 @@ impl Play<'_, '_> {
             .proven(right, "node2 now holds what node1 holds; what node2 had written is in the salvage.")?;
         let equal = proof::equal_data(&self.world).map_err(Failure::internal)?;
         self.stage.proven(equal, "Both images hold the same data again, byte for byte.")?;
-        let (code, shown) = overheard("status node1.img node2.img")?;
+        let (code, shown) = overheard(&format!("status node1.img node2.img --state-dir {STATE}"))?;
         let connects = String::from_utf8_lossy(&shown).contains("connect, with nothing to sync");
         self.stage.proven(
             code == FINE && connects,

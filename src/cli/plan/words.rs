@@ -30,7 +30,7 @@ fn of_images(step: &images::Step, plan: ImagesPlan<'_>) -> String {
             "check that neither side was used since the healing; stop if one was".to_owned()
         }
         images::Step::CheckBasis => {
-            "check that both sides are exactly as this plan saw them; stop if not".to_owned()
+            "check that nothing that was compared has changed on either side; stop if it has".to_owned()
         }
         images::Step::Preserve { bytes } if plan.salvage => format!(
             "copy {} of {}'s data to the salvage, flush it, read it back and compare",

@@ -196,7 +196,7 @@ fn refuse_what_a_plan_says(args: &ResolveArgs) -> Result<(), Failure> {
 
 fn not_found(error: PlanError) -> Failure {
     let kind = match &error {
-        PlanError::Unknown { .. } | PlanError::Ambiguous { .. } => Kind::Usage,
+        PlanError::Unknown { .. } | PlanError::Ambiguous { .. } | PlanError::TooShort { .. } => Kind::Usage,
         PlanError::Store(_) => Kind::Internal,
         _ => Kind::Evidence,
     };
