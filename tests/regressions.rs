@@ -323,6 +323,25 @@ fn an_incident_without_a_change_can_be_given_up() {
     scene.heal("b");
 }
 
+/// Between the intent of the first change and the change nobody knows more than the intent: that is what is said, of a healing
+/// and of an undo.
+#[test]
+fn giving_up_says_no_more_than_what_is_known() {
+    for (cut, says) in [("\"mark-inconsistent\"", "may have begun"), ("\"overwrite\"", "has begun")] {
+        for undone in [false, true] {
+            let scene = Scene::new();
+            scene.heal("a");
+            if undone {
+                scene.ends(&["undo"], 0);
+            }
+            scene.crash_after(cut);
+            let id = scene.incidents().into_iter().map(|(id, _)| id).next_back().unwrap();
+            let text = scene.ends(&["resolve", "--give-up", &id], 3);
+            assert!(text.contains(&format!("{says} to change a side")), "{undone} {cut}: {text}");
+        }
+    }
+}
+
 /// Somebody wrote to the victim after the healing was cut off: it can neither go on nor be undone, but the pair must not
 /// be out of bounds for ever. Nor when plan and devices are gone.
 #[test]

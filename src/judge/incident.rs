@@ -131,6 +131,12 @@ impl Incident {
         self.reached(Stage::Overwrite) && !gave_itself_up
     }
 
+    /// Whether a step of this stage, or of a later one, was done. One that was only declared may have been, or not.
+    #[must_use]
+    pub fn carried_out(&self, stage: Stage) -> bool {
+        self.of_this_plan().any(|(step, name)| name.stage >= stage && self.ended_well(step))
+    }
+
     /// Whether what it overwrites was kept: that was done once, and read back. A copy that was waived is found to be so,
     /// never done.
     #[must_use]

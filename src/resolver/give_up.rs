@@ -9,6 +9,7 @@ use crate::judge::audit::SealedPlan;
 use crate::model::id::IncidentId;
 use crate::model::plan::{Plan, Purpose};
 use crate::model::record::Outcome;
+use crate::model::stage::Stage;
 use crate::ports::store::Store;
 
 /// An incident that was given up.
@@ -36,16 +37,23 @@ pub fn give_up(desk: &Desk, asked: &str, sure: bool) -> Result<GivenUp, Failure>
     let plan = sealed.as_ref().map(SealedPlan::plan);
     let running = plan.and_then(Plan::drbd);
     if changed && !sure {
-        let text = if running.is_some() {
-            format!(
+        let text = match (running.is_some(), incident.carried_out(Stage::Overwrite)) {
+            (true, true) => format!(
                 "incident {id} has told DRBD to overwrite a node: given up now, DRBD goes on by itself if it can, and nothing \
                  is verified"
-            )
-        } else {
-            format!(
+            ),
+            (true, false) => format!(
+                "incident {id} may have told DRBD to overwrite a node: given up now, DRBD goes on by itself if it was told and \
+                 can, and nothing is verified"
+            ),
+            (false, true) => format!(
                 "incident {id} has begun to change a side: given up now, that side stays Inconsistent and may be half \
                  overwritten"
-            )
+            ),
+            (false, false) => format!(
+                "incident {id} may have begun to change a side, which is not known: given up now, that side may stay \
+                 Inconsistent"
+            ),
         };
         let next = format!("{} --yes", give_up_command(&id));
         return Err(Failure::new(Kind::Held, anyhow::Error::msg(text)).hint(next));
