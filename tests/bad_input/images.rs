@@ -1,7 +1,7 @@
 //! Bad images: what cannot be opened, is damaged, or is no pair.
 
 use super::captures::Capture;
-use super::scene::{BLOCK, SIZE, SUPERBLOCK, Scene, image_of_drbd9, image_with_external_metadata};
+use super::scene::{BLOCK, SIZE, SUPERBLOCK, Scene, image_of_drbd9};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 
@@ -372,29 +372,5 @@ fn hostile_names() {
     ] {
         let ran = scene.run(words);
         assert!([2, 4].contains(&ran.code), "{words:?}: {}", ran.all());
-    }
-}
-
-/// A file that ends in the middle of a sector is said to, whichever side and wherever its metadata is.
-#[test]
-fn a_length_that_no_device_has() {
-    let size = SIZE + 1;
-    let scene = with_x(|bytes| bytes.push(b'x'));
-    let says = [format!("x.img: it has {size} bytes"), format!("truncate -s {SIZE} COPY")];
-    all_refuse(&scene, 4, &[says[0].as_str(), says[1].as_str()]);
-    scene.refuses(&["status", "x.img", "a.img"], 4, &[says[0].as_str(), says[1].as_str()]);
-
-    let scene = Scene::empty();
-    for (name, side) in [("a", 0), ("x", 1)] {
-        let (mut data, metadata) = image_with_external_metadata(side);
-        if name == "x" {
-            data.extend([0; 511]);
-        }
-        fs::write(scene.path(format!("{name}.img")), data).unwrap();
-        fs::write(scene.path(format!("{name}.meta")), metadata).unwrap();
-    }
-    let metadata = ["--meta-a", "a.meta", "--meta-b", "x.meta"];
-    for words in COMMANDS {
-        scene.refuses(&[words, &metadata].concat(), 4, &["x.img: it has", "truncate -s"]);
     }
 }

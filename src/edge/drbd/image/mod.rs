@@ -34,8 +34,6 @@ use crate::format::drbdmeta::superblock::SuperblockError;
 use crate::model::drbd::Superblock;
 use crate::model::evidence::{MetadataPlace, Source, Trust};
 use crate::model::extent::Extent;
-use crate::model::shell::shell_word;
-use crate::model::size::SECTOR;
 use crate::ports::disk::{Disk, DiskFault, DiskMut};
 use offered::Offered;
 use std::sync::Arc;
@@ -140,16 +138,6 @@ pub enum ObserveError {
         /// The effective size.
         effective: u64,
     },
-    /// A file whose end is in the middle of a sector. Whatever used it as a device ended before.
-    #[error(
-        "{disk}: it has {size} bytes, which is no whole number of sectors of {SECTOR} bytes, as every device has"
-    )]
-    TornSector {
-        /// The disk.
-        disk: String,
-        /// Its size.
-        size: u64,
-    },
     /// No room for metadata at all.
     #[error("{disk}: {size} bytes are too small to hold DRBD metadata")]
     TooSmall {
@@ -215,13 +203,6 @@ impl ObserveError {
             }
             ObserveError::NotThis { next, doubt: false, .. } => return Some(next.clone()),
             ObserveError::NotThis { next, doubt: true, .. } => return Some(format!("{next}; {SURE}")),
-            ObserveError::TornSector { disk, size } => {
-                let (disk, whole) = (shell_word(disk), size / SECTOR * SECTOR);
-                return Some(format!(
-                    "copy it, cut the copy to whole sectors, and give the copy: `cp --sparse=always {disk} COPY`, then \
-                     `truncate -s {whole} COPY`"
-                ));
-            }
             ObserveError::Unlooked { .. } => {
                 return Some(format!(
                     "copy the failing disk first (`ddrescue`), and use the copy; {SURE}"
@@ -278,15 +259,6 @@ fn instead(
     Ok(error)
 }
 
-/// Refuses a file that no device could be: nothing can be kept of its end.
-fn whole_sectors(disk: &dyn Disk) -> Result<(), ObserveError> {
-    let size = disk.size();
-    if size.is_multiple_of(SECTOR) {
-        return Ok(());
-    }
-    Err(ObserveError::TornSector { disk: disk.name().to_owned(), size })
-}
-
 /// A replica: a data disk and where its metadata is.
 pub struct ImageReplica {
     data: Arc<dyn DiskMut>,
@@ -334,11 +306,7 @@ impl ImageReplica {
             Trust::AsIs | Trust::Attached => Self::find(&data, metadata, place),
         };
         match found {
-            Ok((metadata, found)) => {
-                whole_sectors(data.as_disk())?;
-                whole_sectors(metadata.as_disk())?;
-                Ok(Self::of(data, metadata, found, trust))
-            }
+            Ok((metadata, found)) => Ok(Self::of(data, metadata, found, trust)),
             // What stands there can still be read, to say how the pair stands. It is never written: see `as_used`.
             Err(ObserveError::Grown { old_size, size, .. }) if trust != Trust::Attached => {
                 let old = Arc::new(DataView::new(data, old_size));
