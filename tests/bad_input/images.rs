@@ -374,3 +374,18 @@ fn hostile_names() {
         assert!([2, 4].contains(&ran.code), "{words:?}: {}", ran.all());
     }
 }
+
+/// As `dd` or a full disk leave one: what stands behind the last whole sector is nobody's.
+#[test]
+fn an_image_that_ends_in_the_middle_of_a_sector() {
+    for name in ["a.img", "b.img"] {
+        let scene = Scene::split();
+        let file = File::options().write(true).open(scene.path(name)).unwrap();
+        file.set_len(SIZE + 1).unwrap();
+        drop(file);
+        let before = fs::read(scene.path("b.img")).unwrap();
+        scene.heal();
+        scene.run(&["undo"]).says(0, &["Undone"]);
+        assert!(fs::read(scene.path("b.img")).unwrap() == before, "{name}");
+    }
+}

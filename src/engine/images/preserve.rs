@@ -14,6 +14,7 @@ use crate::model::policy::SalvageRule;
 use crate::model::salvage::PartKind;
 use crate::model::seen::End;
 use crate::model::side::{Pair, Side};
+use crate::model::size::SECTOR;
 use crate::ports::replica::Unseen;
 use crate::proof::{Preserved, Wanted};
 
@@ -101,7 +102,8 @@ impl<'w> Execution<'_, 'w> {
             kind,
             disk: sides[side].metadata(),
             extents: &blocks[side],
-            virtual_size: sides[side].metadata().size(),
+            // An image may end in the middle of a sector. Nothing of DRBD's stands in that rest.
+            virtual_size: sides[side].metadata().size() / SECTOR * SECTOR,
             backing: None,
         };
         let parts = [
