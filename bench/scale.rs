@@ -7,12 +7,15 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
+#[path = "../tests/image/mod.rs"]
+mod image;
+
+use image::Metadata;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use unsplit::format::drbdmeta::create::{Wanted, create};
-use unsplit::model::drbd::{GenerationUuid, MetadataFormat, device_flag};
+use unsplit::model::drbd::MetadataFormat;
 
 const BLOCK: u64 = 4096;
 
@@ -31,30 +34,19 @@ fn blocks(size: u64, marked: u64, clustered: bool, side: u64) -> impl Iterator<I
     })
 }
 
-fn image(path: &Path, size: u64, marked: u64, clustered: bool, side: u64) {
+fn image(path: &Path, size: u64, marked: u64, clustered: bool, side: u8) {
     let file = File::create(path).unwrap();
     file.set_len(size).unwrap();
-    let mut fresh = create(&Wanted::internal(MetadataFormat::V08, size), false).unwrap();
-    let superblock = &mut fresh.superblock;
-    superblock.effective_size = fresh.geometry.data_capacity / 512;
-    superblock.current = GenerationUuid(0xA1B2_C3D4_E5F6_0710 + side * 0x1000);
-    superblock.bitmap = GenerationUuid(0x1122_3344_5566_7788);
-    superblock.device_uuid = 0xD0D0_0000_0000_0001 + side;
-    superblock.flags = device_flag::CONSISTENT | device_flag::WAS_UP_TO_DATE | device_flag::AL_CLEAN;
-    let mut bitmap = vec![0u8; usize::try_from(fresh.geometry.bitmap.len).unwrap()];
-    let mut content = vec![u8::try_from(side).unwrap() + 1; 4096];
-    for block in blocks(size, marked, clustered, side) {
+    let own = 0xA1B2_C3D4_E5F6_0710 + u64::from(side) * 0x1000;
+    let metadata = Metadata::internal(MetadataFormat::V08, size).of_node(side, 1 - side);
+    let mut metadata = metadata.generations(own, 0x1122_3344_5566_7788, []);
+    let mut content = vec![side + 1; 4096];
+    for block in blocks(size, marked, clustered, side.into()) {
         content[..8].copy_from_slice(&block.to_le_bytes());
         file.write_all_at(&content, block * BLOCK).unwrap();
-        bitmap[usize::try_from(block / 8).unwrap()] |= 1 << (block % 8);
+        metadata.mark(0, block);
     }
-    for (chunk, at) in bitmap.chunks(4096).zip((fresh.geometry.bitmap.start..).step_by(4096)) {
-        if chunk.iter().any(|byte| *byte != 0) {
-            file.write_all_at(chunk, at).unwrap();
-        }
-    }
-    file.write_all_at(&fresh.log_bytes(), fresh.geometry.log.start).unwrap();
-    file.write_all_at(&fresh.superblock_bytes(), fresh.geometry.superblock_at).unwrap();
+    metadata.put_on(&file);
 }
 
 fn main() {

@@ -1,46 +1,23 @@
 //! Two sides that are no pair, or not quite: sizes that differ, devices that grew, stacked resources, node ids that do not
 //! fit, names that would be mistaken.
 
+use super::scene::image::Metadata;
 use super::scene::{SIZE, SUPERBLOCK, Scene, image_of_drbd9};
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
-use unsplit::format::drbdmeta::create::{Fresh, Wanted, create};
-use unsplit::model::drbd::{GenerationUuid, MetadataFormat, device_flag};
+use unsplit::model::drbd::MetadataFormat;
 
 const MIB: u64 = 1 << 20;
-const FLAGS: u32 = device_flag::CONSISTENT | device_flag::WAS_UP_TO_DATE | device_flag::AL_CLEAN;
 
-/// Fresh metadata on `size` bytes with this current generation, bitmap generation, and past one.
-fn metadata(format: MetadataFormat, size: u64, node: i32, uuids: [u64; 3]) -> Fresh {
-    let mut fresh = create(&Wanted::internal(format, size), false).unwrap();
-    let sb = &mut fresh.superblock;
-    sb.effective_size = fresh.geometry.data_capacity / 512;
-    sb.device_uuid = 0xD0D0_0000_0000_0000 + u64::try_from(node).unwrap();
-    sb.current = GenerationUuid(uuids[0]);
-    sb.history[0] = GenerationUuid(uuids[2]);
-    sb.flags = FLAGS;
-    match format {
-        MetadataFormat::V08 => sb.bitmap = GenerationUuid(uuids[1]),
-        MetadataFormat::V09 => {
-            sb.node_id = node;
-            let peer = &mut sb.peers[usize::try_from(1 - node).unwrap()];
-            (peer.bitmap_uuid, peer.bitmap_index) = (GenerationUuid(uuids[1]), 0);
-        }
-    }
-    fresh
+/// Metadata on `size` bytes with this current generation, bitmap generation, and past one.
+fn metadata(format: MetadataFormat, size: u64, node: u8, [current, bitmap, past]: [u64; 3]) -> Metadata {
+    Metadata::internal(format, size).of_node(node, 1 - node).generations(current, bitmap, [past])
 }
 
 /// Writes the metadata into a file of `size` bytes, which is made if it is not there.
-fn put(scene: &Scene, name: &str, size: u64, fresh: &Fresh) {
+fn put(scene: &Scene, name: &str, size: u64, metadata: &Metadata) {
     let file = File::options().create(true).truncate(false).write(true).open(scene.path(name)).unwrap();
     file.set_len(size).unwrap();
-    file.write_all_at(
-        &vec![0; usize::try_from(fresh.geometry.bitmap.len).unwrap()],
-        fresh.geometry.bitmap.start,
-    )
-    .unwrap();
-    file.write_all_at(&fresh.log_bytes(), fresh.geometry.log.start).unwrap();
-    file.write_all_at(&fresh.superblock_bytes(), fresh.geometry.superblock_at).unwrap();
+    metadata.put_on(&file);
 }
 
 #[track_caller]
@@ -109,10 +86,9 @@ fn room_that_nothing_explains() {
     {
         let scene = Scene::empty();
         for (name, node) in [("a", 0), ("b", 1)] {
-            let current = 0xA0 + u64::try_from(node).unwrap() * 16;
-            let mut fresh = metadata(format, SIZE, node, [current, 0x20, 0x10]);
-            fresh.superblock.device_uuid += u64::try_from(node).unwrap();
-            put(&scene, "inner", SIZE, &fresh);
+            let current = 0xA0 + u64::from(node) * 16;
+            let own = metadata(format, SIZE, node, [current, 0x20, 0x10]);
+            put(&scene, "inner", SIZE, &own);
             let bytes = [vec![0; header], fs::read(scene.path("inner")).unwrap()].concat();
             fs::write(scene.path(format!("{name}.img")), bytes).unwrap();
         }
@@ -131,11 +107,11 @@ fn room_that_nothing_explains() {
 fn stacked_resources() {
     let scene = Scene::empty();
     for (name, node) in [("a", 0), ("b", 1)] {
-        let own = 0x100 * u64::try_from(node).unwrap();
+        let own = 0x100 * u64::from(node);
         let lower = metadata(MetadataFormat::V08, SIZE, node, [own + 0xA0, 0x20, 0x10]);
-        let size = lower.superblock.effective_size * 512;
+        let size = lower.size();
         let mut upper = metadata(MetadataFormat::V08, size, node, [own + 0xC0, 0x40, 0x30]);
-        upper.superblock.device_uuid += 0x7700;
+        upper.told.device_uuid += 0x7700;
         put(&scene, &format!("{name}.img"), size, &upper);
         scene.copy(&format!("{name}.img"), &format!("{name}-upper.img"));
         put(&scene, &format!("{name}.img"), SIZE, &lower);

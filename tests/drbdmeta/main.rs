@@ -4,6 +4,8 @@
 
 mod captures;
 mod dump;
+#[path = "../image/mod.rs"]
+mod image;
 mod log;
 mod models;
 mod reading;

@@ -116,6 +116,8 @@ proptest! {
         let mut block = [0; 4096];
         encode_into(&superblock, &mut block);
         prop_assert_eq!(parse(&block).unwrap(), superblock.clone());
+        // As the maker of test images writes it, which knows nothing of this.
+        prop_assert!(block == crate::image::bytes::superblock(&superblock));
         // Bytes that the model does not know stay as they are.
         let mut strange = block;
         strange[2000..].fill(noise);

@@ -4,19 +4,14 @@
 
 use crate::world::disk::FakeDisk;
 use crate::world::faults::Faults;
+use crate::world::image::{Layout, Metadata};
 use crate::world::rng::Rng;
 use crate::world::store::FakeStore;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use unsplit::edge::drbd::offline::{Claimant, OfflineReplica};
 use unsplit::engine::salvage;
-use unsplit::format::drbdmeta::activity_log;
-use unsplit::format::drbdmeta::bitmap::{Edit, Marking};
-use unsplit::format::drbdmeta::create::{Fresh, Wanted, create};
-use unsplit::format::drbdmeta::superblock::encode_into;
-use unsplit::model::drbd::{
-    GenerationUuid, MetadataFormat, PeerSlot, Superblock, device_flag as flag, peer_flag,
-};
+use unsplit::model::drbd::{GenerationUuid, MetadataFormat, device_flag as flag};
 use unsplit::model::drbd_live::Generation;
 use unsplit::model::drbd_live::object::{DiskOptions, NetOptions, ResourceOptions};
 use unsplit::model::drbd_live::tree::{Connection, Device, Live, PeerDevice, Resource};
@@ -61,8 +56,7 @@ pub const CONFIGURED: AfterSb = AfterSb {
 pub struct Volume {
     pub disk: Arc<FakeDisk>,
     pub size: u64,
-    fresh: Fresh,
-    pub superblock: Superblock,
+    pub metadata: Metadata,
     pub bits: BTreeSet<u64>,
     /// The bits as they are on disk.
     flushed: BTreeSet<u64>,
@@ -231,28 +225,15 @@ const SIZE: u64 = 256 << 10;
 
 impl Volume {
     fn blank(format: MetadataFormat, side: Side, number: usize, faults: &Arc<Faults>) -> Volume {
-        let fresh = create(&Wanted::internal(format, SIZE), false).unwrap();
-        let mut superblock = fresh.superblock.clone();
-        superblock.effective_size = fresh.geometry.data_capacity / 512;
-        superblock.device_uuid = 0xD0D0_0000 + number as u64 * 2 + side as u64;
-        if format == MetadataFormat::V09 {
-            let (own, peer) = if side == Side::A { (0, 1) } else { (1, 0) };
-            superblock.node_id = own;
-            superblock.peers[peer] = PeerSlot {
-                bitmap_uuid: GenerationUuid::UNSET,
-                bitmap_dagtag: 0,
-                flags: peer_flag::DEVICE_SEEN | peer_flag::NODE_EXISTS,
-                bitmap_index: 0,
-            };
-        }
-        let size = superblock.effective_size * 512;
+        let (own, peer) = if side == Side::A { (0, 1) } else { (1, 0) };
+        let mut metadata = Metadata::internal(format, SIZE).of_node(own, peer);
+        metadata.told.device_uuid = 0xD0D0_0000 + number as u64 * 2 + side as u64;
+        let size = metadata.size();
         let disk = FakeDisk::new(&format!("/dev/{side}{number}"), &vec![0; at(SIZE)], Arc::clone(faults));
-        disk.meddle(at(fresh.geometry.log.start), &fresh.log_bytes());
         Volume {
             disk: Arc::new(disk),
             size,
-            fresh,
-            superblock,
+            metadata,
             bits: BTreeSet::new(),
             flushed: BTreeSet::new(),
             state: DiskState::UpToDate,
@@ -267,39 +248,20 @@ impl Volume {
         self.size / BLOCK
     }
 
-    pub fn bitmap_uuid(&self) -> GenerationUuid {
-        match self.superblock.format {
-            MetadataFormat::V08 => self.superblock.bitmap,
-            MetadataFormat::V09 => self.superblock.peers[self.peer()].bitmap_uuid,
-        }
-    }
-
-    fn peer(&self) -> usize {
-        usize::from(self.superblock.node_id == 0)
-    }
-
-    fn set_bitmap_uuid(&mut self, uuid: GenerationUuid) {
-        let peer = self.peer();
-        match self.superblock.format {
-            MetadataFormat::V08 => self.superblock.bitmap = uuid,
-            MetadataFormat::V09 => self.superblock.peers[peer].bitmap_uuid = uuid,
-        }
-    }
-
     fn push_history(&mut self, uuid: GenerationUuid) {
         if uuid != GenerationUuid::UNSET {
-            self.superblock.history.insert(0, uuid);
-            self.superblock.history.pop();
+            self.metadata.told.history.insert(0, uuid);
+            self.metadata.told.history.pop();
         }
     }
 
     /// Bumps the generation, as the first write of a Primary that is alone does.
     fn begin_generation(&mut self, rng: &mut Rng) -> bool {
-        if self.bitmap_uuid() != GenerationUuid::UNSET {
+        if self.metadata.bitmap_uuid() != GenerationUuid::UNSET {
             return false;
         }
-        self.set_bitmap_uuid(self.superblock.current.masked());
-        self.superblock.current = uuid(rng);
+        self.metadata.set_bitmap_uuid(self.metadata.told.current.masked());
+        self.metadata.told.current = uuid(rng);
         true
     }
 
@@ -323,7 +285,7 @@ impl Volume {
         if !lags {
             self.flushed.clone_from(&self.bits);
         }
-        let superblock = &mut self.superblock;
+        let superblock = &mut self.metadata.told;
         superblock.flags = 0;
         if self.state != DiskState::Inconsistent {
             superblock.flags |= flag::CONSISTENT;
@@ -334,19 +296,13 @@ impl Volume {
         superblock.flags |= if primary { flag::PRIMARY_IND } else { flag::AL_CLEAN };
         superblock.unclean_magic = primary && superblock.format == MetadataFormat::V08;
         superblock.current = GenerationUuid(superblock.current.masked().0 | u64::from(primary));
-        let mut block = [0; 4096];
-        encode_into(superblock, &mut block);
-        let geometry = &self.fresh.geometry;
-        self.disk.meddle(at(geometry.superblock_at), &block);
-        let extents: ExtentSet =
-            self.flushed.iter().map(|block| Extent { start: block * BLOCK, len: BLOCK }).collect();
-        let mut area = vec![0; at(geometry.bitmap.len)];
-        let marks = vec![Marking { slots: vec![0], extents }];
-        Edit::new(geometry.layout, &[], marks).unwrap().apply(0, &mut area).unwrap();
-        self.disk.meddle(at(geometry.bitmap.start), &area);
+        self.metadata.clear_marks();
+        self.flushed.iter().for_each(|block| self.metadata.mark(0, *block));
         // One extent is more than the whole volume.
-        let hot: &[&[(u16, u32)]] = if lags { &[&[(0, 0)]] } else { &[] };
-        self.disk.meddle(at(geometry.log.start), &activity_log::written(&self.superblock, hot));
+        self.metadata.log = if lags { vec![(0, 0)] } else { Vec::new() };
+        let Layout { bitmap, bitmap_end, .. } = self.metadata.layout;
+        self.disk.meddle(at(bitmap), &vec![0; at(bitmap_end - bitmap)]);
+        self.metadata.parts().iter().for_each(|(start, bytes)| self.disk.meddle(at(*start), bytes));
     }
 }
 
@@ -367,10 +323,10 @@ enum Row {
 
 fn row(a: &Volume, b: &Volume) -> Row {
     let unset = GenerationUuid::UNSET;
-    let current = |volume: &Volume| volume.superblock.current.masked();
-    let bitmap = |volume: &Volume| volume.bitmap_uuid().masked();
+    let current = |volume: &Volume| volume.metadata.told.current.masked();
+    let bitmap = |volume: &Volume| volume.metadata.bitmap_uuid().masked();
     let past = |volume: &Volume| -> BTreeSet<u64> {
-        let all = volume.superblock.history.iter().map(|uuid| uuid.masked());
+        let all = volume.metadata.told.history.iter().map(|uuid| uuid.masked());
         all.filter(|uuid| *uuid != unset).map(|uuid| uuid.0).collect()
     };
     if current(a) == current(b) {
@@ -454,8 +410,8 @@ impl Cluster {
                 let volume = &mut hosts[side].volumes[number];
                 volume.disk.meddle(0, &common);
                 volume.truth.clone_from(&common);
-                volume.superblock.current = base;
-                volume.superblock.history[0] = past;
+                volume.metadata.told.current = base;
+                volume.metadata.told.history[0] = past;
             }
             let survivor = shape.survivor;
             let writers: &[Side] = match apart {
@@ -482,7 +438,7 @@ impl Cluster {
                 let volume = &mut hosts.a.volumes[number];
                 volume.push_history(base);
                 let new = uuid(&mut rng);
-                volume.set_bitmap_uuid(new);
+                volume.metadata.set_bitmap_uuid(new);
                 volume.bits.clear();
             }
         }
@@ -545,12 +501,12 @@ impl Cluster {
     /// A volume more on both nodes, equal.
     pub fn add_volume(&self) {
         let mut state = self.lock();
-        let format = state.hosts.a.volumes[0].superblock.format;
+        let format = state.hosts.a.volumes[0].metadata.told.format;
         let base = uuid(&mut state.rng);
         for side in Side::BOTH {
             let host = &mut state.hosts[side];
             let mut volume = Volume::blank(format, side, host.volumes.len(), &self.faults);
-            volume.superblock.current = base;
+            volume.metadata.told.current = base;
             host.volumes.push(volume);
             host.persist();
         }

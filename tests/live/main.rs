@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 #![allow(missing_docs, unreachable_pub)]
+// `scene` and `world` both make images, each for itself where it is used alone.
+#![allow(clippy::duplicate_mod)]
 
 mod audit;
 mod cluster;

@@ -480,7 +480,7 @@ fn a_generation_that_went_on_meanwhile_leaves_only_a_new_plan() {
         {
             let mut state = scene.cluster.lock();
             state.hosts.b.refuses = 0;
-            state.hosts.b.volumes[0].superblock.current = GenerationUuid(0x1234_5678_9ABC_DEF0);
+            state.hosts.b.volumes[0].metadata.told.current = GenerationUuid(0x1234_5678_9ABC_DEF0);
             scene.cluster.persist(&mut state, Side::B);
         }
         let ending = scene.resolve(sealed.id());

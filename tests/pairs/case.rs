@@ -1,7 +1,10 @@
 //! What a pair is to be like, and the deal of a whole matrix of them.
 
-use super::metadata::{Format, Place, Shape};
-use super::rng::{Deck, Rng};
+use super::deck::Deck;
+use super::image::Shape;
+use super::image::rng::Rng;
+use unsplit::model::drbd::MetadataFormat;
+use unsplit::model::evidence::MetadataPlace;
 
 /// How the two generations relate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -146,10 +149,10 @@ pub(crate) enum Content {
 /// One side.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SideSpec {
-    pub(crate) place: Place,
+    pub(crate) place: MetadataPlace,
     pub(crate) bytes_per_bit: u64,
     pub(crate) max_peers: u64,
-    pub(crate) node_id: u32,
+    pub(crate) node_id: u8,
     /// Bitmap slot toward the peer.
     pub(crate) slot: u64,
     pub(crate) third: Third,
@@ -165,7 +168,7 @@ pub(crate) struct SideSpec {
 }
 
 impl SideSpec {
-    pub(crate) fn shape(&self, format: Format) -> Shape {
+    pub(crate) fn shape(&self, format: MetadataFormat) -> Shape {
         Shape {
             format,
             place: self.place,
@@ -185,7 +188,7 @@ pub(crate) struct Case {
     /// Whether it comes from the matrix.
     pub(crate) dealt: bool,
     pub(crate) seed: u64,
-    pub(crate) format: Format,
+    pub(crate) format: MetadataFormat,
     /// Replicated sectors.
     pub(crate) sectors: u64,
     pub(crate) relation: Relation,
@@ -197,9 +200,9 @@ pub(crate) struct Case {
 }
 
 /// Both sides as `create-md` makes them by default, 8 MiB, split brain with something of everything.
-pub(crate) fn plain(name: &str, format: Format) -> Case {
+pub(crate) fn plain(name: &str, format: MetadataFormat) -> Case {
     let side = |node_id| SideSpec {
-        place: Place::Internal,
+        place: MetadataPlace::Internal,
         bytes_per_bit: 4096,
         max_peers: 1,
         node_id,
@@ -238,12 +241,16 @@ pub(crate) const LOGS: [(Log, Log); 10] = [
     (Log::Left, Log::Disabled),
     (Log::Wrapped, Log::Disabled),
 ];
-pub(crate) const PLACES: [Place; 4] =
-    [Place::Internal, Place::Flexible, Place::Indexed(0), Place::Indexed(1)];
+pub(crate) const PLACES: [MetadataPlace; 4] = [
+    MetadataPlace::Internal,
+    MetadataPlace::FlexibleExternal,
+    MetadataPlace::IndexedExternal(0),
+    MetadataPlace::IndexedExternal(1),
+];
 pub(crate) const GRAINS: [u64; 3] = [4096, 65536, 1 << 20];
 pub(crate) const PEERS: [u64; 3] = [1, 3, 7];
 pub(crate) const STRIPES: [(u64, u64); 2] = [(1, 8), (4, 16)];
-pub(crate) const NODES: [(u32, u32); 3] = [(0, 1), (5, 12), (31, 2)];
+pub(crate) const NODES: [(u8, u8); 3] = [(0, 1), (5, 12), (31, 2)];
 pub(crate) const CONTENTS: [Content; 4] = [Content::Plain, Content::Lvm, Content::Gpt, Content::Ext4];
 pub(crate) const THIRDS: [Third; 3] = [Third::Shared, Third::Since, Third::None];
 
@@ -252,14 +259,14 @@ struct Decks {
     differences: Deck<Differences>,
     logs: Deck<(Log, Log)>,
     content: Deck<Content>,
-    nodes: Deck<(u32, u32)>,
+    nodes: Deck<(u8, u8)>,
     full: Deck<bool>,
     ragged: Deck<bool>,
     sides: [SideDecks; 2],
 }
 
 struct SideDecks {
-    place: Deck<Place>,
+    place: Deck<MetadataPlace>,
     grain: Deck<u64>,
     peers: Deck<u64>,
     third: Deck<Third>,
@@ -285,8 +292,8 @@ impl SideDecks {
         }
     }
 
-    fn deal(&mut self, rng: &mut Rng, format: Format, node_id: u32, log: Log) -> SideSpec {
-        let v09 = format == Format::V09;
+    fn deal(&mut self, rng: &mut Rng, format: MetadataFormat, node_id: u8, log: Log) -> SideSpec {
+        let v09 = format == MetadataFormat::V09;
         // Each is dealt in either format, so that one format's cases do not depend on the other's.
         let (grain, peers, third) = (self.grain.deal(rng), self.peers.deal(rng), self.third.deal(rng));
         let max_peers = if v09 { peers } else { 1 };
@@ -309,7 +316,7 @@ impl SideDecks {
 }
 
 /// So many cases of one format.
-pub(crate) fn matrix(seed: u64, format: Format, count: usize) -> Vec<Case> {
+pub(crate) fn matrix(seed: u64, format: MetadataFormat, count: usize) -> Vec<Case> {
     let mut rng = Rng::new(seed ^ (format as u64 + 1) << 32);
     let mut decks = Decks {
         relation: Deck::new(&Relation::ALL),
@@ -325,7 +332,7 @@ pub(crate) fn matrix(seed: u64, format: Format, count: usize) -> Vec<Case> {
 }
 
 impl Decks {
-    fn deal(&mut self, rng: &mut Rng, seed: u64, format: Format, number: usize) -> Case {
+    fn deal(&mut self, rng: &mut Rng, seed: u64, format: MetadataFormat, number: usize) -> Case {
         let relation = self.relation.deal(rng);
         let (mut a, mut b) = self.logs.deal(rng);
         for (side, log) in [&mut a, &mut b].into_iter().enumerate() {

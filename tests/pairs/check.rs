@@ -2,10 +2,9 @@
 
 use super::case::{Case, Differences, Relation, Third};
 use super::generations::THIRD;
+use super::image::bytes::{Read, bits, log};
+use super::image::shape::{AL_EXTENT, BLOCK, INDEX_SECTORS, SECTOR};
 use super::make::{Hot, Made, make};
-use super::metadata::{
-    AL_EXTENT, BLOCK, Format, INDEX_SECTORS, JUST_CREATED, Place, Read, SECTOR, bits, flag, log,
-};
 use super::tools::{self, text};
 use super::writes::Blocks;
 use serde_json::Value;
@@ -14,6 +13,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use unsplit::model::drbd::{GenerationUuid, MetadataFormat, device_flag as flag};
+use unsplit::model::evidence::MetadataPlace;
 
 /// A pair under test.
 pub(crate) struct Bench {
@@ -63,7 +64,7 @@ impl Bench {
         for (side, flag) in ["--meta-a", "--meta-b"].into_iter().enumerate() {
             if let Some(metadata) = &made.nodes[side].metadata {
                 let index = match case.sides[side].place {
-                    Place::Indexed(index) => format!(":{index}"),
+                    MetadataPlace::IndexedExternal(index) => format!(":{index}"),
                     _ => String::new(),
                 };
                 words.extend([flag.to_owned(), format!("{}{index}", metadata.display())]);
@@ -321,12 +322,16 @@ impl Bench {
         for (side, node) in self.made.nodes.iter().enumerate() {
             let layout = &node.layout;
             let own = match self.made.case.sides[side].place {
-                Place::Internal => layout.bitmap..layout.superblock + BLOCK,
-                Place::Flexible => 0..u64::MAX,
-                Place::Indexed(_) if self.made.nodes[0].metadata == self.made.nodes[1].metadata => {
+                MetadataPlace::Internal => layout.bitmap..layout.superblock + BLOCK,
+                MetadataPlace::FlexibleExternal => 0..u64::MAX,
+                MetadataPlace::IndexedExternal(_)
+                    if self.made.nodes[0].metadata == self.made.nodes[1].metadata =>
+                {
                     0..u64::MAX
                 }
-                Place::Indexed(_) => layout.superblock..layout.superblock + INDEX_SECTORS * SECTOR,
+                MetadataPlace::IndexedExternal(_) => {
+                    layout.superblock..layout.superblock + INDEX_SECTORS * SECTOR
+                }
             };
             let first_whole = self.made.size.div_ceil(BLOCK) * BLOCK;
             let rest = |files: &Files, file: usize, within: &dyn Fn(u64) -> bool| {
@@ -365,8 +370,8 @@ impl Bench {
             let gone = flag::PRIMARY_IND | flag::CRASHED_PRIMARY;
             assert_eq!(told.flags() & (wanted | gone), wanted, "{case:#?}");
             match case.format {
-                Format::V08 => assert_eq!((told.magic(), told.v08_bitmap()), (0x8374_026b, 0)),
-                Format::V09 => assert_eq!(told.peer_bitmap(peer.node_id), 0),
+                MetadataFormat::V08 => assert_eq!((told.magic(), told.v08_bitmap()), (0x8374_026b, 0)),
+                MetadataFormat::V09 => assert_eq!(told.peer_bitmap(peer.node_id), 0),
             }
             assert!(
                 read(node.layout.log, node.layout.log_len) == log(&shape, &[]),
@@ -382,7 +387,7 @@ impl Bench {
                     if slot == spec.slot { BTreeSet::new() } else { self.third_bits(side, slot, new) };
                 assert_eq!(found, expected, "{case:#?} side {side} slot {slot}");
             }
-            if spec.third != Third::None && case.format == Format::V09 {
+            if spec.third != Third::None && case.format == MetadataFormat::V09 {
                 self.third_generation(side, survivor, &told);
             }
             if let Some(dump) = tools::dump(case.format, spec.place, node.metadata_file(), false) {
@@ -390,7 +395,7 @@ impl Bench {
             }
         }
         assert_eq!(currents[0], currents[1], "{case:#?}");
-        assert_eq!(currents[0], self.made.nodes[survivor].told.current & !1);
+        assert_eq!(currents[0], self.made.nodes[survivor].told.current.masked().0);
     }
 
     fn third_bits(&self, side: usize, slot: u64, new: &Blocks) -> BTreeSet<u64> {
@@ -416,15 +421,15 @@ impl Bench {
     /// a slot for that node and is in sync with it, the victim is now, too.
     fn third_generation(&self, side: usize, survivor: usize, told: &Read) {
         let nodes = &self.made.nodes;
-        let before = nodes[side].told.peers.iter().find(|peer| peer.id == THIRD).unwrap().bitmap_uuid;
-        let (old, kept) = (nodes[side].told.current & !1, nodes[survivor].told.current & !1);
-        let of_survivor = nodes[survivor].told.peers.iter().find(|peer| peer.id == THIRD);
-        let in_sync = of_survivor.is_some_and(|peer| peer.slot >= 0 && peer.bitmap_uuid == 0);
+        let before = nodes[side].told.peers[usize::from(THIRD)].bitmap_uuid.0;
+        let (old, kept) = (nodes[side].told.current.masked().0, nodes[survivor].told.current.masked().0);
+        let of_survivor = &nodes[survivor].told.peers[usize::from(THIRD)];
+        let in_sync = of_survivor.bitmap_index >= 0 && of_survivor.bitmap_uuid == GenerationUuid::UNSET;
         let expected = if side == survivor {
             before
         } else if before != 0 {
             if in_sync { 0 } else { before }
-        } else if old != kept && old != JUST_CREATED {
+        } else if old != kept && old != GenerationUuid::JUST_CREATED.0 {
             old
         } else {
             0
@@ -436,8 +441,8 @@ impl Bench {
         let case = &self.made.case;
         assert!(dump.contains(&format!("0x{current:016X}")), "{dump}");
         match case.format {
-            Format::V08 => assert!(dump.contains("# bits-set 0;"), "{case:#?}\n{dump}"),
-            Format::V09 => {
+            MetadataFormat::V08 => assert!(dump.contains("# bits-set 0;"), "{case:#?}\n{dump}"),
+            MetadataFormat::V09 => {
                 let slot = case.sides[side].slot;
                 let start = dump.find(&format!("bitmap[{slot}] {{")).unwrap();
                 let section = &dump[start..start + dump[start..].find('}').unwrap()];

@@ -1,8 +1,9 @@
 //! Generations for each relation, as DRBD would have left them.
 
 use super::case::{Case, Log, Relation, Third};
-use super::metadata::{Format, JUST_CREATED, PeerTold, Told, flag};
-use super::rng::Rng;
+use super::image::rng::Rng;
+use super::image::{Metadata, NOBODY};
+use unsplit::model::drbd::{GenerationUuid, MetadataFormat, PeerSlot, device_flag as flag, peer_flag};
 
 /// What one side's superblock says of generations.
 struct Line {
@@ -27,17 +28,20 @@ fn lines(relation: Relation, rng: &mut Rng) -> [Line; 2] {
         Relation::Unrelated => {
             [line(mine, x, &[base, old]), line(theirs, y, &[rng.generation(), rng.generation()])]
         }
-        Relation::FreshA | Relation::FreshB => [line(mine, x, &[base, old]), line(JUST_CREATED, 0, &[])],
+        Relation::FreshA | Relation::FreshB => {
+            [line(mine, x, &[base, old]), line(GenerationUuid::JUST_CREATED.0, 0, &[])]
+        }
     }
 }
 
-/// What both superblocks say.
-pub(crate) fn told(case: &Case, rng: &mut Rng) -> [Told; 2] {
+/// Lets both superblocks say so.
+pub(crate) fn tell(case: &Case, blank: [Metadata; 2], rng: &mut Rng) -> [Metadata; 2] {
     let [mut a, mut b] = lines(case.relation, rng);
     if matches!(case.relation, Relation::BehindByBitmap | Relation::BehindByHistory | Relation::FreshA) {
         std::mem::swap(&mut a, &mut b);
     }
-    let mut tell = |side: usize, line: Line| {
+    let [blank_a, blank_b] = blank;
+    let mut tell = |side: usize, line: Line, blank: Metadata| {
         let (spec, peer) = (&case.sides[side], &case.sides[1 - side]);
         let primary = spec.log.primary();
         let whole = flag::CONSISTENT | flag::WAS_UP_TO_DATE;
@@ -50,33 +54,34 @@ pub(crate) fn told(case: &Case, rng: &mut Rng) -> [Told; 2] {
                 Log::Disabled => flag::PRIMARY_IND | flag::AL_DISABLED,
             };
         let slot = |slot: u64| i32::try_from(slot).unwrap();
-        let known = flag::PEER_DEVICE_SEEN | flag::PEER_NODE_EXISTS;
-        let mut peers = vec![
-            PeerTold { id: spec.node_id, bitmap_uuid: 0, flags: flag::PEER_NODE_EXISTS, slot: -1 },
-            PeerTold { id: peer.node_id, bitmap_uuid: line.bitmap, flags: known, slot: slot(spec.slot) },
-        ];
+        let current = line.current | u64::from(primary);
+        let mut metadata =
+            blank.of_node(spec.node_id, peer.node_id).generations(current, line.bitmap, line.history);
         let since = rng.generation();
-        if spec.third != Third::None {
-            let bitmap_uuid = if spec.third == Third::Since { since } else { 0 };
-            peers.push(PeerTold { id: THIRD, bitmap_uuid, flags: known, slot: slot(third_slot(spec.slot)) });
+        let told = &mut metadata.told;
+        if case.format == MetadataFormat::V09 {
+            let known = peer_flag::DEVICE_SEEN | peer_flag::NODE_EXISTS;
+            told.peers[usize::from(spec.node_id)].flags = peer_flag::NODE_EXISTS;
+            told.peers[usize::from(peer.node_id)].bitmap_index = slot(spec.slot);
+            if spec.third != Third::None {
+                let bitmap_uuid = GenerationUuid(if spec.third == Third::Since { since } else { 0 });
+                let bitmap_index = slot(third_slot(spec.slot));
+                told.peers[usize::from(THIRD)] =
+                    PeerSlot { bitmap_uuid, flags: known, bitmap_index, ..NOBODY };
+            }
         }
-        Told {
-            sectors: case.sectors,
-            current: line.current | u64::from(primary),
-            bitmap: line.bitmap,
-            history: line.history,
-            device: rng.generation(),
-            flags,
-            unclean: case.format == Format::V08 && flags & flag::AL_CLEAN == 0,
-            node_id: spec.node_id,
-            peers,
-        }
+        told.effective_size = case.sectors;
+        told.device_uuid = rng.generation();
+        told.flags = flags;
+        told.unclean_magic = case.format == MetadataFormat::V08 && flags & flag::AL_CLEAN == 0;
+        told.la_peer_max_bio_size = 1 << 20;
+        metadata
     };
-    [tell(0, a), tell(1, b)]
+    [tell(0, a, blank_a), tell(1, b, blank_b)]
 }
 
 /// Node id of the third node.
-pub(crate) const THIRD: u32 = 20;
+pub(crate) const THIRD: u8 = 20;
 
 /// The slot of the third node beside that of the peer.
 pub(crate) fn third_slot(peer: u64) -> u64 {

@@ -1,9 +1,11 @@
 //! Makes a pair on files and knows the truth about it.
 
 use super::case::{Case, Content, Log, SideSpec};
-use super::generations::told;
-use super::metadata::{self, AL_EXTENT, BLOCK, Format, Layout, Place, SECTOR, Told};
-use super::rng::Rng;
+use super::generations::{THIRD, tell};
+use super::image::rng::Rng;
+use super::image::shape::AL_EXTENT;
+use super::image::shape::BLOCK;
+use super::image::{Layout, Metadata, SECTOR};
 use super::tools;
 use super::writes::{Blocks, Writes};
 use std::collections::BTreeSet;
@@ -11,6 +13,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use unsplit::format::lvm2::write::{Identifier, VolumeGroupSpec, VolumeSpec, describe};
+use unsplit::model::drbd::{MetadataFormat, Superblock};
+use unsplit::model::evidence::MetadataPlace;
 
 /// What the activity log hides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +32,7 @@ pub(crate) struct Node {
     /// Its metadata device, if it has one.
     pub(crate) metadata: Option<PathBuf>,
     pub(crate) layout: Layout,
-    pub(crate) told: Told,
+    pub(crate) told: Superblock,
     /// Set bits of each slot, inside the replicated size.
     pub(crate) bits: Vec<BTreeSet<u64>>,
     pub(crate) hot: Hot,
@@ -246,7 +250,7 @@ fn sizes(case: &Case, spec: &SideSpec) -> (u64, Option<u64>) {
     let shape = spec.shape(case.format);
     let log = spec.stripes.0 * spec.stripes.1 * 8;
     match spec.place {
-        Place::Internal => {
+        MetadataPlace::Internal => {
             let wanted = case.sectors + spec.spare;
             let mut sectors = (wanted + log + 16).next_multiple_of(8);
             // The bitmap covers the whole device, itself included.
@@ -255,13 +259,13 @@ fn sizes(case: &Case, spec: &SideSpec) -> (u64, Option<u64>) {
             }
             (sectors + spec.tail, None)
         }
-        Place::Flexible => {
+        MetadataPlace::FlexibleExternal => {
             let bitmap = shape.bitmap_sectors(case.sectors + spec.spare);
             // drbdmeta does not look at less than this.
             let sectors = (8 + log + bitmap).max(256);
             (case.sectors + spec.spare, Some(sectors + spec.tail))
         }
-        Place::Indexed(_) => (case.sectors + spec.spare, Some(300 << 11)),
+        MetadataPlace::IndexedExternal(_) => (case.sectors + spec.spare, Some(300 << 11)),
     }
 }
 
@@ -278,13 +282,12 @@ impl Writing<'_> {
         (path, file)
     }
 
-    fn node(&self, side: usize, data: &[u8], marked: &Blocks, told: Told, rng: &mut Rng) -> Node {
+    fn node(&self, side: usize, data: &[u8], marked: &Blocks, mut metadata: Metadata, rng: &mut Rng) -> Node {
         let (case, spec) = (self.case, &self.case.sides[side]);
-        let shape = spec.shape(case.format);
         let (sectors, metadata_sectors) = sizes(case, spec);
         let (path, file) = self.file(&format!("node{}.img", side + 1), sectors);
         write_sparsely(&file, data);
-        let layout = shape.layout(metadata_sectors.unwrap_or(sectors));
+        let layout = metadata.layout;
         let extents = extents(case, rng);
         let hot = match spec.log {
             Log::Clean | Log::Left | Log::Attached | Log::Replayed => Hot::Nothing,
@@ -292,19 +295,18 @@ impl Writing<'_> {
             Log::Disabled => Hot::Everything,
         };
         let bits = bits(case, side, marked, &hot, rng);
-        let mut bitmap = vec![0; usize_of((layout.bitmap_end - layout.bitmap).min(1 << 20))];
         for (slot, bits) in (0..).zip(&bits) {
-            bits.iter().for_each(|bit| metadata::set_bit(&mut bitmap, *bit, slot, spec.max_peers));
+            bits.iter().for_each(|bit| metadata.mark(slot, *bit));
         }
         if spec.garbage {
             let meaningful = (case.sectors * SECTOR).div_ceil(spec.bytes_per_bit);
-            let all = bitmap.len() as u64 * 8 / (32 * spec.max_peers) * 32;
+            let all = (layout.bitmap_end - layout.bitmap).min(1 << 20) * 8 / (32 * spec.max_peers) * 32;
             for slot in 0..spec.max_peers {
-                (meaningful..all).for_each(|bit| metadata::set_bit(&mut bitmap, bit, slot, spec.max_peers));
+                (meaningful..all).for_each(|bit| metadata.mark(slot, bit));
             }
         }
-        let history = if spec.log == Log::Clean { Vec::new() } else { transactions(spec, &extents, rng) };
-        let (metadata, target) = match metadata_sectors {
+        metadata.log = if spec.log == Log::Clean { Vec::new() } else { transactions(spec, &extents, rng) };
+        let (beside, target) = match metadata_sectors {
             None => (None, file),
             Some(sectors) => {
                 let (path, target) = self.file(&format!("meta{}.img", side + 1), sectors);
@@ -312,37 +314,24 @@ impl Writing<'_> {
             }
         };
         // What lies between the replicated data and the metadata is nobody's, and must stay as it is.
-        let spare = if metadata.is_none() { layout.bitmap } else { sectors * SECTOR } - data.len() as u64;
+        let spare = if beside.is_none() { layout.bitmap } else { sectors * SECTOR } - data.len() as u64;
         let mut stray = vec![0; usize_of(spare)];
         rng.fill(&mut stray);
         File::options().write(true).open(&path).unwrap().write_all_at(&stray, data.len() as u64).unwrap();
-        if let Place::Indexed(index) = spec.place {
+        if let MetadataPlace::IndexedExternal(index) = spec.place {
             self.neighbour(&target, 1 - index, rng);
         }
-        target.write_all_at(&bitmap, layout.bitmap).unwrap();
-        target.write_all_at(&metadata::log(&shape, &history), layout.log).unwrap();
-        target.write_all_at(&metadata::superblock(&shape, &layout, &told), layout.superblock).unwrap();
-        Node { data: path, metadata, layout, told, bits, hot }
+        metadata.put_on(&target);
+        Node { data: path, metadata: beside, layout, told: metadata.told, bits, hot }
     }
 
     /// Another volume's metadata at the other index of the device.
     fn neighbour(&self, file: &File, index: u32, rng: &mut Rng) {
-        let spec = SideSpec { place: Place::Indexed(index), ..self.case.sides[0] };
-        let shape = spec.shape(self.case.format);
-        let layout = shape.layout(300 << 11);
-        let told = Told {
-            sectors: 2048,
-            current: rng.generation(),
-            bitmap: 0,
-            history: Vec::new(),
-            device: rng.generation(),
-            flags: metadata::flag::CONSISTENT | metadata::flag::AL_CLEAN,
-            unclean: false,
-            node_id: spec.node_id,
-            peers: Vec::new(),
-        };
-        file.write_all_at(&metadata::log(&shape, &[]), layout.log).unwrap();
-        file.write_all_at(&metadata::superblock(&shape, &layout, &told), layout.superblock).unwrap();
+        let spec = SideSpec { place: MetadataPlace::IndexedExternal(index), ..self.case.sides[0] };
+        let blank = Metadata::of(spec.shape(self.case.format), 300 << 20, 1 << 20);
+        let mut other = blank.of_node(spec.node_id, THIRD).generations(rng.generation(), 0, []);
+        other.told.device_uuid = rng.generation();
+        other.put_on(file);
     }
 }
 
@@ -369,10 +358,16 @@ pub(crate) fn make(case: &Case) -> Made {
     let mut rng = Rng::new(case.seed);
     let (sides, writes, file_system) = data(case, folder.path(), &mut rng);
     let writing = Writing { case, folder: folder.path() };
-    let [told_a, told_b] = told(case, &mut rng);
+    let blank = [0, 1].map(|side| {
+        let spec = &case.sides[side];
+        let (sectors, metadata_sectors) = sizes(case, spec);
+        let of_metadata = metadata_sectors.unwrap_or(sectors) * SECTOR;
+        Metadata::of(spec.shape(case.format), of_metadata, sectors * SECTOR)
+    });
+    let [told_a, told_b] = tell(case, blank, &mut rng);
     let a = writing.node(0, &sides[0], &writes.marked(0), told_a, &mut rng);
     let b = writing.node(1, &sides[1], &writes.marked(1), told_b, &mut rng);
-    if case.format == Format::V08 {
+    if case.format == MetadataFormat::V08 {
         assert!(case.sides.iter().all(|side| side.max_peers == 1 && side.bytes_per_bit == 4096));
     }
     Made { case: case.clone(), nodes: [a, b], size: case.sectors * SECTOR, file_system, folder }

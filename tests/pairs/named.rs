@@ -2,13 +2,15 @@
 
 use super::case::{Case, Content, Differences, Log, Relation, Third, plain};
 use super::check::{Bench, whole_line};
+use super::image::SECTOR;
 use super::make::make;
-use super::metadata::{Format, Place, SECTOR, flag};
 use super::tools::text;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use unsplit::model::drbd::{MetadataFormat, device_flag as flag};
+use unsplit::model::evidence::MetadataPlace;
 
-const FORMATS: [Format; 2] = [Format::V08, Format::V09];
+const FORMATS: [MetadataFormat; 2] = [MetadataFormat::V08, MetadataFormat::V09];
 
 /// What no bitmap marks is not seen, not healed and not lost; `--full` sees and heals it, and every step can be taken back.
 #[test]
@@ -55,8 +57,8 @@ fn a_lie_of_the_bitmap() {
 fn one_metadata_device_for_both_sides() {
     for format in FORMATS {
         let mut case = plain("one metadata device", format);
-        case.sides[0].place = Place::Indexed(0);
-        case.sides[1].place = Place::Indexed(1);
+        case.sides[0].place = MetadataPlace::IndexedExternal(0);
+        case.sides[1].place = MetadataPlace::IndexedExternal(1);
         let mut made = make(&case);
         // The second side's index, over the stranger's that the generator put there.
         let [first, second] = made.nodes.each_ref().map(|node| node.metadata.clone().unwrap());
@@ -85,7 +87,7 @@ fn one_metadata_device_for_both_sides() {
 #[test]
 fn a_third_node_loses_no_mark() {
     for third in [Third::Shared, Third::Since] {
-        let mut case = plain("a third node", Format::V09);
+        let mut case = plain("a third node", MetadataFormat::V09);
         for (side, spec) in case.sides.iter_mut().enumerate() {
             spec.max_peers = 7;
             spec.node_id = [12, 5][side];
@@ -102,12 +104,12 @@ fn a_third_node_loses_no_mark() {
 /// The last block is cut short, on external metadata of either kind, and what stands behind it is nobody's.
 #[test]
 fn a_partial_last_block() {
-    for (format, ragged) in [(Format::V08, 7), (Format::V09, 1)] {
+    for (format, ragged) in [(MetadataFormat::V08, 7), (MetadataFormat::V09, 1)] {
         let mut case = plain("a partial last block", format);
         case.differences = Differences::LastBlock;
         case.sectors -= ragged;
-        case.sides[0].place = Place::Flexible;
-        case.sides[1].place = Place::Indexed(1);
+        case.sides[0].place = MetadataPlace::FlexibleExternal;
+        case.sides[1].place = MetadataPlace::IndexedExternal(1);
         case.sides[1].spare = 3;
         case.sides[0].garbage = true;
         whole_line(&case);
@@ -117,9 +119,9 @@ fn a_partial_last_block() {
 /// A data image that is no whole number of sectors.
 #[test]
 fn an_image_with_a_ragged_end() {
-    let mut case = plain("a ragged end", Format::V08);
-    case.sides[0].place = Place::Flexible;
-    case.sides[1].place = Place::Flexible;
+    let mut case = plain("a ragged end", MetadataFormat::V08);
+    case.sides[0].place = MetadataPlace::FlexibleExternal;
+    case.sides[1].place = MetadataPlace::FlexibleExternal;
     let made = make(&case);
     File::options()
         .write(true)
@@ -173,9 +175,9 @@ fn a_full_sync_is_due() {
         let unmarked = made.case.differences == Differences::Unmarked;
         assert!(unmarked);
         match format {
-            Format::V08 => patch(&made.nodes[0], 56, &(made.nodes[0].told.flags | 8).to_be_bytes()),
+            MetadataFormat::V08 => patch(&made.nodes[0], 56, &(made.nodes[0].told.flags | 8).to_be_bytes()),
             // Flags of the peer with node id 1.
-            Format::V09 => patch(&made.nodes[0], 112 + 32 + 16, &0x1_0018u32.to_be_bytes()),
+            MetadataFormat::V09 => patch(&made.nodes[0], 112 + 32 + 16, &0x1_0018u32.to_be_bytes()),
         }
         let bench = Bench::over(made);
         let diff = bench.json("diff", &[], 1);
@@ -193,7 +195,7 @@ fn a_full_sync_is_due() {
 /// Superblocks of old 8.4 say nothing of stripes: 0 and 0 mean 1 and 8.
 #[test]
 fn stripes_left_unsaid() {
-    let made = make(&plain("stripes left unsaid", Format::V08));
+    let made = make(&plain("stripes left unsaid", MetadataFormat::V08));
     made.nodes.iter().for_each(|node| patch(node, 88, &[0; 8]));
     Bench::over(made).whole_line();
 }
@@ -207,7 +209,7 @@ fn patch(node: &super::make::Node, at: u64, bytes: &[u8]) {
 /// What a first write after the healing changed is never undone.
 #[test]
 fn an_undo_does_not_overwrite_what_is_newer() {
-    let bench = Bench::of(&plain("newer data", Format::V09));
+    let bench = Bench::of(&plain("newer data", MetadataFormat::V09));
     bench.on_pair("resolve", &["--keep", "a", "--yes"], 0);
     let victim = &bench.made.nodes[1].data;
     let overwritten = fs::read(victim).unwrap();

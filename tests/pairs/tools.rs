@@ -1,9 +1,10 @@
 //! The tools of the system: some make contents, others judge the results.
 
-use super::metadata::{Format, Place};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use unsplit::model::drbd::MetadataFormat;
+use unsplit::model::evidence::MetadataPlace;
 
 /// Where a tool is; says so when it is nowhere, so that nobody takes a skipped check for a passed one.
 pub(crate) fn tool(name: &str) -> Option<PathBuf> {
@@ -68,7 +69,12 @@ pub(crate) fn check_file_system(folder: &Path, bytes: &[u8]) {
 }
 
 /// What drbdmeta says of a side's metadata, if it can be asked (it wants root).
-pub(crate) fn dump(format: Format, place: Place, file: &Path, unclean: bool) -> Option<String> {
+pub(crate) fn dump(
+    format: MetadataFormat,
+    place: MetadataPlace,
+    file: &Path,
+    unclean: bool,
+) -> Option<String> {
     let drbdmeta = tool("drbdmeta")?;
     let root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout.starts_with(b"0\n"));
     if !root {
@@ -76,11 +82,11 @@ pub(crate) fn dump(format: Format, place: Place, file: &Path, unclean: bool) -> 
         return None;
     }
     let place = match place {
-        Place::Internal => "internal".to_owned(),
-        Place::Flexible => "flex-external".to_owned(),
-        Place::Indexed(index) => index.to_string(),
+        MetadataPlace::Internal => "internal".to_owned(),
+        MetadataPlace::FlexibleExternal => "flex-external".to_owned(),
+        MetadataPlace::IndexedExternal(index) => index.to_string(),
     };
-    let word = if format == Format::V08 { "v08" } else { "v09" };
+    let word = if format == MetadataFormat::V08 { "v08" } else { "v09" };
     let mut command = Command::new(drbdmeta);
     let output = command.args(["--force", "-", word]).arg(file).args([&place, "dump-md"]).output().unwrap();
     let dump = text(&output);

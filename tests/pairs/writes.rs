@@ -1,7 +1,7 @@
 //! Who wrote which blocks of 4 KiB while the sides were apart.
 
 use super::case::{Case, Differences, Relation};
-use super::rng::Rng;
+use super::image::rng::Rng;
 use std::collections::BTreeSet;
 
 pub(crate) type Blocks = BTreeSet<u64>;

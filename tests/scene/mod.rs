@@ -9,9 +9,12 @@
     clippy::print_stderr
 )]
 
+#[path = "../image/mod.rs"]
+pub mod image;
 #[path = "../skipped/mod.rs"]
 pub mod skips;
 
+use self::image::{Metadata, Shape};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -19,8 +22,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
-use unsplit::format::drbdmeta::create::{Fresh, Wanted, create};
-use unsplit::model::drbd::{GenerationUuid, MetadataFormat, device_flag};
+use unsplit::model::drbd::MetadataFormat;
 use unsplit::model::evidence::MetadataPlace;
 
 pub const BLOCK: u64 = 4096;
@@ -32,8 +34,6 @@ pub const SUPERBLOCK: u64 = SIZE - BLOCK;
 pub const ONLY_A: u64 = 100;
 pub const ONLY_B: u64 = 200;
 pub const BOTH: u64 = 700;
-
-const FLAGS: u32 = device_flag::CONSISTENT | device_flag::WAS_UP_TO_DATE | device_flag::AL_CLEAN;
 
 /// What a command came to.
 #[derive(Debug)]
@@ -256,93 +256,51 @@ pub fn pattern(seed: u8) -> Vec<u8> {
     (0..BLOCK).map(|i| u8::try_from(i % 251).unwrap() ^ seed).collect()
 }
 
-/// Marks a bit of a bitmap with one slot.
-fn mark(bitmap: &mut [u8], block: u64) {
-    bitmap[usize::try_from(block / 8).unwrap()] |= 1 << (block % 8);
-}
-
-fn split_superblock(fresh: &mut Fresh, side: u64) {
-    let superblock = &mut fresh.superblock;
-    superblock.effective_size = fresh.geometry.data_capacity / 512;
-    superblock.current = GenerationUuid(0xA1B2_C3D4_E5F6_0710 + side * 0x1000);
-    superblock.bitmap = GenerationUuid(0x1122_3344_5566_7788);
-    superblock.device_uuid = 0xD0D0_0000_0000_0001 + side;
-    superblock.flags = FLAGS;
-    for (age, slot) in (1..).zip(&mut superblock.history) {
-        *slot = GenerationUuid(0x5555_0000_0000_0000 + age * 2);
-    }
-}
-
 /// The data of one side: equal but for what each wrote.
-fn data(side: u64) -> Vec<u8> {
+fn data(side: u8) -> Vec<u8> {
     let mut data = vec![0; usize::try_from(SIZE).unwrap()];
     let own = if side == 0 { ONLY_A } else { ONLY_B };
-    for (block, seed) in [(1, 1), (own, 0x40), (BOTH, 0x80 + u8::try_from(side).unwrap())] {
+    for (block, seed) in [(1, 1), (own, 0x40), (BOTH, 0x80 + side)] {
         let at = usize::try_from(block * BLOCK).unwrap();
         data[at..at + 4096].copy_from_slice(&pattern(seed));
     }
     data
 }
 
-fn bitmap(fresh: &Fresh, side: u64) -> Vec<u8> {
-    let mut bitmap = vec![0; usize::try_from(fresh.geometry.bitmap.len).unwrap()];
-    mark(&mut bitmap, if side == 0 { ONLY_A } else { ONLY_B });
-    mark(&mut bitmap, BOTH);
-    bitmap
+/// What a side that went on alone says of itself.
+fn apart(metadata: Metadata, side: u8) -> Metadata {
+    let past = (1..).map(|age| 0x5555_0000_0000_0000 + age * 2);
+    let current = 0xA1B2_C3D4_E5F6_0710 + u64::from(side) * 0x1000;
+    metadata.of_node(side, 1 - side).generations(current, 0x1122_3344_5566_7788, past)
 }
 
-fn put(image: &mut [u8], at: u64, bytes: &[u8]) {
-    let at = usize::try_from(at).unwrap();
-    image[at..at + bytes.len()].copy_from_slice(bytes);
+/// The same, with what it wrote marked.
+fn split(metadata: Metadata, side: u8) -> Metadata {
+    let mut metadata = apart(metadata, side);
+    [if side == 0 { ONLY_A } else { ONLY_B }, BOTH].iter().for_each(|block| metadata.mark(0, *block));
+    metadata
 }
 
 /// One side of the small split brain: 8.4, internal metadata.
-pub fn image(side: u64) -> Vec<u8> {
-    let mut fresh = create(&Wanted::internal(MetadataFormat::V08, SIZE), false).unwrap();
-    split_superblock(&mut fresh, side);
+pub fn image(side: u8) -> Vec<u8> {
     let mut image = data(side);
-    put_metadata(&mut image, &fresh, side);
+    split(Metadata::internal(MetadataFormat::V08, SIZE), side).put_into(&mut image);
     image
 }
 
-fn put_metadata(image: &mut [u8], fresh: &Fresh, side: u64) {
-    put(image, fresh.geometry.bitmap.start, &bitmap(fresh, side));
-    put(image, fresh.geometry.log.start, &fresh.log_bytes());
-    put(image, fresh.geometry.superblock_at, &fresh.superblock_bytes());
-}
-
 /// The same with flexible external metadata: data device, metadata device.
-pub fn image_with_external_metadata(side: u64) -> (Vec<u8>, Vec<u8>) {
-    let metadata_size = 256 << 10;
-    let wanted = Wanted {
-        place: MetadataPlace::FlexibleExternal,
-        metadata_size,
-        data_size: SIZE,
-        ..Wanted::internal(MetadataFormat::V08, SIZE)
-    };
-    let mut fresh = create(&wanted, false).unwrap();
-    split_superblock(&mut fresh, side);
-    let mut metadata = vec![0; usize::try_from(metadata_size).unwrap()];
-    put_metadata(&mut metadata, &fresh, side);
+pub fn image_with_external_metadata(side: u8) -> (Vec<u8>, Vec<u8>) {
+    let shape = Shape { place: MetadataPlace::FlexibleExternal, ..Shape::usual(MetadataFormat::V08) };
+    let mut metadata = vec![0; 256 << 10];
+    split(Metadata::of(shape, metadata.len() as u64, SIZE), side).put_into(&mut metadata);
     (data(side), metadata)
 }
 
-/// A node of DRBD 9 with this node id, attached once.
-pub fn image_of_drbd9(node_id: i32) -> Vec<u8> {
-    let wanted = Wanted { max_peers: 2, ..Wanted::internal(MetadataFormat::V09, SIZE) };
-    let mut fresh = create(&wanted, false).unwrap();
-    split_superblock(&mut fresh, u64::try_from(node_id).unwrap());
-    fresh.superblock.bitmap = GenerationUuid::UNSET;
-    fresh.superblock.node_id = node_id;
-    for (id, peer) in fresh.superblock.peers.iter_mut().enumerate().take(2) {
-        if i32::try_from(id).unwrap() != node_id {
-            peer.bitmap_uuid = GenerationUuid(0x1122_3344_5566_7788);
-            peer.bitmap_index = 0;
-        }
-    }
+/// A node of DRBD 9 with this node id, attached once, that knows two places for peers.
+pub fn image_of_drbd9(node: u8) -> Vec<u8> {
+    let shape = Shape { max_peers: 2, ..Shape::usual(MetadataFormat::V09) };
     let mut image = data(0);
-    put(&mut image, fresh.geometry.log.start, &fresh.log_bytes());
-    put(&mut image, fresh.geometry.superblock_at, &fresh.superblock_bytes());
+    apart(Metadata::of(shape, SIZE, SIZE), node).put_into(&mut image);
     image
 }
 

@@ -10,15 +10,14 @@ mod generations;
 mod losses;
 
 use clap::Parser as _;
+use scene::image::{GOOD, Metadata};
 use scene::{BLOCK, Ran, SIZE, Scene};
 use std::fs;
 use unsplit::cli::Cli;
-use unsplit::format::drbdmeta::create::{Wanted, create};
-use unsplit::model::drbd::{GenerationUuid, MetadataFormat, device_flag};
+use unsplit::model::drbd::{MetadataFormat, device_flag};
 
 const CURRENT: u64 = 0xAAAA_1111_2222_3332;
 const BASE: u64 = 0x5555_6666_7777_8888;
-const GOOD: u32 = device_flag::CONSISTENT | device_flag::WAS_UP_TO_DATE | device_flag::AL_CLEAN;
 const OUTDATED: u32 = device_flag::CONSISTENT | device_flag::AL_CLEAN;
 
 /// One node's metadata and what its image holds.
@@ -40,35 +39,16 @@ fn bytes_at(at: u64) -> usize {
 
 /// An image of the node, with internal metadata.
 fn image(format: MetadataFormat, node: u8, side: &Side) -> Vec<u8> {
-    let mut fresh = create(&Wanted::internal(format, SIZE), false).unwrap();
-    let superblock = &mut fresh.superblock;
-    superblock.effective_size = fresh.geometry.data_capacity / 512;
-    superblock.current = GenerationUuid(side.current);
-    superblock.device_uuid = 0xD0D0_0000_0000_0001 + u64::from(node);
-    superblock.flags = side.flags;
-    superblock.history[0] = GenerationUuid(0x1111_2222_3333_4444);
-    match format {
-        MetadataFormat::V08 => superblock.bitmap = GenerationUuid(side.bitmap),
-        MetadataFormat::V09 => {
-            superblock.node_id = i32::from(node);
-            let peer = &mut superblock.peers[usize::from(1 - node)];
-            (peer.bitmap_uuid, peer.bitmap_index) = (GenerationUuid(side.bitmap), 0);
-        }
-    }
     let mut image = vec![0; bytes_at(SIZE)];
     for (block, byte) in [(1, 0x11), (300, 0x22)].iter().chain(side.writes) {
         let at = bytes_at(block * BLOCK);
         image[at..at + bytes_at(BLOCK)].fill(*byte);
     }
-    let mut bitmap = vec![0; bytes_at(fresh.geometry.bitmap.len)];
-    for block in side.marks {
-        bitmap[bytes_at(block / 8)] |= 1 << (block % 8);
-    }
-    let mut put =
-        |at: u64, bytes: &[u8]| image[bytes_at(at)..bytes_at(at) + bytes.len()].copy_from_slice(bytes);
-    put(fresh.geometry.bitmap.start, &bitmap);
-    put(fresh.geometry.log.start, &fresh.log_bytes());
-    put(fresh.geometry.superblock_at, &fresh.superblock_bytes());
+    let metadata = Metadata::internal(format, SIZE).of_node(node, 1 - node);
+    let mut metadata = metadata.generations(side.current, side.bitmap, [0x1111_2222_3333_4444]);
+    metadata.told.flags = side.flags;
+    side.marks.iter().for_each(|block| metadata.mark(0, *block));
+    metadata.put_into(&mut image);
     image
 }
 

@@ -13,12 +13,15 @@
 pub mod cache;
 pub mod disk;
 pub mod faults;
+#[path = "../image/mod.rs"]
+pub mod image;
 pub mod older;
 pub mod pair;
 pub mod promises;
-pub mod rng;
 pub mod site;
 pub mod store;
+
+pub use image::rng;
 
 use disk::FakeDisk;
 use faults::Faults;

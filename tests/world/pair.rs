@@ -1,15 +1,12 @@
 //! Two sides of a split brain made up from a seed: real DRBD metadata, divergent data, and bitmaps and activity
 //! logs that explain the difference.
 
+use super::image::{Metadata, NOBODY, Shape};
 use super::rng::Rng;
-use drbd_sys::metadata::{self as sys, al};
-use unsplit::format::drbdmeta::bitmap::{Edit, Marking, Scan};
-use unsplit::format::drbdmeta::create::{Fresh, Wanted, create};
+use drbd_sys::metadata as sys;
+use unsplit::format::drbdmeta::bitmap::Scan;
 use unsplit::format::drbdmeta::geometry::Geometry;
-use unsplit::format::drbdmeta::superblock::encode_into;
-use unsplit::model::drbd::{
-    GenerationUuid, MetadataFormat, PeerSlot, Superblock, device_flag as flag, peer_flag,
-};
+use unsplit::model::drbd::{GenerationUuid, MetadataFormat, PeerSlot, device_flag as flag, peer_flag};
 use unsplit::model::evidence::MetadataPlace;
 use unsplit::model::extent::{Extent, ExtentSet};
 use unsplit::model::side::{Pair, Side};
@@ -88,29 +85,33 @@ impl Spec {
         }
     }
 
-    fn wanted(&self, side: Side) -> Wanted {
-        let external = 4096 + 32768 + 3 * 4096;
-        let (stripes, each) = self.stripes[side];
-        Wanted {
+    /// Metadata of the side: node 0 or 1, with a third node in the second slot where there is one.
+    fn metadata(&self, side: Side) -> Metadata {
+        let (stripes, stripe_4k) = self.stripes[side];
+        let shape = Shape {
             place: self.places[side],
-            metadata_size: match self.places[side] {
-                MetadataPlace::Internal => self.device as u64,
-                _ => external,
-            },
-            data_size: self.device as u64,
-            max_peers: self.slots,
-            bytes_per_bit: self.per_bit,
-            al_stripes: stripes,
-            al_stripe_size_4k: each,
-            ..Wanted::internal(self.format, self.device as u64)
+            max_peers: self.slots.into(),
+            bytes_per_bit: self.per_bit.into(),
+            stripes: stripes.into(),
+            stripe_4k: stripe_4k.into(),
+            ..Shape::usual(self.format)
+        };
+        let (own, peer) = if side == Side::A { (0, 1) } else { (1, 0) };
+        Metadata::of(shape, self.metadata_size(side), self.device as u64).of_node(own, peer)
+    }
+
+    fn metadata_size(&self, side: Side) -> u64 {
+        match self.places[side] {
+            MetadataPlace::Internal => self.device as u64,
+            _ => 4096 + 32768 + 3 * 4096,
         }
     }
 
     /// Builds it.
     pub fn build(&self) -> Images {
         let mut rng = Rng::new(self.seed ^ 0xB111D);
-        let fresh = Pair::from_fn(|side| create(&self.wanted(side), false).expect("a shape that fits"));
-        let capacity = fresh.a.geometry.data_size.min(fresh.b.geometry.data_size);
+        let blank = Pair::from_fn(|side| self.metadata(side));
+        let capacity = blank.a.size().min(blank.b.size());
         // Sometimes not a multiple of the block size.
         let size = capacity / 512 * 512 - if rng.one_in(2) { rng.below(8) * 512 } else { 0 };
 
@@ -145,12 +146,12 @@ impl Spec {
 
         let (uuids, mut third) = (Uuids::new(&mut rng), nothing());
         let sides = Pair::from_fn(|side| {
-            let superblock = self.superblock(side, &fresh[side], size, &uuids, &mut rng);
+            let mut told = self.told(side, &blank[side], size, &uuids, &mut rng);
             let geometry = Geometry::of(
-                &superblock,
+                &told.told,
                 self.places[side],
-                fresh[side].geometry.superblock_at,
-                self.wanted(side).metadata_size,
+                told.layout.superblock,
+                self.metadata_size(side),
                 self.device as u64,
             )
             .expect("the geometry fits");
@@ -165,59 +166,52 @@ impl Spec {
             let mut device = vec![0; self.device];
             fill(&mut device, &mut rng);
             device[..data[side].len()].copy_from_slice(&data[side]);
-            let mut metadata = match self.places[side] {
-                MetadataPlace::Internal => device.clone(),
-                _ => vec![0; usize::try_from(self.wanted(side).metadata_size).unwrap()],
-            };
-            put_metadata(&mut metadata, &fresh[side], &superblock, &geometry, &marked[side], &third[side]);
+            told.mark_all(0, &marked[side]);
+            (1..self.slots.into()).for_each(|slot| told.mark_all(slot, &third[side]));
             if self.logs[side] != Log::Clean {
-                put_transactions(&mut metadata, &superblock, &geometry, &mut rng);
+                // As a Primary leaves them: the volume's first extent is hot.
+                told.log = vec![(0, 0); 1 + usize::try_from(rng.below(6)).unwrap()];
             }
-            match self.places[side] {
-                MetadataPlace::Internal => Volume { data: metadata, metadata: None, geometry },
-                _ => Volume { data: device, metadata: Some(metadata), geometry },
-            }
+            let metadata = match self.places[side] {
+                MetadataPlace::Internal => {
+                    told.put_into(&mut device);
+                    None
+                }
+                _ => {
+                    let mut metadata = vec![0; usize::try_from(self.metadata_size(side)).unwrap()];
+                    told.put_into(&mut metadata);
+                    Some(metadata)
+                }
+            };
+            Volume { data: device, metadata, geometry }
         });
         Images { spec: *self, sides, size, third }
     }
 
-    fn superblock(&self, side: Side, fresh: &Fresh, size: u64, uuids: &Uuids, rng: &mut Rng) -> Superblock {
-        let mut superblock = fresh.superblock.clone();
+    fn told(&self, side: Side, blank: &Metadata, size: u64, uuids: &Uuids, rng: &mut Rng) -> Metadata {
         let primary = self.logs[side] != Log::Clean;
+        let current = uuids.current[side] | u64::from(primary);
+        let mut metadata = blank.clone().generations(current, uuids.base, uuids.history);
+        let superblock = &mut metadata.told;
         superblock.effective_size = size / 512;
-        superblock.current = GenerationUuid(uuids.current[side] | u64::from(primary));
         superblock.device_uuid = rng.next() | 1;
         superblock.flags = flag::CONSISTENT | flag::WAS_UP_TO_DATE;
         superblock.flags |= if primary { flag::PRIMARY_IND } else { flag::AL_CLEAN };
         if self.logs[side] == Log::Off {
             superblock.flags |= flag::AL_DISABLED;
         }
-        for (slot, uuid) in superblock.history.iter_mut().zip(uuids.history) {
-            *slot = GenerationUuid(uuid);
-        }
         match self.format {
-            MetadataFormat::V08 => {
-                superblock.bitmap = GenerationUuid(uuids.base);
-                superblock.unclean_magic = primary;
+            MetadataFormat::V08 => superblock.unclean_magic = primary,
+            MetadataFormat::V09 if self.slots > 1 => {
+                // The third node saw the same split, or shares this side's generation still.
+                let uuid = if rng.one_in(2) { uuids.base } else { 0 };
+                let flags = peer_flag::DEVICE_SEEN | peer_flag::NODE_EXISTS;
+                let bitmap_uuid = GenerationUuid(uuid);
+                superblock.peers[2] = PeerSlot { bitmap_uuid, flags, bitmap_index: 1, ..NOBODY };
             }
-            MetadataFormat::V09 => {
-                let (own, peer) = if side == Side::A { (0, 1) } else { (1, 0) };
-                superblock.node_id = own;
-                let peer_of = |bitmap_uuid, bitmap_index| PeerSlot {
-                    bitmap_uuid: GenerationUuid(bitmap_uuid),
-                    bitmap_dagtag: 0,
-                    flags: peer_flag::DEVICE_SEEN | peer_flag::NODE_EXISTS,
-                    bitmap_index,
-                };
-                superblock.peers[usize::try_from(peer).unwrap()] = peer_of(uuids.base, 0);
-                if self.slots > 1 {
-                    // The third node saw the same split, or shares this side's generation still.
-                    let uuid = if rng.one_in(2) { uuids.base } else { 0 };
-                    superblock.peers[2] = peer_of(uuid, 1);
-                }
-            }
+            MetadataFormat::V09 => {}
         }
-        superblock
+        metadata
     }
 }
 
@@ -304,51 +298,5 @@ fn scribble(data: &mut [u8], extent: Extent, rng: &mut Rng) {
             let at = usize::try_from(rng.below(block.len() as u64)).unwrap();
             block[at] ^= 1 + u8::try_from(rng.below(255)).unwrap();
         }
-    }
-}
-
-fn put_metadata(
-    metadata: &mut [u8],
-    fresh: &Fresh,
-    superblock: &Superblock,
-    geometry: &Geometry,
-    marked: &ExtentSet,
-    third: &ExtentSet,
-) {
-    let mut block = [0; BLOCK];
-    encode_into(superblock, &mut block);
-    let at = usize::try_from(geometry.superblock_at).unwrap();
-    metadata[at..at + BLOCK].copy_from_slice(&block);
-    metadata[range(geometry.log)].copy_from_slice(&fresh.log_bytes());
-    let slots: Vec<u32> = (1..geometry.layout.slots).collect();
-    let mark =
-        vec![Marking { slots: vec![0], extents: marked.clone() }, Marking { slots, extents: third.clone() }];
-    let area = &mut metadata[range(geometry.bitmap)];
-    area.fill(0);
-    Edit::new(geometry.layout, &[], mark).unwrap().apply(0, area).unwrap();
-}
-
-/// A few transactions, as a Primary leaves them, that make the volume's first extent hot.
-fn put_transactions(metadata: &mut [u8], superblock: &Superblock, geometry: &Geometry, rng: &mut Rng) {
-    let log = &mut metadata[range(geometry.log)];
-    let (stripes, per_stripe) = (superblock.al_stripes as usize, superblock.al_stripe_size_4k as usize);
-    for number in 0..1 + u32::try_from(rng.below(6)).unwrap() {
-        let i = number as usize % (stripes * per_stripe);
-        let at = (i % stripes * per_stripe + i / stripes) * BLOCK;
-        let block = &mut log[at..at + BLOCK];
-        block.fill(0);
-        let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
-        put(al::MAGIC, &sys::MAGIC_AL.to_be_bytes());
-        put(al::TR_NUMBER, &number.to_be_bytes());
-        put(al::CONTEXT_SIZE, &7u16.to_be_bytes());
-        for context in 0..al::CONTEXT_COUNT {
-            put(al::CONTEXT + 4 * context, &al::FREE.to_be_bytes());
-        }
-        put(al::CONTEXT, &0u32.to_be_bytes());
-        for update in 0..al::UPDATES {
-            put(al::UPDATE_SLOT_NR + 2 * update, &u16::MAX.to_be_bytes());
-        }
-        let crc = !crc32c::crc32c_append(!0, block);
-        block[al::CRC32C..al::CRC32C + 4].copy_from_slice(&crc.to_be_bytes());
     }
 }

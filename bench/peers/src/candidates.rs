@@ -3,7 +3,7 @@
 use crate::ceilings::Files;
 use crate::cold::evict;
 use crate::data::{BLOCK, Differences, FilePair, Kind, fill, pick};
-use crate::drbd;
+use crate::image::Metadata;
 use crate::quantity::MIB;
 use crate::rounds::{Limits, Row, Section, measure};
 use crate::subject::{Expected, ceiling_within, compare_has, unsplit};
@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use unsplit::model::drbd::MetadataFormat;
 use unsplit::model::extent::{Extent, ExtentSet};
 use unsplit::model::size::human;
 
@@ -23,11 +24,18 @@ struct Marked {
     expected: Expected,
 }
 
+/// Metadata of node 0 or 1 on an image of that size. Generations as DRBD leaves them when both nodes went on from the same one
+/// and were stopped in order.
+fn went_on_alone(volume: u64, number: u8) -> Metadata {
+    let metadata = Metadata::internal(MetadataFormat::V09, volume).of_node(number, 1 - number);
+    metadata.generations(0x5EED_0000_0000_1000 << (4 * number), 0x5EED_0000_0000_0010, [])
+}
+
 impl Marked {
     /// `total` bytes in runs of `run` bytes, scattered over `volume` bytes; in every 100th run all blocks differ.
     fn make(folder: &Path, volume: u64, total: u64, run: u64) -> anyhow::Result<Marked> {
-        let fresh = drbd::fresh(volume)?;
-        let blocks = fresh.geometry.data_capacity / BLOCK;
+        let apart = [0, 1].map(|number| went_on_alone(volume, number));
+        let blocks = apart[0].size() / BLOCK;
         let starts = pick(blocks, run / BLOCK, total / run, run);
         let name = |side: &str| folder.join(format!("marked-{}-{side}", run / 1024));
         let marked = Marked {
@@ -56,8 +64,9 @@ impl Marked {
             marks[at % 2].push(extent);
         }
         std::fs::write(&marked.list, list)?;
-        for ((path, number), marks) in [(&marked.a, 0), (&marked.b, 1)].into_iter().zip(marks) {
-            drbd::write(path, &fresh, number, &marks.into_iter().collect())?;
+        for ((file, mut metadata), marks) in files.iter().zip(apart).zip(marks) {
+            metadata.mark_all(0, &marks.into_iter().collect());
+            metadata.put_on(file);
         }
         for file in files {
             file.sync_all()?;

@@ -25,7 +25,8 @@ mod ceilings;
 mod cold;
 mod counter;
 mod data;
-mod drbd;
+#[path = "../../../tests/image/mod.rs"]
+mod image;
 mod large;
 mod local;
 mod machine;

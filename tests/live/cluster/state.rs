@@ -151,7 +151,7 @@ impl State {
             let Some((source, full)) = *source else { continue };
             let target = source.other();
             let before = self.hosts[target].volumes[number].state;
-            let own = self.hosts[target].volumes[number].superblock.current;
+            let own = self.hosts[target].volumes[number].metadata.told.current;
             if number < self.hosts[target].refuses_from && self.hosts[target].refuses != 0 {
                 // Its own handler let it begin, and the first blocks were copied.
                 self.begin_resync(number, source, full);
@@ -166,7 +166,7 @@ impl State {
                     self.hosts[side].volumes[number].bits.clone_from(&union);
                 }
                 if full {
-                    self.hosts[source].volumes[number].set_bitmap_uuid(own);
+                    self.hosts[source].volumes[number].metadata.set_bitmap_uuid(own);
                 }
             }
             let inconsistent = before == DiskState::Inconsistent;
@@ -212,14 +212,14 @@ impl State {
         let sync = uuid(&mut self.rng);
         {
             let from = &mut self.hosts[source].volumes[number];
-            from.push_history(from.bitmap_uuid());
-            from.set_bitmap_uuid(sync);
+            from.push_history(from.metadata.bitmap_uuid());
+            from.metadata.set_bitmap_uuid(sync);
             from.bits.clone_from(&union);
             from.replication = ReplicationState::SyncSource;
         }
         let to = &mut self.hosts[target].volumes[number];
-        to.superblock.current = sync;
-        to.set_bitmap_uuid(GenerationUuid::UNSET);
+        to.metadata.told.current = sync;
+        to.metadata.set_bitmap_uuid(GenerationUuid::UNSET);
         to.bits = union;
         to.state = DiskState::Inconsistent;
         to.replication = ReplicationState::SyncTarget;
@@ -292,15 +292,15 @@ impl State {
                 self.note(format!("volume {number}: resync done"));
                 self.joined.insert(number);
                 let from = &mut self.hosts[source].volumes[number];
-                let sync = from.bitmap_uuid();
+                let sync = from.metadata.bitmap_uuid();
                 from.push_history(sync);
-                from.set_bitmap_uuid(GenerationUuid::UNSET);
+                from.metadata.set_bitmap_uuid(GenerationUuid::UNSET);
                 from.replication = ReplicationState::Established;
                 from.own.clear();
-                let (current, history) = (from.superblock.current, from.superblock.history.clone());
+                let (current, history) = (from.metadata.told.current, from.metadata.told.history.clone());
                 let to = &mut self.hosts[source.other()].volumes[number];
-                to.superblock.current = current;
-                to.superblock.history = history;
+                to.metadata.told.current = current;
+                to.metadata.told.history = history;
                 to.state = DiskState::UpToDate;
                 to.replication = ReplicationState::Established;
                 to.own.clear();
@@ -622,8 +622,8 @@ impl State {
             let mut device = Device { volume: number, minor: Some(number), ..Device::default() };
             device.info.disk = Some(volume.state);
             device.statistics.written = (!host.hides).then_some(volume.written);
-            device.statistics.current = Some(volume.superblock.current);
-            device.statistics.history = Some(volume.superblock.history.clone());
+            device.statistics.current = Some(volume.metadata.told.current);
+            device.statistics.history = Some(volume.metadata.told.history.clone());
             device.statistics.size = Some((volume.size + host.grown) / 512);
             device.disk_options = Some(DiskOptions {
                 backing_device: Some(format!("/dev/{side}{number}")),
@@ -656,7 +656,7 @@ impl State {
             let disk = if connected { peer.volumes[number as usize].state } else { DiskState::Unknown };
             there.info.disk = Some(disk);
             there.statistics.out_of_sync = Some(volume.bits.len() as u64 * 8);
-            there.statistics.bitmap = Some(volume.bitmap_uuid());
+            there.statistics.bitmap = Some(volume.metadata.bitmap_uuid());
             connection.peer_devices.push(there);
         }
         resource.connections.push(connection);

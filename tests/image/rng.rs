@@ -36,4 +36,14 @@ impl Rng {
             chunk.copy_from_slice(&bytes[..chunk.len()]);
         }
     }
+
+    /// A place in a list.
+    pub fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).unwrap()
+    }
+
+    /// A generation: no primary bit, neither 0 nor "just created".
+    pub fn generation(&mut self) -> u64 {
+        (self.next() & !1) | 0x0100_0000_0000_0000
+    }
 }
