@@ -3,7 +3,6 @@
 use super::Cli;
 use super::at_terminal::AtTerminal;
 use super::exit::{DIVERGED, Failure};
-use super::live;
 use super::plan;
 use super::reading::ReadingArgs;
 use super::resolve::conclude;
@@ -11,12 +10,13 @@ use super::salvage;
 use super::screen::Screen;
 use crate::edge::peer::PeerSpec;
 use crate::engine::plans;
-use crate::judge::audit::SealedPlan;
 use crate::model::id::IncidentId;
 use crate::model::record::Consent;
-use crate::resolver::desk::{open_desk, state_words};
+use crate::resolver::both::Both;
+use crate::resolver::desk::{Desk, open_desk, state_words};
+use crate::resolver::discarded;
 use crate::resolver::run;
-use crate::resolver::undo::{self, Meant};
+use crate::resolver::undo::{self, DrawnUndo, Meant};
 use clap::Args;
 
 /// Put back what a healing overwrote.
@@ -47,52 +47,73 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
     // A salvage's name is its incident's, or that with a volume.
     let named = args.incident.as_deref();
     let named = named.map(|word| salvage::incident_meant(&*desk.store, &desk.journal.incidents(), word));
-    let named = named.as_deref();
-    let incident = |id: &IncidentId| desk.journal.incident(id).is_some();
-    if let Some(salvage) = live::discarded::named(named).filter(|salvage| !incident(salvage)) {
-        return live::discarded::run(cli, args, screen, &desk, &salvage);
-    }
-    let meant = undo::meant(&desk, named)?;
-    if args.peer.is_some() {
+    let meant = undo::meant(&desk, named.as_deref())?;
+    if args.peer.is_some() && !matches!(meant, Meant::Discarded(_)) {
         return Err(Failure::usage(
             "--peer is for what a handler kept before a resync (`unsplit salvage list`, resync-...): otherwise the plan of the healing \
              tells where the other node is",
         ));
     }
-    let (id, healed) = match meant {
-        Meant::Healing(id, healed) => (id, *healed),
+    let mut by = AtTerminal::new(cli, screen, &desk, true);
+    match meant {
+        Meant::Healing(id, healed) => {
+            let drawn = undo::draw(&desk, &by, &id, *healed, &reading)?;
+            put_back(cli, args, screen, &desk, &drawn, &format!("Undo of incident {id}:"))
+        }
+        Meant::Discarded(id) => {
+            let both = discarded::reach(&desk, &id, args.peer.as_ref(), &reading)?;
+            of_discarded(cli, args, screen, &desk, &both, &id)
+        }
         Meant::GoesOn(open) if args.dry_run => {
             let sealed = plans::load(&*desk.store, open.plan).map_err(Failure::internal)?;
             let state = state_words(&open.state);
             screen.line(format!("Undo {} is under way ({state}); it would go on:", open.id))?;
             plan::steps(screen, sealed.plan())?;
-            return Ok(DIVERGED);
+            Ok(DIVERGED)
         }
         Meant::GoesOn(open) => {
-            let mut by = AtTerminal::new(cli, screen, &desk, true);
             let ran = run::resume(&desk, &mut by, &open, &reading, false)?;
-            return conclude(cli, screen, &desk, &ran);
+            conclude(cli, screen, &desk, &ran)
         }
-    };
-    let mut by = AtTerminal::new(cli, screen, &desk, true);
-    let drawn = undo::draw(&desk, &by, &id, healed, &reading)?;
-    if !args.dry_run {
-        let ran = undo::run(&desk, &mut by, &drawn, Consent::Operator, reading.threads())?;
-        return conclude(cli, screen, &desk, &ran);
     }
-    show(cli, screen, &format!("Undo of incident {id}:"), &drawn.sealed)
 }
 
-/// What an undo would do.
+/// Puts back what DRBD itself discarded, on these nodes.
 ///
 /// # Errors
-/// When standard output is closed.
-pub(super) fn show(cli: &Cli, screen: &mut Screen, title: &str, sealed: &SealedPlan) -> Result<u8, Failure> {
+/// How it ended, unless well.
+pub fn of_discarded(
+    cli: &Cli,
+    args: &UndoArgs,
+    screen: &mut Screen,
+    desk: &Desk,
+    both: &Both,
+    id: &IncidentId,
+) -> Result<u8, Failure> {
+    let by = AtTerminal::new(cli, screen, desk, true);
+    let drawn = discarded::draw(desk, &by, both, id, &args.reading.reading())?;
+    put_back(cli, args, screen, desk, &drawn, &format!("Undo of what DRBD discarded ({id}):"))
+}
+
+/// Runs an undo that was drawn, or shows under `title` what it would do.
+fn put_back(
+    cli: &Cli,
+    args: &UndoArgs,
+    screen: &mut Screen,
+    desk: &Desk,
+    drawn: &DrawnUndo,
+    title: &str,
+) -> Result<u8, Failure> {
+    if !args.dry_run {
+        let mut by = AtTerminal::new(cli, screen, desk, true);
+        let ran = undo::run(desk, &mut by, drawn, Consent::Operator, args.reading.reading().threads())?;
+        return conclude(cli, screen, desk, &ran);
+    }
     if cli.json {
-        screen.json(&plan::document(sealed))?;
+        screen.json(&plan::document(&drawn.sealed))?;
     } else {
         screen.line(title)?;
-        plan::steps(screen, sealed.plan())?;
+        plan::steps(screen, drawn.sealed.plan())?;
     }
     Ok(DIVERGED)
 }

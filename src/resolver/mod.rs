@@ -16,12 +16,14 @@
 //! | `opened` | the one place where backends are opened |
 //! | `heal` | drawn, agreed to, run |
 //! | `run` | a plan by its id, and what was cut off |
-//! | `undo`, `give_up` | putting back; ending an incident as it is |
+//! | `undo`, `discarded` | putting back what a healing overwrote, or what DRBD itself discarded |
+//! | `give_up` | ending an incident as it is |
 
 pub mod access;
 pub mod both;
 pub mod contents;
 pub mod desk;
+pub mod discarded;
 pub mod draw;
 pub mod driver;
 pub mod failure;

@@ -3,12 +3,13 @@
 use super::access::Reading;
 use super::both::Both;
 use super::desk::{Desk, give_up_command, is_open, refuse_while_open, resume_command};
+use super::discarded;
 use super::driver::Driver;
 use super::failure::{Failure, Kind};
 use super::opened::Opened;
 use super::run::{How, Ran, start};
 use crate::engine::drbd::draw::content_of;
-use crate::engine::drbd::undo::{noted, untouched, written_since};
+use crate::engine::drbd::undo::{note_healed, noted, untouched, written_since};
 use crate::engine::drbd::{plan_of, salvage_of};
 use crate::engine::images::{self, undo::plan_undo};
 #[cfg(feature = "memory-disks")]
@@ -21,9 +22,11 @@ use crate::judge::incident::Incident;
 use crate::judge::planner::drbd::draw_undo;
 use crate::model::extent::ExtentSet;
 use crate::model::id::IncidentId;
+use crate::model::plan::drbd::Untouched;
 use crate::model::plan::{Plan, Purpose};
 use crate::model::record::Consent;
 use crate::model::salvage::PartKind;
+use crate::model::side::Pair;
 use crate::ports::progress::Progress;
 use crate::ports::replica::Unseen;
 
@@ -34,23 +37,32 @@ pub enum Meant {
     GoesOn(Incident),
     /// A healing, with its plan.
     Healing(IncidentId, Box<SealedPlan>),
+    /// What DRBD itself discarded and a handler kept: [`discarded::draw`] draws its undo.
+    Discarded(IncidentId),
 }
 
 /// An undo that was drawn from what stands there now.
 pub struct DrawnUndo {
-    /// The healing.
+    /// The healing, or the salvage of a handler.
     pub of: IncidentId,
     /// The plan that puts back what it overwrote.
     pub sealed: SealedPlan,
-    healed: SealedPlan,
-    opened: Opened,
+    /// The plan of the healing; what DRBD itself discarded has none.
+    pub(super) healed: Option<SealedPlan>,
+    /// What the devices show now, where no healing noted it: nothing was written since if both still show it.
+    pub(super) shown: Option<Vec<Pair<Untouched>>>,
+    pub(super) opened: Opened,
 }
 
-/// The undo that is cut off, or the healing that is meant: the named one, or the last that changed something.
+/// The undo that is cut off, or what is to be put back: what was named, or the last healing that changed something.
 ///
 /// # Errors
 /// There is none, or it cannot be undone.
 pub fn meant(desk: &Desk, asked: Option<&str>) -> Result<Meant, Failure> {
+    let is_incident = |id: &IncidentId| desk.journal.incident(id).is_some();
+    if let Some(salvage) = discarded::named(asked).filter(|salvage| !is_incident(salvage)) {
+        return Ok(Meant::Discarded(salvage));
+    }
     if let Some(open) = open_undo(desk, asked)? {
         return Ok(Meant::GoesOn(open));
     }
@@ -122,7 +134,7 @@ pub fn draw(
         }
         Opened::Drbd(both) => of_nodes(desk, both, of, &healed, (&*by.progress(), reading.threads()))?,
     };
-    Ok(DrawnUndo { of: of.clone(), sealed, healed, opened })
+    Ok(DrawnUndo { of: of.clone(), sealed, healed: Some(healed), shown: None, opened })
 }
 
 /// Runs an undo, as an incident of its own.
@@ -136,8 +148,12 @@ pub fn run(
     consent: Consent,
     threads: usize,
 ) -> Result<Ran, Failure> {
+    if let Some(shown) = &drawn.shown {
+        let unkept = |why: String| Failure::evidence(anyhow::Error::msg(why));
+        note_healed(&*desk.store, &drawn.of, shown).map_err(unkept)?;
+    }
     plans::keep(&*desk.store, &drawn.sealed).map_err(Failure::internal)?;
-    let of = (&drawn.sealed, Some(&drawn.healed));
+    let of = (&drawn.sealed, drawn.healed.as_ref());
     start(desk, by, &drawn.opened, of, consent, How { threads, no_salvage: false })
 }
 

@@ -7,8 +7,9 @@ use clap::Parser;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use unsplit::cli::live::discarded::run_on;
+use unsplit::cli::plan::state_dir_words;
 use unsplit::cli::screen::Screen;
+use unsplit::cli::undo::of_discarded;
 use unsplit::cli::{Cli, Command};
 use unsplit::edge::events::append;
 use unsplit::engine::incident::Ending;
@@ -139,9 +140,12 @@ fn undo(scene: &Scene, state: &Path, words: &[&str]) -> (u8, String) {
     let desk = open_desk(state).unwrap();
     scene.cluster.lock().undoing = true;
     let id = IncidentId::new(NAME).unwrap();
-    match run_on(&cli, args, &mut screen, &desk, &both, &id) {
+    match of_discarded(&cli, args, &mut screen, &desk, &both, &id) {
         Ok(code) => (code, paper.text()),
-        Err(failure) => (failure.code(), format!("{}{}", paper.text(), failure.text())),
+        Err(failure) => {
+            let failure = failure.in_state_dir(&state_dir_words(&cli));
+            (failure.code(), format!("{}{}", paper.text(), failure.text()))
+        }
     }
 }
 

@@ -5,13 +5,11 @@
 //! | `target` | which words of a command line mean what |
 //! | `in_use` | who uses the side that would be overwritten |
 //! | `diff`, `status` | the commands, about one resource |
-//! | `discarded` | undo of what DRBD itself discarded |
 //! | `chosen`, `several`, `list` | about several: which, what is done, what came of each |
 //! | `ending` | how a run ended |
 
 mod chosen;
 pub mod diff;
-pub mod discarded;
 pub(super) mod ending;
 pub mod in_use;
 pub mod list;

@@ -12,7 +12,6 @@ use self::opening::Behind;
 use self::owner::WayBack;
 use super::Cli;
 use super::exit::{EVIDENCE, FINE, Failure, Kind};
-use super::live::discarded as live_discarded;
 use super::screen::{Screen, Tone};
 use crate::edge::clock::local;
 use crate::edge::events;
@@ -30,6 +29,7 @@ use crate::model::seen::in_words;
 use crate::model::size::human;
 use crate::ports::store::Store;
 use crate::resolver::desk::open_store_read_only;
+use crate::resolver::discarded::command;
 use clap::{Args, Subcommand};
 use std::sync::Arc;
 
@@ -303,7 +303,7 @@ fn of_a_resync(cli: &Cli, store: &StateDir, name: &str, manifest: &Manifest) -> 
             .map_err(|why| format!("Not as a whole: {why}. Open it as above, and copy over what is needed"))
     });
     match proven {
-        Ok(_) => WayBack::Type(live_discarded::command(cli, name, manifest)),
+        Ok(_) => WayBack::Type(command(name, manifest) + &super::plan::state_dir_words(cli)),
         Err(why) => WayBack::No(why),
     }
 }
