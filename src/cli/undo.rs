@@ -6,7 +6,6 @@ use super::exit::{DIVERGED, Failure};
 use super::plan;
 use super::reading::ReadingArgs;
 use super::resolve::conclude;
-use super::salvage;
 use super::screen::Screen;
 use crate::edge::peer::PeerSpec;
 use crate::engine::plans;
@@ -16,6 +15,7 @@ use crate::resolver::both::Both;
 use crate::resolver::desk::{Desk, open_desk, state_words};
 use crate::resolver::discarded;
 use crate::resolver::run;
+use crate::resolver::salvages::incident_meant;
 use crate::resolver::undo::{self, DrawnUndo, Meant};
 use clap::Args;
 
@@ -46,7 +46,7 @@ pub(super) fn run(cli: &Cli, args: &UndoArgs, screen: &mut Screen) -> Result<u8,
     let (desk, reading) = (open_desk(&cli.state_dir)?, args.reading.reading());
     // A salvage's name is its incident's, or that with a volume.
     let named = args.incident.as_deref();
-    let named = named.map(|word| salvage::incident_meant(&*desk.store, &desk.journal.incidents(), word));
+    let named = named.map(|word| incident_meant(&*desk.store, &desk.journal.incidents(), word));
     let meant = undo::meant(&desk, named.as_deref())?;
     if args.peer.is_some() && !matches!(meant, Meant::Discarded(_)) {
         return Err(Failure::usage(

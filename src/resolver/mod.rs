@@ -17,6 +17,7 @@
 //! | `heal` | drawn, agreed to, run |
 //! | `run` | a plan by its id, and what was cut off |
 //! | `undo`, `discarded` | putting back what a healing overwrote, or what DRBD itself discarded |
+//! | `salvages` | the kept copies: whose they are, and how each is put back |
 //! | `give_up` | ending an incident as it is |
 
 pub mod access;
@@ -33,6 +34,7 @@ pub mod in_use;
 pub mod nodes;
 pub mod opened;
 pub mod run;
+pub mod salvages;
 pub mod sides;
 pub mod there;
 pub mod turns;

@@ -7,17 +7,8 @@
 use crate::cli::screen::Screen;
 use crate::model::salvage::{Manifest, Part};
 use crate::model::shell::shell_word;
+use crate::resolver::salvages::Behind;
 use std::path::Path;
-
-/// What lies behind a salvage that names no backing file.
-pub(super) enum Behind {
-    /// This device of this machine: the victim's own, which holds the survivor's data now.
-    Device(String),
-    /// The backing device of this volume of a running resource, on the node that was overwritten.
-    LowerDevice(String),
-    /// Nothing that could be named.
-    Unknown,
-}
 
 /// How the victim's data is opened.
 ///

@@ -1,6 +1,6 @@
 //! Whose a salvage is, and how what is in it can be put back.
 
-use super::salvages_of;
+use super::{WayBack, taken_by};
 use crate::engine::undone::undone_by;
 use crate::engine::{drbd, plans};
 use crate::judge::incident::Incident;
@@ -11,28 +11,19 @@ use crate::ports::store::Store;
 use crate::resolver::desk::{can_be_undone_now, is_open, resume_command};
 
 /// The incident that took a salvage.
-pub(super) struct Owner<'a> {
-    pub(super) incident: &'a Incident,
+pub struct Owner<'a> {
+    /// Which.
+    pub incident: &'a Incident,
     /// All that it took: one, or for a running resource one for each volume that differed.
-    pub(super) salvages: Vec<String>,
+    pub salvages: Vec<String>,
     purpose: Option<Purpose>,
 }
 
-/// How to put it back.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum WayBack {
-    /// By this command.
-    Type(String),
-    /// Not now: why, and what first.
-    First(String, String),
-    /// Not at all, and why.
-    No(String),
-}
-
 /// The incident that took the salvage of this name.
-pub(super) fn owner<'a>(store: &dyn Store, incidents: &'a [Incident], name: &str) -> Option<Owner<'a>> {
+#[must_use]
+pub fn owner<'a>(store: &dyn Store, incidents: &'a [Incident], name: &str) -> Option<Owner<'a>> {
     incidents.iter().find_map(|incident| {
-        let salvages = salvages_of(store, incident);
+        let salvages = taken_by(store, incident);
         // Where the plan is gone, the name alone says it: an incident's, or with a volume's number.
         let by_name = || {
             let rest = name.strip_prefix(incident.id.as_str());
@@ -52,10 +43,10 @@ pub(super) fn meant<'a>(store: &dyn Store, incidents: &'a [Incident], word: &str
 }
 
 impl Owner<'_> {
-    /// How to put back what is in its salvages. `words`: ` --state-dir DIR`, or nothing for the default.
-    pub(super) fn way_back(&self, store: &dyn Store, all: &[Incident], words: &str) -> WayBack {
+    /// How to put back what is in its salvages.
+    pub(super) fn way_back(&self, store: &dyn Store, all: &[Incident]) -> WayBack {
         let (incident, id) = (self.incident, &self.incident.id);
-        let undo = || WayBack::Type(format!("unsplit undo {id}{words}"));
+        let undo = || WayBack::Type(format!("unsplit undo {id}"));
         match &self.purpose {
             None => {
                 return WayBack::No(format!(
@@ -79,7 +70,7 @@ impl Owner<'_> {
             } else {
                 format!("incident {id} is not over, and has overwritten nothing so far")
             };
-            return WayBack::First(why, format!("{}{words}", resume_command(id)));
+            return WayBack::First(why, resume_command(id));
         }
         if !incident.touched() {
             return WayBack::No(format!("incident {id} overwrote nothing: it is all still there"));
