@@ -7,6 +7,9 @@ use unsplit::model::plan::images::{self, Step};
 use unsplit::model::plan::{Ground, Plan};
 use unsplit::model::side::Side;
 
+/// An edit of a stored plan.
+type Change = fn(&mut Plan);
+
 fn keep(scene: &Scene, text: &str) -> String {
     let id = blake3::hash(text.as_bytes()).to_string();
     fs::write(scene.path(format!("state/plans/{id}.json")), text).unwrap();
@@ -35,7 +38,7 @@ fn ground(plan: &mut Plan) -> &mut images::Ground {
 
 #[test]
 fn what_shows_in_the_plan_itself_is_refused_at_once() {
-    let edits: [(fn(&mut Plan), &str); 5] = [
+    let edits: [(Change, &str); 5] = [
         (
             |plan| {
                 let steps = &mut ground(plan).steps;
@@ -59,7 +62,7 @@ fn what_shows_in_the_plan_itself_is_refused_at_once() {
 
 #[test]
 fn what_shows_beside_the_superblocks_is_refused_before_anything_is_written() {
-    let edits: [(fn(&mut Plan), &str); 6] = [
+    let edits: [(Change, &str); 6] = [
         (|plan| ground(plan).metadata.b.after.al_extents += 1, "another geometry or identity"),
         (|plan| ground(plan).metadata.a.after.device_uuid = 1, "another geometry or identity"),
         (
