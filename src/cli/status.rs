@@ -241,7 +241,7 @@ pub fn reconnect_words(reconnect: &Reconnect, names: Pair<&str>) -> String {
     match reconnect {
         Reconnect::Connect { leftover_bits: 0 } => "connect, with nothing to sync".to_owned(),
         Reconnect::Connect { leftover_bits } => format!(
-            "connect WITHOUT a resync although {leftover_bits} blocks are marked as different: the sides would stay different silently"
+            "connect WITHOUT a resync although {leftover_bits} bits mark blocks as different: the sides would stay different silently"
         ),
         Reconnect::Resync { source, full, because } => {
             let (keep, lose) = match source {

@@ -144,7 +144,7 @@ fn marks_without_a_generation_have_one_word_and_one_exit_code() {
         for (a, b) in [(&wrote, &QUIET), (&QUIET, &wrote)] {
             let scene = scene(format, a, b);
             let status = scene.run(&["status", "a.img", "b.img", "--role-a", "primary"]);
-            status.says(1, &["SILENTLY DIFFERENT", "2 blocks are marked as different"]);
+            status.says(1, &["SILENTLY DIFFERENT", "2 bits mark blocks as different"]);
             let document = json(&scene.run(&["status", "a.img", "b.img", "--role-a", "primary", "--json"]));
             assert_eq!(
                 (document["settled"].as_bool(), document["marked_blocks"].as_u64()),

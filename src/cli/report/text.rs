@@ -201,7 +201,7 @@ fn units(page: &mut Page, data: &ReportData, names: &Pair<String>) {
             show(unit.only_b),
             show(unit.both),
             show(unit.unmarked),
-            words::brief_meaning(unit, &names.as_ref().map(|name| clean::line(name, 10)))
+            words::brief_meaning(unit, &names.as_ref().map(|name| clean::line(name, 10)), data.scope)
         ));
     }
     page.more(order.len().saturating_sub(UNITS), "units, with fewer differences");
@@ -253,10 +253,11 @@ fn map(page: &mut Page, data: &ReportData, names: &Pair<String>) {
         "  ",
         &format!(
             "One sign is {}. A: {changed} on {} only. B: {changed} on {} only. X: {changed} on both sides. \
-             ?: differs, recorded by neither. !: unreadable. ~: marked as changed but equal. .: no difference found.",
+             ?: differs, recorded by neither. !: unreadable. ~: marked as changed but equal. .: {}.",
             human(step),
             names.a,
-            names.b
+            names.b,
+            words::empty(data.scope)
         ),
     );
 }

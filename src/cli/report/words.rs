@@ -45,7 +45,7 @@ fn finding(data: &ReportData) -> (Mood, String) {
         (Some(Relation::InSync), 0) if data.marked_blocks() > 0 => (
             Mood::Wary,
             format!(
-                "{a} and {b} hold the same generation, but {} blocks are marked as different. {}",
+                "{a} and {b} hold the same generation, but {} bits mark blocks as different. {}",
                 data.marked_blocks(),
                 compared::nothing_differs(data.coverage())
             ),
@@ -183,9 +183,24 @@ pub(super) fn changed(differs: &PerClass) -> Changed {
     }
 }
 
+/// Whether any of a unit was compared: where not everything was, only what was marked.
+fn looked_at(unit: &UnitRow, scope: Scope) -> bool {
+    let PerClass { only_a, only_b, both, .. } = unit.marked;
+    scope == Scope::Everything || only_a.max(only_b).max(both) > 0
+}
+
+/// What a place means where nothing is drawn.
+pub(super) fn empty(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Everything => "no difference found",
+        Scope::Candidates => "no difference found, or not compared",
+    }
+}
+
 /// What a unit's row means for the choice.
-pub(super) fn meaning(unit: &UnitRow, names: &Pair<String>) -> String {
+pub(super) fn meaning(unit: &UnitRow, names: &Pair<String>, scope: Scope) -> String {
     match changed(&unit.differs()) {
+        Changed::Nobody if !looked_at(unit, scope) => "not compared".to_owned(),
         Changed::Nobody => "no difference found".to_owned(),
         Changed::Only(side) if unit.doubtful > 0 => {
             format!("marked on {} only, but {} may have written it, too", names[side], names[side.other()])
@@ -197,8 +212,9 @@ pub(super) fn meaning(unit: &UnitRow, names: &Pair<String>) -> String {
 }
 
 /// [`meaning`] for a narrow column.
-pub(super) fn brief_meaning(unit: &UnitRow, names: &Pair<String>) -> String {
+pub(super) fn brief_meaning(unit: &UnitRow, names: &Pair<String>, scope: Scope) -> String {
     match changed(&unit.differs()) {
+        Changed::Nobody if !looked_at(unit, scope) => "not compared".to_owned(),
         Changed::Nobody => "no difference".to_owned(),
         Changed::Only(_) if unit.doubtful > 0 => "look closer".to_owned(),
         Changed::Only(side) => format!("keep {}'s", names[side]),

@@ -134,7 +134,7 @@ pub fn would_heal(
         )),
         Reconnect::Connect { leftover_bits: 0 } => Ok(()),
         Reconnect::Connect { leftover_bits } => Err(format!(
-            "DRBD would connect without a resync although {leftover_bits} blocks are marked as different"
+            "DRBD would connect without a resync although {leftover_bits} bits mark blocks as different"
         )),
         Reconnect::Disconnect { because } | Reconnect::Unpredictable { because } => {
             Err(format!("DRBD would not heal them that way: {because}"))

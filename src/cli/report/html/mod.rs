@@ -16,7 +16,7 @@ const JS: &str = include_str!("page.js");
 /// SHA-256 of [`CSS`] and [`JS`] in base 64: with them the page's policy admits these two texts and nothing else, should
 /// any foreign text ever slip through the escaping. A test compares.
 const CSS_SHA256: &str = "SUNd32y2C9Xo8UUTKqWBt9fRDzJvybo8n2iK9tu3Lxk=";
-const JS_SHA256: &str = "LljrRiYXO9iLRf7r8g1IYiPM//82XzpbzouacfvulWA=";
+const JS_SHA256: &str = "/V0QQzlWBucrvshcKssDLS4wugk2yzFSEH4WsNJONfc=";
 
 /// Cells of the volume's map at most.
 pub const MAP_CELLS: usize = 2048;
@@ -46,9 +46,10 @@ pub fn render_html(data: &ReportData) -> String {
          script-src 'sha256-{JS_SHA256}'; base-uri 'none'; form-action 'none'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"referrer\" content=\"no-referrer\">\n<meta name=\"generator\" content=\"unsplit\">\n\
-         <title>unsplit report: {title}</title>\n<style>{CSS}</style>\n</head>\n<body data-a=\"{}\" data-b=\"{}\">\n{}\n<main>\n",
+         <title>unsplit report: {title}</title>\n<style>{CSS}</style>\n</head>\n<body data-a=\"{}\" data-b=\"{}\" data-none=\"{}\">\n{}\n<main>\n",
         clean::html(&data.names.a, NAME),
         clean::html(&data.names.b, NAME),
+        words::empty(data.scope),
         strip::DEFS
     );
     let order = words::ranked(&data.units);

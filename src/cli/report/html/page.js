@@ -33,7 +33,7 @@
       tip.replaceChildren();
       line(human(from) + " \u2013 " + human(Math.min(from + step, end)), true);
       const f = cells.get(i);
-      if (!f) line("no difference found");
+      if (!f) line(document.body.dataset.none);
       else {
         words.forEach((word, k) => { if (f[k + 1]) line(human(parseInt(f[k + 1], 36)) + " " + word); });
         const names = f[10] ? f[10].split(".").map((r) => {

@@ -208,7 +208,7 @@ pub(super) fn legend(out: &mut String, data: &ReportData, step: u64) {
     if !data.unreadable.is_empty() {
         entries.push((rect("hr", 1, 14), "crossed: could not be read".to_owned()));
     }
-    entries.push((rect("lane", 1, 14), "empty: no difference found".to_owned()));
+    entries.push((rect("lane", 1, 14), format!("empty: {}", words::empty(data.scope))));
     out.push_str("<ul class=\"legend\">");
     for (picture, text) in entries {
         let _ = write!(out, "<li>{}<span>{text}</span></li>", swatch(&picture));
@@ -270,7 +270,7 @@ pub(super) fn units(out: &mut String, data: &ReportData, order: &[usize]) {
             show(unit.both),
             show(unit.unmarked),
             shade(words::changed(&unit.differs())),
-            clean::html(&words::meaning(unit, &data.names), NAME)
+            clean::html(&words::meaning(unit, &data.names, data.scope), NAME)
         );
     }
     out.push_str("</tbody></table></div>");
