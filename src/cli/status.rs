@@ -189,25 +189,27 @@ fn overview(cli: &Cli, screen: &mut Screen) -> Result<u8, Failure> {
     Ok(code)
 }
 
-/// The headline of a comparison, in words for somebody who was just woken up. `marked`: blocks that either side marks.
+/// The headline of a comparison, in words for somebody who was just woken up. `marked`: bits that are set, of
+/// both sides together: a block may be marked on both.
 #[must_use]
 pub fn headline(found: &Comparison, marked: u64, names: Pair<&str>) -> String {
     let Pair { a, b } = names;
-    let blocks = if marked == 1 { "1 block is".to_owned() } else { format!("{marked} blocks are") };
+    let bits =
+        if marked == 1 { "1 bit marks a block".to_owned() } else { format!("{marked} bits mark blocks") };
     match (found.relation, &found.reconnect) {
         (Relation::InSync, Reconnect::Connect { leftover_bits: 0 }) => format!(
             "IN SYNC: {a} and {b} hold the same generation, and nothing is marked. No contents were compared."
         ),
         (Relation::InSync, Reconnect::Connect { .. }) => format!(
-            "{}: {a} and {b} count as equal (the same generation), but {blocks} marked as different.",
+            "{}: {a} and {b} count as equal (the same generation), but {bits} as different.",
             Class::MarkedButEqual.word()
         ),
         (Relation::InSync, Reconnect::Resync { .. }) => {
-            format!("UNFINISHED: {a} and {b} hold the same generation, but a resync is due: {blocks} marked.")
+            format!("UNFINISHED: {a} and {b} hold the same generation, but a resync is due: {bits}.")
         }
-        (Relation::InSync, Reconnect::Disconnect { .. } | Reconnect::Unpredictable { .. }) => format!(
-            "UNDECIDED: {a} and {b} hold the same generation, but DRBD does not settle it: {blocks} marked."
-        ),
+        (Relation::InSync, Reconnect::Disconnect { .. } | Reconnect::Unpredictable { .. }) => {
+            format!("UNDECIDED: {a} and {b} hold the same generation, but DRBD does not settle it: {bits}.")
+        }
         (Relation::Ahead, _) => {
             format!("BEHIND: {b} holds an older generation; {a} went on from it. Not a split brain.")
         }
@@ -225,7 +227,7 @@ fn names(sight: &Sight) -> Pair<&str> {
     sight.evidence.as_ref().map(|seen| seen.name.as_str())
 }
 
-/// Blocks that either side would report as different in a handshake.
+/// Bits that both sides together would report in a handshake.
 fn marked(sight: &Sight) -> u64 {
     sight.lineages.a.dirty_bits.saturating_add(sight.lineages.b.dirty_bits)
 }

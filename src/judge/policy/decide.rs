@@ -218,7 +218,7 @@ impl Judge<'_> {
         if !unreadable && let Some(source) = self.unfinished() {
             return self.finish(source);
         }
-        let evidence = format!("{} differ, {} blocks are marked", human(delta.differs()), self.dirty());
+        let evidence = format!("{} differ, {} bits mark blocks", human(delta.differs()), self.dirty());
         let conclusion = if unreadable {
             format!(
                 "unreadable: {} on {}, {} on {}: agreement cannot be proven",
