@@ -49,15 +49,15 @@ pub struct IncidentView {
 }
 
 impl IncidentView {
-    /// What it is, in a sentence, and what to type.
-    pub(super) fn told(&self) -> (String, String) {
+    /// What it is, in a sentence, and what to type; nothing while it runs.
+    pub(super) fn told(&self) -> (String, Option<String>) {
         let IncidentView { id, resource, state, .. } = self;
         let why = self.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
         let told = format!(
-            "Incident {id} ({resource}) is not over, {state}{why}. A side may be half overwritten: what this page counts is \
+            "Incident {id} ({resource}) is not over: {state}{why}. A side may be half overwritten: what this page counts is \
              what stands there now"
         );
-        (told, self.next.clone().unwrap_or_else(|| "unsplit status".to_owned()))
+        (told, self.next.clone())
     }
 }
 

@@ -5,7 +5,6 @@ use super::Cli;
 use super::exit::PARKED;
 use super::incident::{show, view};
 use super::plan::state_dir_words;
-use super::report::NextCommand;
 use super::screen::Screen;
 use crate::edge::state_dir::AtWork;
 use crate::engine::journal::Journal;
@@ -62,26 +61,6 @@ struct Found {
 pub struct OpenView {
     open: Vec<super::incident::IncidentView>,
     not_read: Option<String>,
-}
-
-impl OpenView {
-    /// None is open, and that is known.
-    pub(in crate::cli) fn is_calm(&self) -> bool {
-        self.open.is_empty() && self.not_read.is_none()
-    }
-
-    /// What each of them is, and the command that goes on with it.
-    pub(in crate::cli) fn next(&self) -> Vec<NextCommand> {
-        let open = self.open.iter().map(|incident| {
-            let (purpose, command) = incident.told();
-            NextCommand { purpose, command }
-        });
-        let not_read = self.not_read.iter().map(|why| NextCommand {
-            purpose: format!("Whether an incident about this is open is not known: {why}"),
-            command: "unsplit status".to_owned(),
-        });
-        open.chain(not_read).collect()
-    }
 }
 
 impl StillOpen {
@@ -144,6 +123,20 @@ impl StillOpen {
             screen.line("")?;
         }
         Ok(())
+    }
+
+    /// What each of them is, in a sentence, and the command that goes on with it, or looks at it again. Empty when none is
+    /// open, and that is known.
+    #[must_use]
+    pub fn told(&self) -> Vec<(String, String)> {
+        let look = || format!("unsplit status{}", self.state_dir);
+        let OpenView { open, not_read } = self.view();
+        let open = open.iter().map(|incident| {
+            let (told, next) = incident.told();
+            (told, next.unwrap_or_else(look))
+        });
+        let unknown = |why| (format!("Whether an incident about this is open is not known: {why}"), look());
+        open.chain(not_read.map(unknown)).collect()
     }
 
     /// As JSON.

@@ -12,7 +12,6 @@ use crate::engine::undone::{undo_of, undone_by};
 use crate::judge::audit::SealedPlan;
 use crate::judge::incident::Incident;
 use crate::model::id::IncidentId;
-use crate::model::plan::Purpose;
 use crate::model::record::Consent;
 use crate::proof::OperatorSaidNoSalvage;
 
@@ -115,7 +114,7 @@ pub fn run_plan(
     {
         return Ok(Asked::CarriedOut(by.clone()));
     }
-    if plan.purpose != Purpose::Heal {
+    if plan.undoes().is_some() {
         return Err(Failure::usage(format!(
             "plan {id} is an undo: `unsplit undo` draws and runs undos from what it finds now"
         )));

@@ -42,7 +42,11 @@ pub(in crate::cli) fn present(
 /// A plan as JSON.
 pub(in crate::cli) fn document(sealed: &SealedPlan) -> Document<'_> {
     let plan = sealed.plan();
-    let verdict = if plan.purpose == Purpose::Heal { "heal" } else { "undo" };
+    let verdict = match plan.purpose {
+        Purpose::Heal => "heal",
+        Purpose::Undo { .. } => "undo",
+        Purpose::Fence => "fence",
+    };
     let id = Some(sealed.id().0.to_string());
     Document { id, plan: Some(plan), ..Document::without_plan(verdict, &plan.trace, None) }
 }

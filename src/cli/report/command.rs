@@ -97,11 +97,11 @@ pub(crate) fn run(cli: &Cli, args: &ReportArgs, screen: &mut Screen) -> Result<u
 
 /// With an incident that is not over nothing else can be begun, and a side may be half overwritten: that comes first.
 fn under(open: &StillOpen, mut data: ReportData) -> ReportData {
-    let view = open.view();
-    if !view.is_calm() {
-        data.next = view.next();
+    let told = open.told();
+    if !told.is_empty() {
+        data.next = told.into_iter().map(|(purpose, command)| NextCommand { purpose, command }).collect();
     }
-    data.incidents = Some(view);
+    data.incidents = Some(open.view());
     data
 }
 

@@ -5,6 +5,9 @@ use crate::model::drbd::{GenerationUuid, MetadataFormat, Superblock, device_flag
 use crate::model::plan::images::{ImagesPlan, MetadataChange};
 use crate::model::side::{Pair, Side};
 
+/// Bitmap slots that DRBD has at most: one for each of its 32 node ids.
+const MOST_SLOTS: usize = 32;
+
 /// Bitmap slots that the metadata has room for.
 fn room(superblock: &Superblock) -> u32 {
     match superblock.format {
@@ -19,7 +22,10 @@ pub(super) fn slots(plan: ImagesPlan<'_>, out: &mut Vec<Finding>) {
         let MetadataChange { after, clear_slots, mark_slots, mark_hot_slots, .. } = change;
         let room = room(after);
         for list in [clear_slots, mark_slots, mark_hot_slots] {
-            for (at, slot) in list.iter().enumerate() {
+            // More than there can be are not looked at one by one.
+            let too_many = list.len() > MOST_SLOTS;
+            note(out, "slots", too_many, || format!("side {side} would have {} bitmap slots", list.len()));
+            for (at, slot) in list.iter().enumerate().take(MOST_SLOTS) {
                 note(out, "slots", *slot >= room, || format!("side {side} has no bitmap slot {slot}"));
                 note(out, "slots", list[..at].contains(slot), || {
                     format!("side {side}'s bitmap slot {slot} stands twice in one list")
